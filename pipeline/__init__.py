@@ -1,0 +1,1 @@
+"""One run: a config, its data, its model, its training and its record. Knows nothing of sweeps."""

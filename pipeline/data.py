@@ -1,0 +1,190 @@
+"""Data sets as arrays, checked by hash, and their splits: stratified, and a function of the seed alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import DataConfig, RunConfig
+from pipeline.sources import DataError, Say, fetch, read_idx
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs x of shape (n, *data.shape) as stored (uint8 for pictures), targets y of shape (n,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.y)
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """The examples in these rows; no copy where the rows are all, in order."""
+        whole = len(rows) == len(self) and bool((rows == np.arange(len(self))).all())
+        return self if whole else Examples(self.x[rows], self.y[rows])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A set as published (`train`, `test`), or after `split` (`val` may then hold examples too)."""
+
+    train: Examples
+    test: Examples
+    val: Examples
+    sha256: str
+
+
+def load(data: DataConfig, say: Say = print) -> Dataset:
+    """The whole set as arrays; pictures stay uint8, mapped from the cache where they are files.
+
+    Raises:
+        DataError: if the set cannot be had, is damaged, or is not what its config says.
+    """
+    readers: dict[str, Callable[[DataConfig, Say], Dataset]]
+    readers = {"idx": _read_idx_set, "digits": _read_digits, "folders": _read_folders, "points": _read_points}
+    dataset = readers[data.format](data, say)
+    for part, examples, size in (("train", dataset.train, data.train_size), ("test", dataset.test, data.test_size)):
+        if examples.x.shape != (size, *data.shape):
+            wanted = (size, *data.shape)
+            raise DataError(f"data={data.name}: its {part} set has the shape {examples.x.shape}, its config says {wanted}")
+    if data.sha256 and data.sha256 != dataset.sha256:
+        raise DataError(f"data={data.name} is damaged: its SHA-256 is {dataset.sha256}, not {data.sha256}")
+    return dataset
+
+
+def data_sha256(data: DataConfig, say: Say = print) -> str:
+    """SHA-256 that stands for the set's content; reads the set only where its config does not tell."""
+    if data.files:
+        return _sha256_of_files(data)
+    return data.sha256 or load(data, say).sha256
+
+
+def split(dataset: Dataset, config: RunConfig) -> Dataset:
+    """The examples that one run uses: `limit`, then `val_fraction` set aside, then `train_fraction` of the rest.
+
+    Stratified by class (a regression has none), and a function of `config.seed` alone: never of threads, order of
+    runs or earlier splits.
+    """
+    data, classes = config.data, config.data.task != "regression"
+    rng = np.random.default_rng([config.seed, 0x5EED])
+    train = _draw(dataset.train.y, min(data.limit or len(dataset.train), len(dataset.train)), rng, classes)
+    test = _draw(dataset.test.y, min(data.limit or len(dataset.test), len(dataset.test)), rng, classes)
+    sizes = split_sizes(data)
+    in_val = _draw(dataset.train.y[train], sizes["val"], rng, classes)
+    val, rest = train[in_val], np.delete(train, in_val)
+    kept = _draw(dataset.train.y[rest], sizes["train"], rng, classes)
+    return replace(
+        dataset, train=dataset.train.take(rest[kept]), val=dataset.train.take(val), test=dataset.test.take(test)
+    )
+
+
+def split_sizes(data: DataConfig) -> dict[str, int]:
+    """Examples in train, val and test after `split`, from the config alone."""
+    train = min(data.limit or data.train_size, data.train_size)
+    val = min(round(train * data.val_fraction), train - 1)
+    kept = max(1, round((train - val) * data.train_fraction))
+    return {"train": kept, "val": val, "test": min(data.limit or data.test_size, data.test_size)}
+
+
+def fixed_slice(examples: Examples, size: int, stratified: bool) -> Examples:
+    """A stratified slice of at most `size` examples, the same for equal examples whatever the run's seed."""
+    return examples.take(_draw(examples.y, min(size, len(examples)), np.random.default_rng(0), stratified))
+
+
+def _draw(y: np.ndarray, size: int, rng: np.random.Generator, stratified: bool) -> np.ndarray:
+    """`size` row numbers of `y`, ascending; where `stratified`, each class has its share (largest remainders)."""
+    if size >= len(y):
+        return np.arange(len(y))
+    if not stratified:
+        return np.sort(rng.permutation(len(y))[:size])
+    classes, counts = np.unique(y, return_counts=True)
+    shares = counts * size / len(y)
+    quota = np.floor(shares).astype(int)
+    quota[np.argsort(quota - shares, kind="stable")[: size - quota.sum()]] += 1
+    rows = [rng.permutation(np.flatnonzero(y == c))[:q] for c, q in zip(classes, quota, strict=True)]
+    return np.sort(np.concatenate(rows))
+
+
+def _no_examples(like: Examples) -> Examples:
+    return Examples(like.x[:0], like.y[:0])
+
+
+def _dataset(train: Examples, test: Examples, sha256: str) -> Dataset:
+    return Dataset(train, test, _no_examples(train), sha256)
+
+
+def _sha256_of_files(data: DataConfig) -> str:
+    files = sorted((data.files or {}).items())
+    return hashlib.sha256("".join(f"{key}:{file.sha256}\n" for key, file in files).encode()).hexdigest()
+
+
+def _sha256_of_arrays(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}{array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _read_idx_set(data: DataConfig, say: Say) -> Dataset:
+    arrays = {key: read_idx(path) for key, path in fetch(data, say).items()}
+    train = Examples(arrays["train_images"].reshape(-1, *data.shape), np.array(arrays["train_labels"]))
+    test = Examples(arrays["test_images"].reshape(-1, *data.shape), np.array(arrays["test_labels"]))
+    return _dataset(train, test, _sha256_of_files(data))
+
+
+def _read_digits(data: DataConfig, say: Say) -> Dataset:
+    """The digits inside scikit-learn, read from its file: importing all of scikit-learn would cost a second."""
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    table = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    x, y = table[:, :-1].astype(np.uint8).reshape(-1, *data.shape), table[:, -1].astype(np.uint8)
+    cut = data.train_size
+    return _dataset(Examples(x[:cut], y[:cut]), Examples(x[cut:], y[cut:]), _sha256_of_arrays(x, y))
+
+
+def _read_points(data: DataConfig, say: Say) -> Dataset:
+    assert data.points is not None
+    points = data.points
+    train_x, train_y, test_x, test_y = (
+        np.array(values, np.float32) for values in (points.train_x, points.train_y, points.test_x, points.test_y)
+    )
+    sha256 = _sha256_of_arrays(train_x, train_y, test_x, test_y)
+    return _dataset(Examples(train_x[:, None], train_y), Examples(test_x[:, None], test_y), sha256)
+
+
+def _read_folders(data: DataConfig, say: Say) -> Dataset:
+    """Pictures in train/CLASS/ and validation/CLASS/, the latter as test set; resized to `data.shape`."""
+    root = Path(data.dir or ".").expanduser() / (data.folder or data.name)
+    if not data.dir or not root.is_dir():
+        where = f"there is no folder {root}" if data.dir else "CONVSWEEP_DATA_DIR is not set"
+        raise DataError(
+            f"data={data.name} cannot be had: {where}. What helps: put the pictures into FOLDER/{data.folder}/"
+            "{train,validation}/CLASS/ and set CONVSWEEP_DATA_DIR=FOLDER"
+        )
+    train, test = (_read_pictures(root / part, tuple(data.class_names), tuple(data.shape)) for part in ("train", "validation"))
+    return _dataset(train, test, _sha256_of_arrays(train.x, train.y, test.x, test.y))
+
+
+@lru_cache(maxsize=4)
+def _read_pictures(folder: Path, class_names: tuple[str, ...], shape: tuple[int, ...]) -> Examples:
+    from PIL import Image
+
+    height, width, channels = shape
+    pictures, labels = [], []
+    for label, name in enumerate(class_names):
+        for path in sorted((folder / name).iterdir()):
+            with Image.open(path) as picture:
+                fitted = picture.convert("RGB" if channels == 3 else "L").resize((width, height))
+                pictures.append(np.asarray(fitted, np.uint8).reshape(shape))
+            labels.append(label)
+    return Examples(np.stack(pictures), np.array(labels, np.uint8))

@@ -1,0 +1,110 @@
+"""One run as a user asks for it: known? then what is tracked; else trained and tracked, whatever happens."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline import data, hardware
+from pipeline.config import RunConfig
+from pipeline.progress import watch
+from pipeline.signature import code_sha256, signature
+from pipeline.train import TrainingError, prepare_tensorflow, train
+
+EXPERIMENT = "train"
+
+
+def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
+    """Tags that say what a run is and what it ran on."""
+    return {
+        "convsweep.signature": signature(config, data_sha256),
+        "convsweep.data_sha256": data_sha256,
+        "convsweep.code_sha256": code_sha256(),
+        "convsweep.precision": hardware.resolve_precision(config.trainer.precision),
+        "convsweep.threads": str(config.trainer.threads or hardware.cores()),
+        "convsweep.processor": hardware.processor(),
+    }
+
+
+def checkpoint_file(config: RunConfig, signature: str) -> Path:
+    """Where the trained model of a run is kept."""
+    return config.store.folder / "checkpoints" / f"{signature}.keras"
+
+
+def run(config: RunConfig, overrides: list[str], console: Console) -> int:
+    """Train and track one run, or tell what is tracked of an equal one; the exit code.
+
+    Raises:
+        DataError: if the data cannot be had.
+    """
+    from pipeline.tracking import Tracker
+
+    dataset = data.load(config.data, console.print)
+    tags = run_tags(config, dataset.sha256)
+    tracker = Tracker(config.store)
+    tracker.close_abandoned()
+    if known := tracker.find_finished(tags["convsweep.signature"]):
+        console.print(f"known: an equal run is tracked as {known.run_id}; nothing is trained", soft_wrap=True)
+        _print_metrics(known.metrics, console)
+        return 0
+    prepare_tensorflow(config.trainer.threads)
+    name = run_name(overrides, config.seed)
+    run_id = tracker.open_run(config, EXPERIMENT, name, tags, overrides)
+    save_to = None if config.store.log_model == "none" else checkpoint_file(config, tags["convsweep.signature"])
+    epochs = config.trainer.epochs
+    with _closed_whatever_happens(tracker, run_id), watch(console) as progress:
+
+        def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+            progress.on_epoch(name, epochs, epoch, metrics)
+            tracker.log_epoch(run_id, epoch, metrics)
+            return True
+
+        def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
+            progress.on_steps(name, epochs, epoch, step, steps, metrics)
+
+        result = train(config, on_epoch, on_steps, dataset, save_to)
+        if save_to:
+            tracker.log_model(run_id, save_to, config)
+        tracker.finish_run(run_id, result, name)
+    _print_metrics(result.metrics, console)
+    console.print(f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui", soft_wrap=True)
+    return 0
+
+
+def run_name(overrides: list[str], seed: int) -> str:
+    """A run named by what differs: `filters=32 seed=1`."""
+    told = [o.lstrip("+").rpartition(".")[2] if "=" not in o else _short(o) for o in overrides]
+    return " ".join([*(t for t in told if t and not t.startswith("seed=")), f"seed={seed}"])
+
+
+def _short(override: str) -> str:
+    key, _, value = override.partition("=")
+    return "" if key.startswith(("store.", "data.dir", "data.cache")) else f"{key.rpartition('.')[2]}={value}"
+
+
+@contextmanager
+def _closed_whatever_happens(tracker: object, run_id: str) -> Iterator[None]:
+    """Close the run as FAILED or KILLED, with the reason, if what is inside does not end well."""
+    from pipeline.tracking import Tracker
+
+    assert isinstance(tracker, Tracker)
+    try:
+        yield
+    except KeyboardInterrupt:
+        tracker.close(run_id, "KILLED", "interrupted")
+        raise
+    except TrainingError as error:
+        tracker.close(run_id, "FAILED", str(error))
+        raise
+    except BaseException as error:
+        tracker.close(run_id, "FAILED", f"{type(error).__name__}: {error}", traceback.format_exc())
+        raise
+
+
+def _print_metrics(metrics: dict[str, float], console: Console) -> None:
+    for name in sorted(metrics):
+        console.print(f"  {name:22} {metrics[name]:12,.4f}", highlight=False)

@@ -1,0 +1,63 @@
+"""Signature: a content hash of all that decides a run's numbers. Equal signature = equal run."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline import data, model
+from pipeline.config import RunConfig, to_dict
+from pipeline.hardware import resolve_precision
+
+# The code that decides numbers; its own changes change the signature, its comments and docstrings do not.
+TRAINING_MODULES = ("data.py", "model.py", "train.py")
+# What a run does not train differently for: number of threads and size of hand-overs (low digits at most).
+WITHOUT_EFFECT = {"threads", "steps_per_execution", "eval_batch_size", "precision"}
+
+
+def signature(config: RunConfig, data_sha256: str) -> str:
+    """SHA-256, in hexadecimal, of what decides the numbers of the run `config` on data with the hash `data_sha256`.
+
+    Model names, descriptions and unused keys have no part in it: two configs with the same layers are the same run.
+    Neither have the store, the source of the data, the number of threads, the git commit.
+    """
+    return hashlib.sha256(json.dumps(ingredients(config, data_sha256), sort_keys=True).encode()).hexdigest()
+
+
+def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
+    """What `signature` hashes, readable."""
+    trainer = {k: v for k, v in to_dict(config.trainer).items() if k not in WITHOUT_EFFECT}
+    penalties = {"l1": config.model.l1, "l2": config.model.l2}
+    return {
+        "seed": config.seed,
+        "data": {"sha256": data_sha256, "task": config.data.task, "scale": config.data.scale}
+        | {"shape": config.data.shape, "sizes": data.split_sizes(config.data)},
+        "layers": [[layer.kind, layer.settings] for layer in model.layers(config)],
+        "penalties": penalties,
+        "optimizer": to_dict(config.optimizer),
+        "trainer": trainer | {"precision": resolve_precision(config.trainer.precision)},
+        "versions": {name: version(name) for name in ("keras", "tensorflow")},
+        "code": code_sha256(),
+    }
+
+
+@cache
+def code_sha256() -> str:
+    """SHA-256 of the training code, without comments, docstrings and layout."""
+    folder = Path(__file__).parent
+    return hashlib.sha256("\n".join(_bare((folder / name).read_text()) for name in TRAINING_MODULES).encode()).hexdigest()
+
+
+def _bare(source: str) -> str:
+    """Python source without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body[0].value.value = ""
+    return ast.unparse(tree)

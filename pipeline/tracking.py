@@ -1,0 +1,317 @@
+"""MLflow: every run and sweep, its parameters, metrics, artifacts and saved view. The only module that imports it."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import yaml
+
+from pipeline import model
+from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
+from pipeline.curves import draw_learning_curves
+from pipeline.train import RunResult, prepare_tensorflow
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+KIND, SWEEP, TRIAL, SIGNATURE = "convsweep.kind", "convsweep.sweep", "convsweep.trial", "convsweep.signature"
+REASON, OWNER, REUSED = "convsweep.reason", "convsweep.owner", "convsweep.reused_from"
+PARENT = "mlflow.parentRunId"
+FLUSH_SECONDS = 2.0
+
+
+@dataclass
+class TrackedRun:
+    """A run as MLflow remembers it: identity, last metrics, tags, params (as text) and status."""
+
+    run_id: str
+    status: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def signature(self) -> str:
+        """The run's signature, or an empty string."""
+        return self.tags.get(SIGNATURE, "")
+
+
+class Tracker:
+    """Writes to and reads from one MLflow store; by explicit run ids, so any number of runs may be open."""
+
+    def __init__(self, store: StoreConfig) -> None:
+        """Open the store, creating and migrating its database at the first use."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        import mlflow
+
+        self.folder = store.folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.uri = tracking_uri(store)
+        mlflow.set_tracking_uri(self.uri)
+        self.client = mlflow.MlflowClient(self.uri)
+        self._experiments: dict[str, str] = {}
+        self._waiting: dict[str, list[Any]] = {}
+        self._flushed: dict[str, float] = {}
+
+    def experiment(self, name: str) -> str:
+        """Id of the experiment `name`, created where it is new."""
+        if name not in self._experiments:
+            known = self.client.get_experiment_by_name(name)
+            location = (self.folder / "artifacts" / name).as_uri()
+            self._experiments[name] = known.experiment_id if known else self.client.create_experiment(name, location)
+        return self._experiments[name]
+
+    def open_sweep(self, sweep: str, tags: dict[str, str]) -> str:
+        """Id of the sweep's parent run: the one it has, or a new one; RUNNING from now on."""
+        for run in self._search([self.experiment(sweep)], {KIND: "sweep", SWEEP: sweep}):
+            self.client.update_run(run.run_id, status="RUNNING")
+            self._tag(run.run_id, tags | {OWNER: owner()})
+            return run.run_id
+        return self._create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
+
+    def open_run(
+        self, config: RunConfig, experiment: str, name: str, tags: dict[str, str], overrides: list[str]
+    ) -> str:
+        """Id of a new run, RUNNING, with its parameters, tags, data set and config files."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
+        run_id = self._create(experiment, name, {KIND: "run"} | tags)
+        params = [Param(key, _as_text(value)) for key, value in flatten(to_dict(config)).items()]
+        self.client.log_batch(run_id, params=params)
+        source = json.dumps({"uri": config.data.name})
+        schema = json.dumps({"shape": config.data.shape, "task": config.data.task})
+        used = Dataset(config.data.name, tags["convsweep.data_sha256"][:32], "local", source, schema)
+        self.client.log_inputs(run_id, [DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
+        with self._folder_for(run_id) as folder:
+            (folder / "config.yaml").write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+            (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+            (folder / "model_summary.txt").write_text(model.summary(config) + "\n")
+        return run_id
+
+    def log_epoch(self, run_id: str, epoch: int, metrics: dict[str, float]) -> None:
+        """Log one epoch's metrics with step `epoch`; written at once or within a few seconds."""
+        from mlflow.entities import Metric
+
+        now = time.time()
+        waiting = self._waiting.setdefault(run_id, [])
+        waiting += [Metric(name, value, int(now * 1000), epoch) for name, value in metrics.items()]
+        if now - self._flushed.get(run_id, 0) > FLUSH_SECONDS:
+            self._flush(run_id)
+
+    def finish_run(self, run_id: str, result: RunResult, title: str, tags: dict[str, str] | None = None) -> None:
+        """Log the final metrics and the learning curves, and close the run as FINISHED."""
+        self.log_epoch(run_id, result.epochs, result.final)
+        self._tag(run_id, (tags or {}) | ({"convsweep.stopped": result.stopped} if result.stopped else {}))
+        with self._folder_for(run_id) as folder:
+            draw_learning_curves(result, title, folder / "learning_curves.png")
+        self.close(run_id, "FINISHED")
+
+    def close(self, run_id: str, status: str, reason: str = "", details: str = "") -> None:
+        """Close a run as `status` (FINISHED, FAILED, KILLED) with the reason as a tag, details as an artifact."""
+        self._flush(run_id)
+        if reason:
+            self._tag(run_id, {REASON: reason[:5000]})
+        if details:
+            self.client.log_text(run_id, details, "traceback.txt")
+        self.client.set_terminated(run_id, status)
+
+    def find_finished(self, signature: str, parent: str | None = None) -> TrackedRun | None:
+        """A finished run with this signature, preferably of the sweep `parent`; None where there is none."""
+        experiments = [e.experiment_id for e in self.client.search_experiments()]
+        found = [run for run in self._search(experiments, {SIGNATURE: signature}) if run.status == "FINISHED"]
+        return min(found, key=lambda run: run.tags.get(PARENT) != parent, default=None)
+
+    def get(self, run_id: str) -> TrackedRun:
+        """One run."""
+        return _tracked(self.client.get_run(run_id))
+
+    def children(self, parent: str, sweep: str) -> list[TrackedRun]:
+        """All runs of the sweep with the parent run `parent`."""
+        return list(self._search([self.experiment(sweep)], {PARENT: parent}))
+
+    def history(self, run_id: str) -> dict[str, list[float]]:
+        """Per metric that has a value per epoch, its values in order."""
+        names = [n for n in self.client.get_run(run_id).data.metrics if n.split("/")[0] in ("train", "val", "test")]
+        return {n: [m.value for m in self.client.get_metric_history(run_id, n)] for n in names}
+
+    def copy_run(self, source: TrackedRun, config: RunConfig, experiment: str, name: str, tags: dict[str, str]) -> str:
+        """A new finished run with the metrics of `source`, tagged with where they come from. Nothing is trained."""
+        run_id = self.open_run(config, experiment, name, tags | {REUSED: source.run_id}, [])
+        result = RunResult(self.history(source.run_id))
+        result.final = {name: value for name, value in source.metrics.items() if name not in result.history}
+        for epoch in range(1, result.epochs + 1):
+            self.log_epoch(run_id, epoch, {metric: values[epoch - 1] for metric, values in result.history.items()})
+        self.finish_run(run_id, result, name)
+        return run_id
+
+    def close_abandoned(self) -> int:
+        """Close as KILLED every run whose process is gone; how many there were."""
+        experiments = [e.experiment_id for e in self.client.search_experiments()]
+        abandoned = [
+            run
+            for run in self._search(experiments, {}, "attributes.status = 'RUNNING'")
+            if OWNER in run.tags and not is_alive(run.tags[OWNER])
+        ]
+        for run in abandoned:
+            self.close(run.run_id, "KILLED", "its process ended without a word")
+        return len(abandoned)
+
+    def log_model(self, run_id: str, file: Path, config: RunConfig) -> None:
+        """Log the Keras model in `file` with its signature as the run's `model`. Imports TensorFlow."""
+        prepare_tensorflow(None)
+        import keras
+        import mlflow.keras
+        import numpy as np
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        # Model.log files a model under the active experiment, whatever its run's is.
+        mlflow.set_experiment(experiment_id=self.client.get_run(run_id).info.experiment_id)
+        shape = (-1, *config.data.shape)
+        inputs = Schema([TensorSpec(np.dtype(np.float32), shape)])
+        outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, config.data.outputs))])
+        Model.log(
+            None,
+            mlflow.keras,
+            name="model",
+            run_id=run_id,
+            model=keras.saving.load_model(file, compile=False),
+            signature=ModelSignature(inputs, outputs),
+            pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
+        )
+
+    def has_model(self, run_id: str) -> bool:
+        """Whether a model is logged with the run."""
+        return bool(self.client.get_run(run_id).outputs.model_outputs)
+
+    def log_files(self, run_id: str, files: Iterable[Path]) -> None:
+        """Log files as artifacts of a run."""
+        for file in files:
+            self.client.log_artifact(run_id, str(file))
+
+    def save_view(self, sweep: str, parent: str, group_by: list[tuple[str, str]], columns: list[str]) -> str:
+        """Save a view of the sweep for MLflow's page and return the page's address behind host and port.
+
+        Args:
+            sweep: Name of the experiment.
+            parent: The sweep's parent run; the view shows its runs.
+            group_by: Pairs of (`param` or `tag`, key) by which runs are grouped, their metrics averaged.
+            columns: Columns of the table, as in `metrics.test/accuracy` or `params.model.filters`.
+        """
+        experiment = self.experiment(sweep)
+        key = f"convsweep-{zlib.crc32(parent.encode()):08x}"
+        now = int(time.time() * 1000)
+        state = {
+            "searchFilter": f"tags.`{PARENT}` = '{parent}'",
+            "orderByKey": "attributes.start_time",
+            "orderByAsc": True,
+            "selectedColumns": [f"{kind}.`{name}`" for kind, _, name in (c.partition(".") for c in columns)],
+            "runsHiddenMode": "SHOWALL",
+            "groupBy": {
+                "aggregateFunction": "average",
+                "groupByKeys": [{"mode": mode, "groupByData": name} for mode, name in group_by],
+            },
+            "useGroupedValuesInCharts": True,
+            "hideEmptyCharts": True,
+        }
+        packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+        view = {"name": sweep, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
+        self.client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", json.dumps(view))
+        self.client.set_experiment_tag(experiment, "convsweep.view", key)
+        return view_path(experiment, key)
+
+    def view_of(self, sweep: str) -> str | None:
+        """The page's address of a sweep's saved view, behind host and port; None for an unknown sweep."""
+        known = self.client.get_experiment_by_name(sweep)
+        return view_path(known.experiment_id, known.tags.get("convsweep.view")) if known else None
+
+    def sweeps(self) -> list[str]:
+        """Names of all experiments that hold runs of ours."""
+        return sorted(e.name for e in self.client.search_experiments() if e.name != "Default")
+
+    def _create(self, experiment: str, name: str, tags: dict[str, str]) -> str:
+        user = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "convsweep", OWNER: owner()}
+        run = self.client.create_run(self.experiment(experiment), run_name=name, tags=user | tags)
+        return str(run.info.run_id)
+
+    def _tag(self, run_id: str, tags: dict[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _flush(self, run_id: str) -> None:
+        if waiting := self._waiting.pop(run_id, []):
+            self.client.log_batch(run_id, metrics=waiting)
+            self._flushed[run_id] = time.time()
+
+    def _search(self, experiments: list[str], tags: dict[str, str], also: str = "") -> Iterator[TrackedRun]:
+        wanted = " and ".join([f"tags.`{key}` = '{value}'" for key, value in tags.items()] + ([also] if also else []))
+        token = None
+        while True:
+            page = self.client.search_runs(experiments, wanted, max_results=1000, page_token=token)
+            yield from map(_tracked, page)
+            token = page.token
+            if not token:
+                return
+
+    @contextmanager
+    def _folder_for(self, run_id: str) -> Iterator[Path]:
+        """A scratch folder whose files become artifacts of the run."""
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+            self.client.log_artifacts(run_id, scratch)
+
+
+def tracking_uri(store: StoreConfig) -> str:
+    """The configured tracking URI, or SQLite in the store's folder; always absolute."""
+    return store.tracking_uri or f"sqlite:///{store.folder / 'mlflow.db'}"
+
+
+def view_path(experiment: str, key: str | None) -> str:
+    """Address of an experiment's page behind host and port: charts of a saved view, or its table of runs."""
+    query = {"workflowType": "machine_learning"}
+    query |= {"viewStateShareKey": key, "compareRunsMode": "CHART"} if key else {}
+    return f"/#/experiments/{experiment}/runs?{urlencode(query)}"
+
+
+def owner() -> str:
+    """Host, process and its start time: what tells whether a RUNNING run still has someone who runs it."""
+    import psutil
+
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+
+def is_alive(owner: str) -> bool:
+    """Whether the process that `owner` names may still live; True for other hosts, of which nothing is known."""
+    import psutil
+
+    host, pid, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True
+    with suppress(psutil.Error):
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+    return False
+
+
+def _tracked(run: Run) -> TrackedRun:
+    return TrackedRun(run.info.run_id, run.info.status, dict(run.data.metrics), dict(run.data.tags), dict(run.data.params))
+
+
+def _as_text(value: object) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,265 @@
+"""train(config, on_epoch) -> RunResult: data, model, fit, evaluation. `python -m pipeline.train` = `convsweep train`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import data, model
+from pipeline.config import RunConfig
+from pipeline.hardware import cores, resolve_precision
+
+if TYPE_CHECKING:
+    import keras
+
+OnEpoch = Callable[[int, dict[str, float]], bool]
+OnSteps = Callable[[int, int, int, dict[str, float]], None]
+
+
+class TrainingError(RuntimeError):
+    """A training that failed for its own reason, as in a loss that is no longer a number."""
+
+
+@dataclass
+class RunResult:
+    """What one run gave.
+
+    Attributes:
+        history: Per metric (`train/loss`, `test/accuracy`, ...) its value after each epoch, epochs 1..E in order.
+        final: `train_eval/...`, `gap/accuracy`, `parameters`, `seconds`, `seconds_per_epoch`.
+        stopped: Why it ended before `trainer.epochs`: `stop_at_accuracy`, `asked`, or empty.
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    final: dict[str, float] = field(default_factory=dict)
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained."""
+        return len(next(iter(self.history.values()), []))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every metric's last value, `final` included."""
+        return {name: values[-1] for name, values in self.history.items()} | self.final
+
+
+def train(
+    config: RunConfig,
+    on_epoch: OnEpoch = lambda epoch, metrics: True,
+    on_steps: OnSteps = lambda epoch, step, steps, metrics: None,
+    dataset: data.Dataset | None = None,
+    save_to: Path | None = None,
+) -> RunResult:
+    """Train one model with one seed, evaluating after every epoch.
+
+    Same config, seed, threads and precision give the same metrics bit for bit.
+
+    Args:
+        config: The run.
+        on_epoch: Called with the epoch (from 1) and its metrics; training stops where it returns False.
+        on_steps: Called some twenty times per epoch with epoch, steps done, steps per epoch, running metrics.
+        dataset: The set as `data.load` gives it, if the caller has it already.
+        save_to: `.keras` file for the trained model; none if None.
+
+    Raises:
+        TrainingError: if the loss is not finite, with the epoch and step where that began.
+        DataError: if the data cannot be had.
+    """
+    start = time.perf_counter()
+    _seed_everything(config)
+    parts = data.split(dataset or data.load(config.data), config)
+    net = _compiled(config, parts)
+    watcher = _watcher(config, parts, on_epoch, on_steps)
+    net.fit(_batches(config, parts.train, watcher.epoch), epochs=config.trainer.epochs, verbose=0, shuffle=False, callbacks=[watcher])
+    result = RunResult(watcher.history, stopped=watcher.stopped)
+    result.final = _final_metrics(config, parts.train, net, result)
+    result.final["seconds_per_epoch"] = median(watcher.seconds)
+    result.final["seconds"] = time.perf_counter() - start
+    if save_to:
+        save_to.parent.mkdir(parents=True, exist_ok=True)
+        net.save(save_to)
+    return result
+
+
+def prepare_tensorflow(threads: int | None) -> None:
+    """Set what TensorFlow reads when it is first imported: silence, threads, and no search for a missing GPU."""
+    count = str(threads or cores())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing once per run, in every worker
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = count
+    if not Path("/proc/driver/nvidia").exists():
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def _seed_everything(config: RunConfig) -> None:
+    prepare_tensorflow(config.trainer.threads)
+    import keras
+
+    keras.backend.clear_session()
+    # After clear_session, which resets the policy to float32.
+    keras.config.set_dtype_policy(resolve_precision(config.trainer.precision))
+    keras.utils.set_random_seed(config.seed)
+
+
+def _compiled(config: RunConfig, parts: data.Dataset) -> keras.Model:
+    import keras
+
+    kinds = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
+    losses = {"multiclass": "sparse_categorical_crossentropy", "binary": "binary_crossentropy", "regression": "mse"}
+    optimizer = config.optimizer
+    momentum = {} if optimizer.name == "adam" else {"momentum": optimizer.momentum}
+    net = model.build(config)
+    net.compile(
+        optimizer=kinds[optimizer.name](learning_rate=optimizer.learning_rate, **momentum),
+        loss=losses[config.data.task],
+        metrics=[*([] if config.data.task == "regression" else ["accuracy"]), _finite_steps()],
+        steps_per_execution=config.trainer.steps_per_execution or -(-_steps(config, parts.train) // 20),
+        jit_compile=False,  # XLA on CPU is several times slower here
+    )
+    return net
+
+
+def _steps(config: RunConfig, examples: data.Examples) -> int:
+    """Steps per epoch."""
+    every = -(-len(examples) // config.trainer.batch_size)
+    return min(config.trainer.steps_per_epoch or every, every)
+
+
+def _batches(config: RunConfig, examples: data.Examples, epoch: Any) -> Any:
+    """One epoch's batches as a tf.data.Dataset: shuffled by (seed, epoch), scaled to float32 in the graph.
+
+    `epoch` is a variable that is read when an epoch's iteration begins, so that epoch 5 has the same order whether or
+    not epochs 0 to 4 ran before it in this process.
+    """
+    import tensorflow as tf
+
+    x, y = tf.constant(examples.x), tf.constant(examples.y)
+    size, steps = config.trainer.batch_size, _steps(config, examples)
+
+    def one_epoch(_: Any) -> Any:
+        seed = tf.stack([config.seed, epoch.read_value()])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(examples)), seed=seed)
+
+        def batch(step: Any) -> Any:
+            rows = order[step * size : (step + 1) * size]
+            return tf.cast(tf.gather(x, rows), tf.float32) / config.data.scale, tf.gather(y, rows)
+
+        return tf.data.Dataset.range(steps, output_type=tf.int32).map(batch)
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = 1
+    batches = tf.data.Dataset.from_tensors(0).flat_map(one_epoch)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(4).with_options(options)
+
+
+def evaluate(net: keras.Model, examples: data.Examples, config: RunConfig) -> dict[str, float]:
+    """Loss and metrics of `net` on `examples`, dropout off; in batches of `trainer.eval_batch_size`."""
+    net.reset_metrics()
+    logs: dict[str, Any] = {}
+    for start in range(0, len(examples), config.trainer.eval_batch_size):
+        rows = slice(start, start + config.trainer.eval_batch_size)
+        x = examples.x[rows].astype(np.float32) / np.float32(config.data.scale)
+        logs = net.test_on_batch(x, examples.y[rows], return_dict=True)
+    return _named("", logs)
+
+
+def _final_metrics(config: RunConfig, train: data.Examples, net: keras.Model, result: RunResult) -> dict[str, float]:
+    """The trained model on a fixed slice of its training set, its gap to the test set, and its size."""
+    stratified = config.data.task != "regression"
+    part = data.fixed_slice(train, config.trainer.train_eval_size, stratified)
+    final = {f"train_eval/{name}": value for name, value in evaluate(net, part, config).items()}
+    if stratified:
+        final["gap/accuracy"] = final["train_eval/accuracy"] - result.history["test/accuracy"][-1]
+    return final | {"parameters": float(net.count_params())}
+
+
+def _named(prefix: str, logs: dict[str, Any]) -> dict[str, float]:
+    """Keras's logs as floats, without our own counter."""
+    return {prefix + name: float(value) for name, value in logs.items() if name != FINITE}
+
+
+FINITE = "finite_steps"
+
+
+def _finite_steps() -> Any:
+    """A Keras metric that counts the steps of an epoch whose outputs were all finite."""
+    import keras
+    from keras import ops
+
+    class FiniteSteps(keras.metrics.Metric):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name=FINITE)
+            self.count = self.add_variable((), "zeros", name="count", dtype="float32")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.count.assign_add(ops.cast(ops.all(ops.isfinite(y_pred)), "float32"))
+
+        def result(self) -> Any:
+            return ops.convert_to_tensor(self.count)
+
+    return FiniteSteps()
+
+
+def _watcher(config: RunConfig, parts: data.Dataset, on_epoch: OnEpoch, on_steps: OnSteps) -> Any:
+    """The callback around Keras's fit: sets the epoch, evaluates, tells, and stops where it should."""
+    import keras
+    import tensorflow as tf
+
+    steps = _steps(config, parts.train)
+    evaluated = {name: part for name, part in (("val", parts.val), ("test", parts.test)) if len(part)}
+
+    class Watcher(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.epoch = tf.Variable(0, dtype=tf.int32, trainable=False)
+            self.history: dict[str, list[float]] = {}
+            self.seconds: list[float] = []
+            self.stopped = ""
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch.assign(epoch)
+            self.start = time.perf_counter()
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+            done = min(batch + 1, steps)
+            if not np.isfinite(float(logs["loss"])):
+                step = min(int(float(logs[FINITE])) + 1, done)
+                now = int(self.epoch.numpy()) + 1
+                raise TrainingError(f"the loss is not finite since epoch {now}, step {step} of {steps}")
+            on_steps(int(self.epoch.numpy()) + 1, done, steps, _named("train/", logs))
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+            self.seconds.append(time.perf_counter() - self.start)
+            metrics = _named("train/", logs)
+            for name, part in evaluated.items():
+                metrics |= {f"{name}/{key}": value for key, value in evaluate(self.model, part, config).items()}
+            for name, value in metrics.items():
+                self.history.setdefault(name, []).append(value)
+            target = config.trainer.stop_at_accuracy
+            if not on_epoch(epoch + 1, metrics):
+                self.stopped = "asked"
+            elif target is not None and metrics["train/accuracy"] > target:
+                self.stopped = "stop_at_accuracy"
+            self.model.stop_training = bool(self.stopped)
+
+    return Watcher()
+
+
+if __name__ == "__main__":
+    import sys
+    from importlib import import_module
+
+    # Looked up by name: the command line stands above this package, which imports nothing of it.
+    sys.exit(import_module("sweeps.cli").main(["train", *sys.argv[1:]]))

@@ -1,0 +1,1 @@
+"""Many runs: what to try, workers that train it, and what comes out."""

@@ -1,0 +1,129 @@
+"""What a sweep gave: table, results.csv and figure, from what is tracked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from rich.table import Table
+
+from pipeline.curves import COLOURS, MARKERS
+from pipeline.tracking import TrackedRun
+
+COLUMNS = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial: its runs in the order of the seeds (finished ones only), and published values by source and metric."""
+
+    label: str
+    tick: str
+    seeds: list[int]
+    runs: list[TrackedRun]
+    published: dict[str, dict[str, float]]
+
+    def values(self, metric: str) -> list[float]:
+        """The metric's last value in every run that has it."""
+        return [run.metrics[metric] for run in self.runs if metric in run.metrics]
+
+    def published_value(self, metric: str) -> tuple[float, str] | None:
+        """The published value of a metric and its source, the first source that gives one; or None."""
+        return next(((told[metric], source) for source, told in self.published.items() if metric in told), None)
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
+    """Mean and sample standard deviation (n - 1) as text; the mean alone for one value, a dash for none."""
+    if not values:
+        return "-"
+    mean = _short(f"{fmean(values):.{digits}f}")
+    return f"{mean} ± {_short(f'{stdev(values):.{digits}f}')}" if len(values) > 1 else mean
+
+
+def table(title: str, rows: Sequence[Row]) -> Table:
+    """Per trial: parameters, seconds per epoch, and losses and accuracies measured, published, and their difference."""
+    metrics = [metric for metric in COLUMNS if any(row.values(metric) for row in rows)]
+    out = Table(title=title, title_justify="left", caption=_caption(rows), caption_justify="left")
+    out.add_column("config")
+    for name in ("parameters", "s/epoch"):
+        out.add_column(name, justify="right")
+    out.add_column("")
+    for metric in metrics:
+        out.add_column(metric.replace("/", " "), justify="right", no_wrap=True)
+    for row in rows:
+        parameters = f"{row.values('parameters')[0]:,.0f}" if row.runs else "-"
+        seconds = mean_and_deviation(row.values("seconds_per_epoch"), 2)
+        measured = [mean_and_deviation(row.values(metric)) for metric in metrics]
+        out.add_row(row.label, parameters, seconds, f"measured (n={len(row.runs)})", *measured, end_section=not row.published)
+        if row.published:
+            sources = dict.fromkeys(p[1] for metric in metrics if (p := row.published_value(metric)))
+            out.add_row("", "", "", f"published ({', '.join(sources)})", *[_published(row, metric) for metric in metrics])
+            out.add_row("", "", "", "difference", *[_difference(row, metric) for metric in metrics], end_section=True)
+    return out
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """One line per run: trial, seed, run id, every metric's last value, and the published values beside them."""
+    metrics = sorted({metric for row in rows for run in row.runs for metric in run.metrics})
+    published = sorted({metric for row in rows for told in row.published.values() for metric in told})
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["trial", "seed", "run_id", *metrics, *(f"published/{m}" for m in published), "published/source"])
+        for row in rows:
+            told = {metric: row.published_value(metric) for metric in published}
+            sources = " ".join(dict.fromkeys(value[1] for value in told.values() if value))
+            for seed, run in zip(row.seeds, row.runs, strict=True):
+                values = [run.metrics.get(metric, "") for metric in metrics]
+                beside = [value[0] if value else "" for value in told.values()]
+                out.writerow([row.label, seed, run.run_id, *values, *beside, sources])
+
+
+def draw_axis(rows: Sequence[Row], metric: str, axis: str, title: str, path: Path) -> None:
+    """Draw `metric` of training and test against the axis: seeds as dots, means as a line, published values marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for part, shift in (("train", -0.06), ("test", 0.06)):
+        name, colour = f"{part}/{metric}", COLOURS[part]
+        dots = [(at + shift, value) for at, row in enumerate(rows) for value in row.values(name)]
+        means = [(at + shift, fmean(row.values(name))) for at, row in enumerate(rows) if row.values(name)]
+        marks = [(at + shift, told[0]) for at, row in enumerate(rows) if (told := row.published_value(name))]
+        axes.plot(*_columns(means), color=colour, linewidth=1.2, alpha=0.7)
+        axes.plot(*_columns(dots), MARKERS[part], color=colour, markersize=4.5, label=f"{part}, one dot per seed")
+        if marks:
+            label = f"{part}, published"
+            axes.plot(*_columns(marks), "D", color=colour, markerfacecolor="none", markersize=9, label=label)
+    axes.set_xticks(range(len(rows)), [row.tick for row in rows])
+    axes.set(xlabel=axis, ylabel=metric, title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=130)
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _published(row: Row, metric: str) -> str:
+    told = row.published_value(metric)
+    return _short(f"{told[0]:.4f}") if told else ""
+
+
+def _difference(row: Row, metric: str) -> str:
+    told, values = row.published_value(metric), row.values(metric)
+    return _short(f"{fmean(values) - told[0]:+.4f}") if told and values else ""
+
+
+def _short(number: str) -> str:
+    """Without the zero before the point, as the course prints."""
+    return number.replace("0.", ".", 1) if number.lstrip("+-").startswith("0.") else number
+
+
+def _caption(rows: Sequence[Row]) -> str:
+    several = any(len(row.runs) > 1 for row in rows)
+    spread = "mean ± standard deviation over the seeds; " if several else ""
+    return f"{spread}training figures are running averages over the last epoch; published: one run each, seed unknown"

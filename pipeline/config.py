@@ -91,7 +91,9 @@ class DataConfig:
         require(all(side >= 1 for side in self.shape), "data.shape", self.shape, "sizes from 1")
         require(self.scale > 0, "data.scale", self.scale, "above 0")
         require(self.timeout > 0, "data.timeout", self.timeout, "seconds, above 0")
-        require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "a whole number from 1, or null for all")
+        require(
+            self.limit is None or self.limit >= 1, "data.limit", self.limit, "a whole number from 1, or null for all"
+        )
         require(0 <= self.val_fraction < 1, "data.val_fraction", self.val_fraction, "from 0 up to but not including 1")
         require(0 < self.train_fraction <= 1, "data.train_fraction", self.train_fraction, "above 0 and up to 1")
 

@@ -54,7 +54,9 @@ def load(data: DataConfig, say: Say = print) -> Dataset:
     for part, examples, size in (("train", dataset.train, data.train_size), ("test", dataset.test, data.test_size)):
         if examples.x.shape != (size, *data.shape):
             wanted = (size, *data.shape)
-            raise DataError(f"data={data.name}: its {part} set has the shape {examples.x.shape}, its config says {wanted}")
+            raise DataError(
+                f"data={data.name}: its {part} set has the shape {examples.x.shape}, its config says {wanted}"
+            )
     if data.sha256 and data.sha256 != dataset.sha256:
         raise DataError(f"data={data.name} is damaged: its SHA-256 is {dataset.sha256}, not {data.sha256}")
     return dataset
@@ -130,7 +132,7 @@ def _sha256_of_arrays(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.shape}{array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -171,7 +173,9 @@ def _read_folders(data: DataConfig, say: Say) -> Dataset:
             f"data={data.name} cannot be had: {where}. What helps: put the pictures into FOLDER/{data.folder}/"
             "{train,validation}/CLASS/ and set CONVSWEEP_DATA_DIR=FOLDER"
         )
-    train, test = (_read_pictures(root / part, tuple(data.class_names), tuple(data.shape)) for part in ("train", "validation"))
+    train, test = (
+        _read_pictures(root / part, tuple(data.class_names), tuple(data.shape)) for part in ("train", "validation")
+    )
     return _dataset(train, test, _sha256_of_arrays(train.x, train.y, test.x, test.y))
 
 

@@ -94,7 +94,7 @@ def _conv_stack(model: ModelConfig, shape: tuple[int, ...]) -> list[Layer]:
     for number, filters in enumerate(model.filters_per_layer, start=1):
         channels = shape[2]
         shape = _slide(f"conv_{number}", shape, model.kernel_size, model.stride, model.padding, filters, steps)
-        settings = {"filters": filters, "kernel": model.kernel_size, "stride": model.stride}
+        settings: dict[str, Any] = {"filters": filters, "kernel": model.kernel_size, "stride": model.stride}
         settings |= {"padding": model.padding, "activation": model.activation}
         params = (model.kernel_size**2 * channels + 1) * filters
         stack.append(Layer(f"conv_{number}", "conv", settings, shape, params))

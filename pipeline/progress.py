@@ -12,9 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 class Watch(Protocol):
     """Someone who is told how runs go. `run` is the run's name."""
 
-    def __enter__(self) -> Self: ...  # noqa: D105
+    def __enter__(self) -> Self: ...
 
-    def __exit__(self, *error: object) -> None: ...  # noqa: D105
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def on_total(self, runs: int) -> None:
         """So many runs are to be trained in all."""
@@ -44,7 +46,9 @@ class _Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def on_total(self, runs: int) -> None:
@@ -70,7 +74,12 @@ class _Bars:
     """One bar per running run (epoch, step, metrics, time left), and one over all runs where there are several."""
 
     def __init__(self, console: Console) -> None:
-        columns = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[told]}")]
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+        ]
         self.progress = Progress(*columns, TimeRemainingColumn(), console=console)
         self.tasks: dict[str, TaskID] = {}
         self.all_runs: TaskID | None = None
@@ -79,7 +88,9 @@ class _Bars:
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def on_total(self, runs: int) -> None:

@@ -12,8 +12,9 @@ from rich.console import Console
 from pipeline import data, hardware
 from pipeline.config import RunConfig
 from pipeline.progress import watch
+from pipeline.runtime import start_tensorflow
 from pipeline.signature import code_sha256, signature
-from pipeline.train import TrainingError, prepare_tensorflow, train
+from pipeline.train import TrainingError, train
 
 EXPERIMENT = "train"
 
@@ -51,7 +52,7 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
         console.print(f"known: an equal run is tracked as {known.run_id}; nothing is trained", soft_wrap=True)
         _print_metrics(known.metrics, console)
         return 0
-    prepare_tensorflow(config.trainer.threads)
+    start_tensorflow(config.trainer.threads)
     name = run_name(overrides, config.seed)
     run_id = tracker.open_run(config, EXPERIMENT, name, tags, overrides)
     save_to = None if config.store.log_model == "none" else checkpoint_file(config, tags["convsweep.signature"])

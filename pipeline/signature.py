@@ -50,7 +50,9 @@ def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
 def code_sha256() -> str:
     """SHA-256 of the training code, without comments, docstrings and layout."""
     folder = Path(__file__).parent
-    return hashlib.sha256("\n".join(_bare((folder / name).read_text()) for name in TRAINING_MODULES).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join(_bare((folder / name).read_text()) for name in TRAINING_MODULES).encode()
+    ).hexdigest()
 
 
 def _bare(source: str) -> str:
@@ -58,6 +60,11 @@ def _bare(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body[0].value.value = ""
     return ast.unparse(tree)

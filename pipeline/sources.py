@@ -92,7 +92,7 @@ def _fetch_file(data: DataConfig, key: str, target: Path, say: Say) -> None:
     for source, read in _sources(data, key, name, say):
         try:
             content = read()
-        except (OSError, EOFError, HTTPException, zlib.error, subprocess.SubprocessError, _Unusable) as error:
+        except (OSError, EOFError, HTTPException, zlib.error, subprocess.SubprocessError, _UnusableError) as error:
             tried.append(f"{source}: {error}")
             continue
         if hashlib.sha256(content).hexdigest() == digest:
@@ -107,7 +107,7 @@ def _fetch_file(data: DataConfig, key: str, target: Path, say: Say) -> None:
     )
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     """A source that is not there; the message says why."""
 
 
@@ -140,7 +140,9 @@ def _in_folder(folder: Path, name: str) -> Iterator[tuple[str, Callable[[], byte
 
 def _from_npz(archive: Path, key: str) -> bytes:
     """An IDX file's bytes, made from the array of the same content in Keras's own archive."""
-    array = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}[key]
+    array = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}[
+        key
+    ]
     with np.load(archive) as arrays:
         return idx_bytes(arrays[array])
 
@@ -168,7 +170,7 @@ def _download(address: str, timeout: float, say: Say) -> bytes:
         with wrap_file(reply, size, description=address.rpartition("/")[2], transient=True) as file:
             content = file.read()
     if size and len(content) != size:
-        raise _Unusable(f"cut off after {len(content):,} of {size:,} bytes")
+        raise _UnusableError(f"cut off after {len(content):,} of {size:,} bytes")
     return gzip.decompress(content)
 
 
@@ -177,13 +179,13 @@ def _from_debian(package: str, folder: str, name: str, cache: Path, say: Say) ->
     unpacked = cache / ".debian"
     if not unpacked.exists():
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-            raise _Unusable("apt-get and dpkg-deb are not here (this is no Debian)")
+            raise _UnusableError("apt-get and dpkg-deb are not here (this is no Debian)")
         say(f"fetching Debian's package {package}")
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             private = ["-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}/cache"]
             try:
                 _call(["apt-get", "download", package], Path(scratch))
-            except _Unusable:  # no package lists on this machine, or old ones: fetch our own, which needs no root
+            except _UnusableError:  # no package lists on this machine, or old ones: fetch our own, which needs no root
                 _call(["apt-get", "update", *private], Path(scratch))
                 _call(["apt-get", "download", *private, package], Path(scratch))
             for archive in Path(scratch).glob("*.deb"):
@@ -195,7 +197,9 @@ def _from_debian(package: str, folder: str, name: str, cache: Path, say: Say) ->
 def _call(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise _Unusable(f"{' '.join(command[:2])} failed: {(done.stderr.strip() or str(done.returncode)).splitlines()[-1]}")
+        raise _UnusableError(
+            f"{' '.join(command[:2])} failed: {(done.stderr.strip() or str(done.returncode)).splitlines()[-1]}"
+        )
 
 
 def _write(target: Path, content: bytes) -> None:

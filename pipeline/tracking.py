@@ -23,7 +23,8 @@ import yaml
 from pipeline import model
 from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
 from pipeline.curves import draw_learning_curves
-from pipeline.train import RunResult, prepare_tensorflow
+from pipeline.runtime import start_tensorflow
+from pipeline.train import RunResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -116,7 +117,7 @@ class Tracker:
 
     def finish_run(self, run_id: str, result: RunResult, title: str, tags: dict[str, str] | None = None) -> None:
         """Log the final metrics and the learning curves, and close the run as FINISHED."""
-        self.log_epoch(run_id, result.epochs, result.final)
+        self.log_epoch(run_id, 0, result.final)  # MLflow's page draws bars for what has no step but 0
         self._tag(run_id, (tags or {}) | ({"convsweep.stopped": result.stopped} if result.stopped else {}))
         with self._folder_for(run_id) as folder:
             draw_learning_curves(result, title, folder / "learning_curves.png")
@@ -174,7 +175,7 @@ class Tracker:
 
     def log_model(self, run_id: str, file: Path, config: RunConfig) -> None:
         """Log the Keras model in `file` with its signature as the run's `model`. Imports TensorFlow."""
-        prepare_tensorflow(None)
+        start_tensorflow(None)
         import keras
         import mlflow.keras
         import numpy as np
@@ -198,7 +199,8 @@ class Tracker:
 
     def has_model(self, run_id: str) -> bool:
         """Whether a model is logged with the run."""
-        return bool(self.client.get_run(run_id).outputs.model_outputs)
+        outputs = self.client.get_run(run_id).outputs
+        return bool(outputs and outputs.model_outputs)
 
     def log_files(self, run_id: str, files: Iterable[Path]) -> None:
         """Log files as artifacts of a run."""
@@ -310,7 +312,9 @@ def is_alive(owner: str) -> bool:
 
 
 def _tracked(run: Run) -> TrackedRun:
-    return TrackedRun(run.info.run_id, run.info.status, dict(run.data.metrics), dict(run.data.tags), dict(run.data.params))
+    return TrackedRun(
+        run.info.run_id, run.info.status, dict(run.data.metrics), dict(run.data.tags), dict(run.data.params)
+    )
 
 
 def _as_text(value: object) -> str:

@@ -1,9 +1,7 @@
-"""train(config, on_epoch) -> RunResult: data, model, fit, evaluation. `python -m pipeline.train` = `convsweep train`."""
+"""train(config, on_epoch) -> RunResult: data, model, fit, evaluation. `python -m pipeline.train` trains."""
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +13,8 @@ import numpy as np
 
 from pipeline import data, model
 from pipeline.config import RunConfig
-from pipeline.hardware import cores, resolve_precision
+from pipeline.hardware import resolve_precision
+from pipeline.runtime import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -80,7 +79,13 @@ def train(
     parts = data.split(dataset or data.load(config.data), config)
     net = _compiled(config, parts)
     watcher = _watcher(config, parts, on_epoch, on_steps)
-    net.fit(_batches(config, parts.train, watcher.epoch), epochs=config.trainer.epochs, verbose=0, shuffle=False, callbacks=[watcher])
+    net.fit(
+        _batches(config, parts.train, watcher.epoch),
+        epochs=config.trainer.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[watcher],
+    )
     result = RunResult(watcher.history, stopped=watcher.stopped)
     result.final = _final_metrics(config, parts.train, net, result)
     result.final["seconds_per_epoch"] = median(watcher.seconds)
@@ -91,19 +96,8 @@ def train(
     return result
 
 
-def prepare_tensorflow(threads: int | None) -> None:
-    """Set what TensorFlow reads when it is first imported: silence, threads, and no search for a missing GPU."""
-    count = str(threads or cores())
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing once per run, in every worker
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = count
-    if not Path("/proc/driver/nvidia").exists():
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-
-
 def _seed_everything(config: RunConfig) -> None:
-    prepare_tensorflow(config.trainer.threads)
+    start_tensorflow(config.trainer.threads)
     import keras
 
     keras.backend.clear_session()
@@ -166,13 +160,13 @@ def _batches(config: RunConfig, examples: data.Examples, epoch: Any) -> Any:
 
 def evaluate(net: keras.Model, examples: data.Examples, config: RunConfig) -> dict[str, float]:
     """Loss and metrics of `net` on `examples`, dropout off; in batches of `trainer.eval_batch_size`."""
-    net.reset_metrics()
-    logs: dict[str, Any] = {}
+    totals: dict[str, float] = {}
     for start in range(0, len(examples), config.trainer.eval_batch_size):
-        rows = slice(start, start + config.trainer.eval_batch_size)
-        x = examples.x[rows].astype(np.float32) / np.float32(config.data.scale)
-        logs = net.test_on_batch(x, examples.y[rows], return_dict=True)
-    return _named("", logs)
+        y = examples.y[start : start + config.trainer.eval_batch_size]
+        x = examples.x[start : start + len(y)].astype(np.float32) / np.float32(config.data.scale)
+        logs = _named("", net.test_on_batch(x, y, return_dict=True))
+        totals = {name: totals.get(name, 0.0) + len(y) * value for name, value in logs.items()}
+    return {name: total / len(examples) for name, total in totals.items()}
 
 
 def _final_metrics(config: RunConfig, train: data.Examples, net: keras.Model, result: RunResult) -> dict[str, float]:

@@ -10,7 +10,17 @@ from pipeline.config import ConfigError, RunConfig, compose, flatten, require, t
 from sweeps.study import Sweep, Trial, Value
 
 # Sections and keys that change no number, or that a sweep varies itself.
-NOT_OF_THE_BASE = ("seed", "store.", "ablation.", "seeds", "workers", "data.dir", "data.cache", "data.timeout", "trainer.threads")
+NOT_OF_THE_BASE = (
+    "seed",
+    "store.",
+    "ablation.",
+    "seeds",
+    "workers",
+    "data.dir",
+    "data.cache",
+    "data.timeout",
+    "trainer.threads",
+)
 
 
 @dataclass

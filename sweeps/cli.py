@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
     from rich.console import Console
 
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    # argparse knows no option between overrides: put options last.
+    arguments = _parser().parse_args(sorted(words, key=lambda word: word.startswith("-")))
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
@@ -84,12 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with options allowed between overrides, and errors that end with where help is."""
-
-    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
-        words = list(sys.argv[1:] if args is None else args)
-        options = [word for word in words if word.startswith("-")]
-        return super().parse_args([*(w for w in words if w not in options), *options], namespace)
+    """argparse, with errors that end with where help is."""
 
     def error(self, message: str) -> NoReturn:
         sys.exit(_complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
@@ -125,10 +122,15 @@ def _print_plan(config: RunConfig, console: Console) -> None:
 
     trainer = config.trainer
     chosen = f"data={config.data.name} model={config.model.name} optimizer={config.optimizer.name} seed={config.seed}"
-    trained = f"epochs={trainer.epochs} batch_size={trainer.batch_size} precision={resolve_precision(trainer.precision)}"
+    trained = (
+        f"epochs={trainer.epochs} batch_size={trainer.batch_size} precision={resolve_precision(trainer.precision)}"
+    )
     sizes = ", ".join(f"{part} {size:,}" for part, size in split_sizes(config.data).items() if size)
     console.print(f"{chosen} {trained}\n\n{summary(config)}\n", highlight=False)
-    console.print(f"examples: {sizes}\nexpected time: {_duration(expected_seconds(config))} (within a factor of two)", highlight=False)
+    console.print(
+        f"examples: {sizes}\nexpected time: {_duration(expected_seconds(config))} (within a factor of two)",
+        highlight=False,
+    )
     console.print("dry run: nothing was trained", highlight=False)
 
 
@@ -174,3 +176,7 @@ def _ui(arguments: argparse.Namespace, console: Console) -> int:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

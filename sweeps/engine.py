@@ -1,4 +1,4 @@
-"""Runs a sweep's missing runs on workers: schedules, tracks, tells the study, and closes everything whatever happens."""
+"""Runs a sweep's missing runs on workers: schedules, tracks, tells the study, and closes all whatever happens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from pipeline import model
 from pipeline.config import RunConfig
 from pipeline.hardware import cores
 from pipeline.progress import Watch
@@ -32,6 +33,11 @@ class Unit:
     def key(self) -> str:
         """Unique within the sweep."""
         return f"{self.trial.label} seed={self.seed}"
+
+    @property
+    def cost(self) -> int:
+        """Arithmetic of one example: what runs are ordered by."""
+        return model.multiplications(model.layers(self.config))
 
     @property
     def name(self) -> str:
@@ -62,7 +68,9 @@ class Engine:
 
     def reuse(self) -> int:
         """Take what is tracked already; runs of other sweeps are copied. The number of runs left to train."""
-        children = {r.signature: r for r in self.tracker.children(self.parent, self.sweep.name) if r.status == "FINISHED"}
+        children = {
+            r.signature: r for r in self.tracker.children(self.parent, self.sweep.name) if r.status == "FINISHED"
+        }
         for unit in self.units:
             signature = unit.tags["convsweep.signature"]
             unit.tracked = children.get(signature)
@@ -72,8 +80,8 @@ class Engine:
         return sum(unit.tracked is None for unit in self.units)
 
     def run(self) -> None:
-        """Train what `reuse` left, seed by seed so that every config has a result early; then tell all trials."""
-        missing = deque(sorted((u for u in self.units if u.tracked is None), key=lambda unit: unit.seed))
+        """Train what `reuse` left, seed by seed so that every config has a result early, dearest first; tell all."""
+        missing = deque(sorted((u for u in self.units if u.tracked is None), key=lambda u: (u.seed, -u.cost)))
         self.watch.on_total(len(missing))
         count = min(self.sweep.workers or cores(), max(1, len(missing)))
         try:
@@ -159,4 +167,3 @@ class Engine:
                 self.tracker.close(unit.run_id, "KILLED", "the sweep was interrupted")
         for asked in self.asked.values():
             self.study.fail(asked, "the sweep was interrupted")
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +35,9 @@ def plan(ablation: Ablation, console: Console) -> int:
         out.add_row(trial.label, " ".join(trial.overrides), parameters, seeds, f"{each:.0f} s")
     console.print(out)
     runs = len(sweep.trials) * len(sweep.seeds)
-    console.print(f"{runs} runs, {_workers(sweep)} workers, expected time {seconds / 60:.1f} min (within a factor of two)")
+    console.print(
+        f"{runs} runs, {_workers(sweep)} workers, expected time {seconds / 60:.1f} min (within a factor of two)"
+    )
     console.print("dry run: nothing was trained; runs that are tracked already would be reused")
     return 0
 
@@ -68,14 +69,18 @@ def _launch(ablation: Ablation, console: Console) -> int:
     tracker = Tracker(sweep.store)
     tracker.close_abandoned()
     study.close_abandoned()
-    parent = tracker.open_sweep(sweep.name, {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": ablation.config.description})
+    parent = tracker.open_sweep(
+        sweep.name, {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": ablation.config.description}
+    )
     path = _save_view(ablation, tracker, parent)
     address = f"http://127.0.0.1:{sweep.store.ui_port}{path}"
     try:
         with watch(console) as progress:
             engine = Engine(sweep, tracker, study, parent, data_sha256, progress)
             missing = engine.reuse()
-            console.print(f"{sweep.name}: {len(engine.units)} runs, {len(engine.units) - missing} known, {missing} to train")
+            console.print(
+                f"{sweep.name}: {len(engine.units)} runs, {len(engine.units) - missing} known, {missing} to train"
+            )
             engine.run()
         rows = _rows(ablation, engine)
         _publish(ablation, rows, tracker, parent, console)
@@ -113,7 +118,7 @@ def _publish(ablation: Ablation, rows: list[Row], tracker: object, parent: str, 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_csv(rows, folder / "results.csv")
-        draw_axis(rows, metric, config.axis, title, folder / f"{metric}_by_{config.axis}.png")
+        draw_axis(rows, metric, config.axis, sweep.name, folder / f"{metric}_by_{config.axis}.png")
         tracker.log_files(parent, sorted(folder.iterdir()))
 
 
@@ -143,7 +148,9 @@ def _save_view(ablation: Ablation, tracker: object, parent: str) -> str:
     assert isinstance(tracker, Tracker)
     keys = [f"{key}.name" if "." not in key else key for key in ablation.sweep.varied]
     columns = [f"params.{key}" for key in [*keys, "seed"]]
-    columns += [f"metrics.{name}" for name in ("test/accuracy", "test/loss", "train/accuracy", "train/loss", "gap/accuracy")]
+    columns += [
+        f"metrics.{name}" for name in ("test/accuracy", "test/loss", "train/accuracy", "train/loss", "gap/accuracy")
+    ]
     return tracker.save_view(ablation.sweep.name, parent, [("param", key) for key in keys], columns)
 
 

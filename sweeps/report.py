@@ -57,10 +57,14 @@ def table(title: str, rows: Sequence[Row]) -> Table:
         parameters = f"{row.values('parameters')[0]:,.0f}" if row.runs else "-"
         seconds = mean_and_deviation(row.values("seconds_per_epoch"), 2)
         measured = [mean_and_deviation(row.values(metric)) for metric in metrics]
-        out.add_row(row.label, parameters, seconds, f"measured (n={len(row.runs)})", *measured, end_section=not row.published)
+        out.add_row(
+            row.label, parameters, seconds, f"measured (n={len(row.runs)})", *measured, end_section=not row.published
+        )
         if row.published:
             sources = dict.fromkeys(p[1] for metric in metrics if (p := row.published_value(metric)))
-            out.add_row("", "", "", f"published ({', '.join(sources)})", *[_published(row, metric) for metric in metrics])
+            out.add_row(
+                "", "", "", f"published ({', '.join(sources)})", *[_published(row, metric) for metric in metrics]
+            )
             out.add_row("", "", "", "difference", *[_difference(row, metric) for metric in metrics], end_section=True)
     return out
 
@@ -98,10 +102,16 @@ def draw_axis(rows: Sequence[Row], metric: str, axis: str, title: str, path: Pat
             label = f"{part}, published"
             axes.plot(*_columns(marks), "D", color=colour, markerfacecolor="none", markersize=9, label=label)
     axes.set_xticks(range(len(rows)), [row.tick for row in rows])
-    axes.set(xlabel=axis, ylabel=metric, title=title)
+    axes.set(xlabel=axis, ylabel=metric)
+    axes.set_title(f"{title}\nlines join the means over {_seeds_told(rows)}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=130)
+
+
+def _seeds_told(rows: Sequence[Row]) -> str:
+    counts = sorted({len(row.runs) for row in rows})
+    return f"n = {' to '.join(map(str, [counts[0], *counts[1:][-1:]]))} seeds"
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

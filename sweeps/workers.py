@@ -1,4 +1,4 @@
-"""Warm worker processes that train. They import TensorFlow once, load the data once, and hold no database connection."""
+"""Warm worker processes that train. They import TensorFlow and load the data once, and hold no database connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from pipeline import data
 from pipeline.config import DataConfig, RunConfig
-from pipeline.train import RunResult, TrainingError, prepare_tensorflow, train
+from pipeline.runtime import start_tensorflow
+from pipeline.train import RunResult, TrainingError, train
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Pool:
     """So many workers; each trains one job at a time. Leaving the context kills what still runs."""
 
     def __init__(self, count: int, threads: int) -> None:
-        """Start `count` worker processes with `threads` threads each; they import TensorFlow while the caller goes on."""
+        """Start `count` worker processes with `threads` threads each; they import TensorFlow meanwhile."""
         self.threads = threads
         self.workers = [_Worker(threads) for _ in range(count)]
 
@@ -142,8 +143,7 @@ class _Worker:
 def _serve(connection: Connection[Any, Any], threads: int) -> None:
     """A worker's life: train what comes, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-    prepare_tensorflow(threads)
-    import keras  # noqa: F401  (warms up while the parent composes)
+    start_tensorflow(threads)
 
     datasets: dict[str, data.Dataset] = {}
     try:

@@ -1,0 +1,37 @@
+# Every target sets itself up: a machine needs Python 3.11 to 3.13 and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce demo test lint ui clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## create .venv and install everything in its pinned version (about two minutes)
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"convsweep needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; choose one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+reproduce: setup ## train the course's 16, 32 and 64 filters on Fashion-MNIST beside its published numbers
+	$(BIN)/convsweep ablate filter_count
+
+demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute
+	$(BIN)/convsweep ablate demo
+
+test: setup ## run all tests
+	$(BIN)/python -m pytest
+
+lint: setup ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: setup ## open MLflow's pages on what was tracked here
+	$(BIN)/convsweep ui
+
+clean: ## remove .venv, caches and build output; results in mlruns/ stay
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

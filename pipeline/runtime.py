@@ -1,0 +1,49 @@
+"""Starting TensorFlow once per process: threads, no search for a missing GPU, and none of its start-up chatter."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.hardware import cores
+
+
+def start_tensorflow(threads: int | None) -> None:
+    """Import TensorFlow with so many threads (None: all cores); does nothing where it is imported already."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = str(threads or cores())
+    if not Path("/proc/driver/nvidia").exists():
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing at every few models
+    with _silent_stderr():
+        import tensorflow as tf
+
+        tf.constant(0)  # the first operation has its own chatter
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what C++ code writes to file descriptor 2 from the user, unless what is inside fails.
+
+    TF_CPP_MIN_LOG_LEVEL does not reach the lines that TensorFlow 2.21 logs before its logging is set up.
+    """
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            chatter.seek(0)
+            os.write(kept, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config import ConfigError, RunConfig, compose
+
+REFUSED = [
+    ("model.filters=0", "model.filters=0", "whole number from 1"),
+    ("model.filters=2.5", "model.filters=2.5", "whole number from 1"),
+    ("model.filters=[32]", "model.filters=[32]", "as long as model.conv_layers=2"),
+    ("model.dropout=1.2", "model.dropout=1.2", "from 0 up to but not including 1"),
+    ("model.dropout=nan", "model.dropout=nan", "from 0 up to but not including 1"),
+    ("trainer.epochs=-1", "trainer.epochs=-1", "whole number from 1"),
+    ("trainer.epochs=abc", "trainer.epochs=abc", "a whole number"),
+    ("trainer.epochs=1.5", "trainer.epochs=1.5", "a whole number"),
+    ("data.val_fraction=1", "data.val_fraction=1", "from 0 up to but not including 1"),
+    ("data.train_fraction=0", "data.train_fraction=0", "above 0"),
+    ("data.limit=0", "data.limit=0", "whole number from 1"),
+    ("optimizer.learning_rate=0", "optimizer.learning_rate=0", "above 0"),
+    ("optimizer.learning_rate=inf", "optimizer.learning_rate=inf", "a number above 0"),
+    ("optimizer.momentum=0.9", "optimizer.momentum=0.9", "adam, which has none"),
+    ("model.pool=eech", "one of each, inner, last, none", "did you mean each?"),
+    ("trainer.precision=float16", "one of auto, float32, mixed_bfloat16", "trainer.precision=float16"),
+    ("model.fliters=3", "model.fliters is not a config key", "did you mean model.filters?"),
+    ("filters=3", "filters is not a config key", "did you mean model.filters?"),
+    ("modle=conv", "modle is not a config key", "did you mean model?"),
+    ("model=cnov", "one of conv, dense", "did you mean conv?"),
+    ("+model.extra=1", "model.extra is not a config key", "model.filters"),
+    ("+extra=1", "extra is not a config key", "trainer"),
+    ("~model.filters", "model.filters", "must not be deleted"),
+    ("model.dense_units=128", "model.dense_units", "must be a list"),
+    ("model.filters=16,32", "names several values", "[1,2]"),
+    ("model.filters", "not an override", "key=value"),
+    ("seed=-1", "seed=-1", "from 0"),
+    ("data=line", "model.conv_layers=2", "0 with data=line"),
+    ("store.log_model=some", "store.log_model=some", "none, best, all"),
+]
+
+
+@pytest.mark.parametrize(("override", "told", "allowed"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_bad_input_is_refused_with_key_value_and_what_is_allowed(override: str, told: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose(RunConfig, "train", [override])
+    assert told in str(refused.value)
+    assert allowed in str(refused.value)
+
+
+def test_overrides_and_groups_compose() -> None:
+    config = compose(RunConfig, "train", ["model=dense", "model.dense_units=[512,256]", "data=mnist", "seed=3"])
+    assert (config.model.dense_units, config.data.name, config.seed) == ([512, 256], "mnist", 3)
+    assert (config.trainer.epochs, config.trainer.batch_size) == (5, 32)
+
+
+def test_data_dir_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSWEEP_DATA_DIR", "/somewhere")
+    assert compose(RunConfig, "train", []).data.dir == "/somewhere"
+    monkeypatch.delenv("CONVSWEEP_DATA_DIR")
+    assert compose(RunConfig, "train", []).data.dir is None

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.config import RunConfig
+from tests.conftest import need
+
+Compose = Callable[..., RunConfig]
+
+
+def counts(examples: data.Examples) -> list[int]:
+    return np.unique(examples.y, return_counts=True)[1].tolist()
+
+
+def test_digits_are_sklearns(config: Compose) -> None:
+    from sklearn.datasets import load_digits
+
+    ours, theirs = data.load(config().data), load_digits()
+    assert (np.concatenate([ours.train.x, ours.test.x])[..., 0] == theirs.images).all()
+    assert (np.concatenate([ours.train.y, ours.test.y]) == theirs.target).all()
+    assert ours.train.x.dtype == np.uint8
+
+
+def test_fashion_mnist_is_as_published() -> None:
+    from pipeline.config import compose
+
+    found = data.load(compose(RunConfig, "train", []).data)
+    assert found.train.x.shape == (60_000, 28, 28, 1)
+    assert found.train.x.dtype == np.uint8
+    assert isinstance(found.train.x, np.memmap)
+    assert counts(found.train) == [6000] * 10
+    assert counts(found.test) == [1000] * 10
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mnist", (60_000, 28, 28, 1)), ("horse_or_human", (1_027, 300, 300, 3))])
+def test_sets_that_need_the_data_folder(name: str, shape: tuple[int, ...]) -> None:
+    from pipeline.config import compose
+
+    need("CONVSWEEP_DATA_DIR" in os.environ, "CONVSWEEP_DATA_DIR is not set")
+    fitting = ["model=horse_conv"] if name == "horse_or_human" else []
+    assert data.load(compose(RunConfig, "train", [f"data={name}", *fitting]).data).train.x.shape == shape
+
+
+def test_splits_are_stratified_and_of_the_size_told(config: Compose) -> None:
+    cut = config("data.limit=500", "data.val_fraction=0.2", "data.train_fraction=0.5")
+    parts = data.split(data.load(cut.data), cut)
+    assert (len(parts.train), len(parts.val), len(parts.test)) == (200, 100, 360)
+    assert data.split_sizes(cut.data) == {"train": 200, "val": 100, "test": 360}
+    for part in (parts.train, parts.val):
+        assert max(counts(part)) - min(counts(part)) <= 2
+
+
+def test_splits_are_a_function_of_the_seed_alone(config: Compose) -> None:
+    loaded = data.load(config().data)
+    one, again, other = (data.split(loaded, config("data.val_fraction=0.3", f"seed={s}")) for s in (1, 1, 2))
+    assert (one.val.x == again.val.x).all()
+    assert (one.train.x == again.train.x).all()
+    assert not (one.val.x == other.val.x).all()
+
+
+def test_splits_do_not_overlap_and_lose_nothing(config: Compose) -> None:
+    cut = config("data.val_fraction=0.3")
+    loaded = data.load(cut.data)
+    parts = data.split(loaded, cut)
+    together = np.concatenate([parts.train.x, parts.val.x]).reshape(1437, -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, loaded.train.x.reshape(1437, -1)))
+
+
+@pytest.mark.parametrize("overrides", [["data.limit=1", "data.val_fraction=0.9"], ["data.train_fraction=0.00001"]])
+def test_something_is_left_to_train_on(config: Compose, overrides: list[str]) -> None:
+    cut = config(*overrides)
+    assert len(data.split(data.load(cut.data), cut).train) == 1
+
+
+def test_without_splits_nothing_is_copied(config: Compose) -> None:
+    loaded = data.load(config().data)
+    assert data.split(loaded, config()).train is loaded.train
+
+
+def test_a_set_other_than_its_config_says_is_refused(config: Compose) -> None:
+    wrong = config("data.sha256=" + "0" * 64)
+    with pytest.raises(data.DataError, match="is damaged"):
+        data.load(wrong.data)
+    wrong.data.train_size = 1000
+    with pytest.raises(data.DataError, match="its config says"):
+        data.load(wrong.data)
+
+
+def test_a_missing_folder_says_what_helps(config: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONVSWEEP_DATA_DIR", raising=False)
+    with pytest.raises(data.DataError, match="set CONVSWEEP_DATA_DIR=FOLDER"):
+        data.load(config(base=["data=horse_or_human", "model=horse_conv"]).data)

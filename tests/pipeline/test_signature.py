@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.config import RunConfig
+from pipeline.signature import _bare, signature
+
+Compose = Callable[..., RunConfig]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "model.filters=5",
+        "model.l2=0.1",
+        "model.activation=elu",
+        "model.dropout=0.1",
+        "seed=1",
+        "data.limit=100",
+        "trainer.epochs=3",
+        "trainer.batch_size=16",
+        "trainer.precision=float32",
+        "optimizer.learning_rate=0.01",
+    ],
+)
+def test_what_decides_numbers_changes_it(config: Compose, other: str) -> None:
+    assert signature(config("trainer.precision=mixed_bfloat16"), "d") != signature(
+        config("trainer.precision=mixed_bfloat16", other), "d"
+    )
+    assert signature(config(), "d") != signature(config(), "e")
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["store.root=elsewhere", "trainer.threads=2", "model.name=other", "data.cache=elsewhere", "model.pool_size=2"],
+)
+def test_what_decides_nothing_does_not(config: Compose, other: str) -> None:
+    assert signature(config(), "d") == signature(config(other), "d")
+
+
+def test_keys_without_a_layer_do_not(config: Compose) -> None:
+    dense = ["model=dense", "data=digits"]
+    assert signature(config(base=dense), "d") == signature(config("model.kernel_size=5", base=dense), "d")
+
+
+def test_comments_and_docstrings_of_the_code_do_not() -> None:
+    one = 'def f(x):\n    """Told."""\n    return x  # why\n'
+    assert _bare(one) == _bare('def f(x):\n    """Told otherwise."""\n\n    return x\n')
+    assert _bare(one) != _bare('def f(x):\n    """Told."""\n    return -x\n')

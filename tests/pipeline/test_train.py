@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import RunConfig
+from pipeline.train import RunResult, TrainingError, train
+from tests.conftest import SMALL
+
+Compose = Callable[..., RunConfig]
+CODE = """
+import json, sys
+from pipeline.config import RunConfig, compose
+from pipeline.train import train
+result = train(compose(RunConfig, "train", sys.argv[1:]))
+print(json.dumps([result.history, {k: v for k, v in result.final.items() if "seconds" not in k}]))
+"""
+
+
+def trained_elsewhere(*overrides: str) -> list[object]:
+    """History and final metrics of a run in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", CODE, *SMALL, *overrides], capture_output=True, text=True, check=True)
+    assert done.stderr == "", "a user never sees TensorFlow's start-up chatter"
+    found: list[object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_equal_runs_are_equal_bit_for_bit(precision: str) -> None:
+    overrides = [f"trainer.precision={precision}", "model.dropout=0.3"]
+    first = trained_elsewhere(*overrides)
+    assert first == trained_elsewhere(*overrides)
+    assert first == trained_elsewhere(*overrides, "trainer.steps_per_execution=1")
+    assert first != trained_elsewhere(*overrides, "seed=1")
+
+
+def test_result_has_every_metric_of_the_contract(config: Compose) -> None:
+    result = train(config("data.val_fraction=0.1"))
+    assert set(result.history) == {
+        f"{part}/{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
+    }
+    wanted = {"train_eval/loss", "train_eval/accuracy", "gap/accuracy", "parameters", "seconds", "seconds_per_epoch"}
+    assert set(result.final) == wanted
+    assert result.epochs == 2
+    assert result.final["gap/accuracy"] == result.final["train_eval/accuracy"] - result.history["test/accuracy"][-1]
+
+
+def test_evaluation_counts_every_example(config: Compose) -> None:
+    in_one = train(config("trainer.precision=float32", "trainer.eval_batch_size=360"))
+    in_many = train(config("trainer.precision=float32", "trainer.eval_batch_size=7"))
+    for name in ("test/loss", "test/accuracy"):
+        assert in_one.history[name] == pytest.approx(in_many.history[name], abs=1e-5)
+
+
+def test_training_twice_in_one_process_gives_the_same(config: Compose) -> None:
+    first = train(config())
+    train(config("model.filters=3", "seed=9"))
+    assert train(config()).history == first.history
+
+
+def test_stops_once_training_accuracy_passes(config: Compose) -> None:
+    result = train(config("trainer.stop_at_accuracy=0.5", "trainer.epochs=20", "model.filters=16"))
+    accuracy = result.history["train/accuracy"]
+    assert accuracy[-1] > 0.5
+    assert all(value <= 0.5 for value in accuracy[:-1])
+    assert (result.stopped, result.epochs < 20) == ("stop_at_accuracy", True)
+
+
+def test_stops_when_asked(config: Compose) -> None:
+    result = train(config("trainer.epochs=5"), on_epoch=lambda epoch, metrics: epoch < 2)
+    assert (result.stopped, result.epochs) == ("asked", 2)
+
+
+def test_tells_epochs_and_steps(config: Compose) -> None:
+    epochs: list[int] = []
+    steps: list[tuple[int, int, int]] = []
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        epochs.append(epoch)
+        return True
+
+    train(config(), on_epoch, lambda epoch, step, total, metrics: steps.append((epoch, step, total)))
+    assert epochs == [1, 2]
+    assert steps[-1] == (2, 45, 45)
+    assert len(steps) >= 20
+
+
+@pytest.mark.parametrize("at_once", [1, 10, 45])
+def test_a_loss_that_is_no_number_fails_with_epoch_and_step(config: Compose, at_once: int) -> None:
+    wild = ["optimizer=sgd", "optimizer.learning_rate=1e20", f"trainer.steps_per_execution={at_once}"]
+    with pytest.raises(TrainingError, match="not finite since epoch 1, step 2 of 45"):
+        train(config(*wild, "trainer.precision=float32"))
+
+
+def test_the_line_is_learnt(config: Compose) -> None:
+    result = train(config("trainer.epochs=300", base=["data=line", "model=line", "trainer=line", "optimizer=sgd"]))
+    assert result.history["test/loss"][-1] < 0.05
+    assert "gap/accuracy" not in result.final
+
+
+def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> None:
+    import keras
+
+    from pipeline import data
+    from pipeline.train import evaluate
+
+    settings = config()
+    result: RunResult = train(settings, save_to=tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    loaded.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    test = data.load(settings.data).test
+    assert evaluate(loaded, test, settings)["accuracy"] == pytest.approx(result.history["test/accuracy"][-1])

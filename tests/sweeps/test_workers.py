@@ -1,0 +1,74 @@
+"""Real worker processes, and what becomes of their jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import RunConfig
+from sweeps.workers import Done, Epoch, Failed, Job, Message, Pool
+
+Compose = Callable[..., RunConfig]
+
+
+def follow(
+    pool: Pool, jobs: list[Job], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
+) -> dict[str, Message]:
+    """Run all jobs; the last message of each."""
+    waiting, ended = list(jobs), {}
+    while len(ended) < len(jobs):
+        while waiting and pool.idle:
+            pool.start(waiting.pop(0))
+        for key, message in pool.messages(timeout=1.0):
+            if isinstance(message, Epoch):
+                pool.answer(key, on_epoch(key, message))
+            elif isinstance(message, Done | Failed):
+                ended[key] = message
+    return ended
+
+
+def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) -> None:
+    jobs = [
+        Job("good", config(), tmp_path / "model.keras"),
+        Job("wild", config("optimizer=sgd", "optimizer.learning_rate=1e20", "trainer.precision=float32")),
+        Job("stopped", config("trainer.epochs=50")),
+        Job("killed", config("trainer.epochs=50", "seed=5")),
+        Job("no folder", config(), Path("/proc/nothing/model.keras")),
+        Job("after", config("seed=1")),
+    ]
+
+    def on_epoch(key: str, told: Epoch) -> bool:
+        if key == "killed" and told.epoch == 2:
+            worker = next(w for w in pool.workers if w.job and w.job.key == "killed")
+            os.kill(worker.process.pid or 0, signal.SIGKILL)
+        return not (key == "stopped" and told.epoch == 2)
+
+    with Pool(2, threads=1) as pool:
+        processes = [worker.process for worker in pool.workers]
+        ended = follow(pool, jobs, on_epoch)
+        processes += [worker.process for worker in pool.workers]
+    assert isinstance(ended["good"], Done)
+    assert (tmp_path / "model.keras").exists()
+    assert isinstance(ended["wild"], Failed)
+    assert "not finite" in ended["wild"].reason
+    assert isinstance(ended["stopped"], Done)
+    assert (ended["stopped"].result.epochs, ended["stopped"].result.stopped) == (2, "asked")
+    assert isinstance(ended["killed"], Failed)
+    assert "signal SIGKILL" in ended["killed"].reason
+    assert isinstance(ended["no folder"], Failed)
+    assert "Traceback" in ended["no folder"].details
+    assert isinstance(ended["after"], Done)
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
+    from pipeline.train import train
+
+    with Pool(1, threads=1) as pool:
+        message = follow(pool, [Job("one", config())])["one"]
+    assert isinstance(message, Done)
+    assert message.result.history["train/loss"] == pytest.approx(train(config()).history["train/loss"], rel=1e-3)

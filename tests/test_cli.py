@@ -1,0 +1,78 @@
+"""The command as a user meets it: exit codes, messages, and nothing written where something is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli import main
+
+
+def convsweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "sweeps.cli", *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "model.filters=0"], "model.filters=0 is not allowed"),
+        (["train", "model.conv_layers=9"], "used up at conv_4"),
+        (["train", "+new=1"], "new is not a config key"),
+        (["ablate", "filter_cuont"], "did you mean filter_count?"),
+        (["ablate", "filter_count", "seeds=[]"], "seeds=[] is not allowed"),
+        (["ablate", "filter_count", "seeds=[1,1]"], "different whole numbers"),
+        (["ablate", "filter_count", "workers=0"], "workers=0 is not allowed"),
+        (["ablate", "filter_count", "model.filters=8"], "is what the ablation filter_count varies"),
+        (["ablate", "filter_count", "data=digits"], "trial conv_16: the picture is used up at pool_2"),
+        (["ablate", "filter_count", "ablation.name=a/b"], "ablation.name=a/b is not allowed"),
+        (["ablate"], "required: name"),
+        (["nonsense"], "invalid choice"),
+        (["ui"], "there is nothing in"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_arguments_exit_with_2_and_write_nothing(arguments: list[str], told: str, tmp_path: Path) -> None:
+    done = convsweep(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_list(tmp_path: Path) -> None:
+    assert "convsweep ablate filter_count" in convsweep("--help", cwd=tmp_path).stdout
+    listed = convsweep("list", cwd=tmp_path).stdout
+    for name in ("conv", "week3_conv", "fashion_mnist", "filter_count", "60,000 + 10,000 grey pictures of clothes"):
+        assert name in listed
+
+
+def test_dry_run_prints_layers_splits_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "model.filters=64", "data.val_fraction=0.1", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    for part in ("26x26x64", "Total params: 243,786", "train 54,000, val 6,000, test 10,000", "expected time"):
+        assert part in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_m_pipeline_train_is_the_same(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.train", "--dry-run"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, "Total params: 113,386" in done.stdout) == (0, True)
+
+
+def test_a_set_that_cannot_be_had_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CONVSWEEP_DATA_DIR", raising=False)
+    assert main(["train", "data=horse_or_human", "model=horse_conv", "trainer=horse"]) == 1
+    assert "cannot be had" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,64 @@
+"""Every YAML in conf/ is composed, checked and, for models, built, because it exists."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pipeline import model
+from pipeline.config import CONF, RunConfig, compose, config_groups, describe
+from sweeps.ablation import compose_ablation
+
+FITTING = {
+    "horse_conv": ["data=horse_or_human", "trainer=horse", "optimizer=rmsprop"],
+    "line": ["data=line", "trainer=line", "optimizer=sgd"],
+}
+FOR_DATA = {"digits": ["model.padding=same"], "line": ["model=line"], "horse_or_human": ["model=horse_conv"]}
+RUN_GROUPS = ("data", "model", "optimizer", "trainer", "store")
+
+
+@pytest.mark.parametrize("option", [f"{g}={o}" for g in RUN_GROUPS for o in config_groups()[g]])
+def test_every_option_composes(option: str) -> None:
+    group, _, name = option.partition("=")
+    fitting = {"model": FITTING, "data": FOR_DATA}.get(group, {}).get(name, [])
+    config = compose(RunConfig, "train", [option, *fitting])
+    assert model.total_params(model.layers(config)) > 0
+
+
+@pytest.mark.parametrize("name", config_groups()["model"])
+def test_every_model_is_built_as_its_table_says(name: str) -> None:
+    from pipeline.runtime import start_tensorflow
+
+    start_tensorflow(1)
+    config = compose(RunConfig, "train", [f"model={name}", *FITTING.get(name, [])])
+    built, planned = model.build(config), model.layers(config)
+    assert [layer.name for layer in built.layers] == [layer.name for layer in planned]
+    assert [tuple(layer.output.shape[1:]) for layer in built.layers] == [layer.output_shape for layer in planned]
+    assert [layer.count_params() for layer in built.layers] == [layer.params for layer in planned]
+
+
+@pytest.mark.parametrize("name", config_groups()["ablation"])
+def test_every_ablation_composes_and_says_what_it_is(name: str) -> None:
+    ablation = compose_ablation(name, [])
+    assert ablation.sweep.name == name
+    header = (CONF / "ablation" / f"{name}.yaml").read_text()
+    for word in ("Reproduces:", "Expected:", "Cost:", f"Command: convsweep ablate {name}"):
+        assert word in header
+    metrics = {m for trial in ablation.config.trials.values() for told in trial.published.values() for m in told}
+    assert all(re.fullmatch(r"(train|test)/(loss|accuracy)", metric) for metric in metrics)
+
+
+@pytest.mark.parametrize("group", ["model", "data", "ablation"])
+def test_every_option_describes_itself(group: str) -> None:
+    assert all(len(text) > 20 for text in describe(group).values())
+
+
+def test_every_key_is_commented() -> None:
+    for path in ("data/fashion_mnist", "model/conv", "optimizer/adam", "trainer/course", "store/local"):
+        before = ""
+        for line in (CONF / f"{path}.yaml").read_text().splitlines():
+            if re.match(r"[a-z_0-9]+:", line) and not line.startswith(("name:", "description:", "defaults:")):
+                in_a_commented_group = before.startswith("#") or re.match(r"[a-z_0-9]+:", before)
+                assert in_a_commented_group, f"{path}: no comment above {line}"
+            before = line

@@ -94,6 +94,8 @@ def _fetch_file(data: DataConfig, key: str, target: Path, say: Say) -> None:
             content = read()
         except (OSError, EOFError, HTTPException, zlib.error, subprocess.SubprocessError, _UnusableError) as error:
             tried.append(f"{source}: {error}")
+            if "://" in source:
+                say(f"  which failed: {error}")
             continue
         if hashlib.sha256(content).hexdigest() == digest:
             _write(target, content)

@@ -6,9 +6,14 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -183,6 +188,7 @@ class TrainerConfig:
     steps_per_epoch: int | None
     precision: str
     stop_at_accuracy: float | None
+    evaluate_test: bool
     train_eval_size: int
     eval_batch_size: int
     threads: int | None
@@ -255,24 +261,78 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
     Raises:
         ConfigError: for an unknown key or option, a wrong type, or a value out of range.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     check_overrides(schema, overrides)
+    # Hydra applies keys after groups, in order. Composing the groups takes most of the time, and a sweep does it again
+    # and again: it is kept, and keys are applied to a copy.
+    parsed = [OverridesParser.create().parse_override(text) for text in overrides]
+    keys = [o for o in parsed if o.type == OverrideType.CHANGE and o.key_or_group in known_keys(schema)]
+    keys = [o for o in keys if o.key_or_group not in config_groups()]
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra_compose(primary, list(overrides))
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), composed))
+        composed = deepcopy(_composed(schema, primary, tuple(str(o.input_line) for o in parsed if o not in keys)))
+        OmegaConf.set_struct(composed, False)  # keys are checked already; mappings such as study.objectives may grow
+        for override in keys:
+            OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
+        config = OmegaConf.to_object(composed)
     except (OmegaConfBaseException, HydraException) as error:
         raise ConfigError(_explain(schema, error)) from error
     assert isinstance(config, schema)
     return config
 
 
-def check_overrides(schema: type, overrides: Sequence[str]) -> None:
+@lru_cache(maxsize=64)
+def _composed(schema: type, primary: str, overrides: tuple[str, ...]) -> DictConfig:
+    """conf/`primary`.yaml with these overrides, typed by `schema`."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        merged = OmegaConf.merge(OmegaConf.structured(schema), hydra_compose(primary, list(overrides)))
+    return cast("DictConfig", merged)
+
+
+def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
+    """The run config in a file (`best.yaml`, or a run's `config.yaml`), with `overrides` of single keys over it.
+
+    Where data and results are kept is this machine's, not the file's.
+
+    Raises:
+        ConfigError: if the file holds no run config, or for anything wrong in the overrides.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    check_overrides(RunConfig, overrides)
+    groups = config_groups()
+    if grouped := [text for text in overrides if text.partition("=")[0].lstrip("+~") in groups]:
+        raise ConfigError(f"{grouped[0]}: with --from, single keys can be overridden, groups cannot")
+    try:
+        told = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"--from {path} cannot be read: {error}") from error
+    names = [item.name for item in dataclasses.fields(RunConfig)]
+    if not isinstance(told, dict) or set(told) != set(names):
+        raise ConfigError(f"--from {path} holds no run config: its sections must be {', '.join(names)}")
+    here = to_dict(compose(RunConfig, "train", []))
+    told["store"] = here["store"]
+    told["data"] |= {key: here["data"][key] for key in ("dir", "cache")} if isinstance(told["data"], dict) else {}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), told, OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"--from {path}: {_explain(RunConfig, error)}") from error
+    assert isinstance(config, RunConfig)
+    return config
+
+
+def check_overrides(schema: type, overrides: Sequence[str], swept: bool = False) -> None:
     """Refuse, before anything is composed, overrides that name no key of `schema` and no option of a group.
 
     Raises:
@@ -281,7 +341,7 @@ def check_overrides(schema: type, overrides: Sequence[str]) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    keys, groups = known_keys(schema), config_groups()
+    groups = config_groups()
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
@@ -290,14 +350,29 @@ def check_overrides(schema: type, overrides: Sequence[str]) -> None:
             raise ConfigError(f"'{text}' is not an override: {hint}\n{str(error).strip()}") from error
         key = override.key_or_group
         if override.is_sweep_override():
+            if swept:
+                check_keys(schema, [key])
+                continue
             raise ConfigError(f"{text} names several values: here each key takes one. Lists are written {key}=[1,2]")
-        if key in groups:
-            if not override.is_delete():
-                require_one_of(key, override.value(), groups[key])
-        elif key not in keys and not key.startswith("hydra."):
-            raise ConfigError(_unknown_key(key, keys))
+        if key in groups and not override.is_delete():
+            require_one_of(key, override.value(), groups[key])
+        elif not key.startswith("hydra."):
+            check_keys(schema, [key])
 
 
+def check_keys(schema: type, keys: Sequence[str]) -> None:
+    """Refuse keys that are neither in `schema` nor config groups.
+
+    Raises:
+        ConfigError: with the nearest right name and the keys of the section.
+    """
+    known = known_keys(schema)
+    for key in keys:
+        if key not in known and key not in config_groups():
+            raise ConfigError(_unknown_key(key, known))
+
+
+@cache
 def known_keys(schema: type, prefix: str = "") -> list[str]:
     """All dotted keys of a dataclass `schema`, sections included."""
     found = []
@@ -311,6 +386,7 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
     return found
 
 
+@cache
 def config_groups() -> dict[str, list[str]]:
     """Options of every config group: the YAML files of each folder of conf/, by folder."""
     return {d.name: sorted(f.stem for f in d.glob("*.yaml")) for d in sorted(CONF.iterdir()) if d.is_dir()}
@@ -362,12 +438,14 @@ def _explain(schema: type, error: BaseException) -> str:
         error = error.__cause__
     key = getattr(error, "full_key", None)
     reason = str(getattr(error, "msg", None) or error).strip().splitlines()[0]
-    if key and key not in known_keys(schema):
+    if key and key not in known_keys(schema) and " not in " in reason:
         return _unknown_key(key, known_keys(schema))
     if told := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", reason):
         return f"{key}={told[1]} is not allowed: {key} must be {_KINDS.get(told[2], told[2])}"
     if "is not a ListConfig" in reason:
         return f"{key} must be a list, written {key}=[1,2]"
+    if "is not Optional" in reason or "Incompatible value 'None'" in reason:
+        return f"{key}=null is not allowed: {key} must have a value"
     if "missing mandatory value" in reason:
         return f"{key} has no value: it must not be deleted"
     return f"{key}: {reason}" if key else reason

@@ -21,6 +21,9 @@ class Watch(Protocol):
     def on_total(self, runs: int) -> None:
         """So many runs are to be trained in all."""
 
+    def on_counts(self, told: str) -> None:
+        """What became of the trials so far, in one line."""
+
     def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         """Run is at `step` of `steps` in `epoch` of `epochs`, with these running metrics."""
 
@@ -34,6 +37,11 @@ class Watch(Protocol):
 def watch(console: Console) -> Watch:
     """Bars where `console` is a terminal, plain lines where it is a file or a pipe."""
     return _Bars(console) if console.is_terminal else _Lines(console)
+
+
+def silent() -> Watch:
+    """Tells nobody."""
+    return _Lines(Console(quiet=True))
 
 
 class _Lines:
@@ -53,6 +61,10 @@ class _Lines:
 
     def on_total(self, runs: int) -> None:
         self.total = runs
+        self.ended = 0
+
+    def on_counts(self, told: str) -> None:
+        self._print(f"trials: {told}")
 
     def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         return None
@@ -96,6 +108,10 @@ class _Bars:
     def on_total(self, runs: int) -> None:
         if runs > 1:
             self.all_runs = self.progress.add_task("all runs", total=runs, told="")
+
+    def on_counts(self, told: str) -> None:
+        if self.all_runs is not None:
+            self.progress.update(self.all_runs, told=told)
 
     def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         if run not in self.tasks:

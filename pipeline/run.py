@@ -13,7 +13,7 @@ from pipeline import data, hardware
 from pipeline.config import RunConfig
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
-from pipeline.signature import code_sha256, signature
+from pipeline.signature import code_sha256, signature, work
 from pipeline.train import TrainingError, train
 
 EXPERIMENT = "train"
@@ -23,6 +23,7 @@ def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
     """Tags that say what a run is and what it ran on."""
     return {
         "convsweep.signature": signature(config, data_sha256),
+        "convsweep.work": work(config),
         "convsweep.data_sha256": data_sha256,
         "convsweep.code_sha256": code_sha256(),
         "convsweep.precision": hardware.resolve_precision(config.trainer.precision),

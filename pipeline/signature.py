@@ -46,6 +46,14 @@ def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
     }
 
 
+def work(config: RunConfig) -> str:
+    """What two runs share that take equally long per epoch: all of a signature but seed, epochs and data content."""
+    shared = ingredients(config, "")
+    del shared["seed"]
+    shared["trainer"] = {k: v for k, v in shared["trainer"].items() if k not in ("epochs", "stop_at_accuracy")}
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
 @cache
 def code_sha256() -> str:
     """SHA-256 of the training code, without comments, docstrings and layout."""

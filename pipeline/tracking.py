@@ -123,20 +123,21 @@ class Tracker:
             draw_learning_curves(result, title, folder / "learning_curves.png")
         self.close(run_id, "FINISHED")
 
-    def close(self, run_id: str, status: str, reason: str = "", details: str = "") -> None:
+    def close(
+        self, run_id: str, status: str, reason: str = "", details: str = "", tags: dict[str, str] | None = None
+    ) -> None:
         """Close a run as `status` (FINISHED, FAILED, KILLED) with the reason as a tag, details as an artifact."""
         self._flush(run_id)
-        if reason:
-            self._tag(run_id, {REASON: reason[:5000]})
+        if reason or tags:
+            self._tag(run_id, (tags or {}) | ({REASON: reason[:5000]} if reason else {}))
         if details:
             self.client.log_text(run_id, details, "traceback.txt")
         self.client.set_terminated(run_id, status)
 
-    def find_finished(self, signature: str, parent: str | None = None) -> TrackedRun | None:
-        """A finished run with this signature, preferably of the sweep `parent`; None where there is none."""
-        experiments = [e.experiment_id for e in self.client.search_experiments()]
-        found = [run for run in self._search(experiments, {SIGNATURE: signature}) if run.status == "FINISHED"]
-        return min(found, key=lambda run: run.tags.get(PARENT) != parent, default=None)
+    def find_finished(self, signature: str) -> TrackedRun | None:
+        """A finished run with this signature; None where there is none."""
+        found = self._search(self._all_experiments(), {SIGNATURE: signature}, "attributes.status = 'FINISHED'")
+        return next(found, None)
 
     def get(self, run_id: str) -> TrackedRun:
         """One run."""
@@ -163,10 +164,9 @@ class Tracker:
 
     def close_abandoned(self) -> int:
         """Close as KILLED every run whose process is gone; how many there were."""
-        experiments = [e.experiment_id for e in self.client.search_experiments()]
         abandoned = [
             run
-            for run in self._search(experiments, {}, "attributes.status = 'RUNNING'")
+            for run in self._search(self._all_experiments(), {}, "attributes.status = 'RUNNING'")
             if OWNER in run.tags and not is_alive(run.tags[OWNER])
         ]
         for run in abandoned:
@@ -201,6 +201,35 @@ class Tracker:
         """Whether a model is logged with the run."""
         outputs = self.client.get_run(run_id).outputs
         return bool(outputs and outputs.model_outputs)
+
+    def register(self, run_id: str, name: str, alias: str) -> bool:
+        """Register the run's logged model as the newest version of `name` under `alias`; False where it has none.
+
+        A model that is registered under the alias already is left as it is.
+        """
+        from mlflow.exceptions import MlflowException
+
+        outputs = self.client.get_run(run_id).outputs
+        if not outputs or not outputs.model_outputs:
+            return False
+        with suppress(MlflowException):  # no such name or alias yet
+            if self.client.get_model_version_by_alias(name, alias).run_id == run_id:
+                return True
+        with suppress(MlflowException):  # known already
+            self.client.create_registered_model(name)
+        model_id = outputs.model_outputs[0].model_id
+        version = self.client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+        self.client.set_registered_model_alias(name, alias, version.version)
+        return True
+
+    def finished_work(self, work: str) -> list[tuple[float, int]]:
+        """Seconds and epochs of finished runs of the same work that were trained, not copied."""
+        found = self._search(self._all_experiments(), {"convsweep.work": work}, "attributes.status = 'FINISHED'")
+        return [
+            (run.metrics["seconds"], int(run.params["trainer.epochs"]))
+            for run in found
+            if REUSED not in run.tags and "convsweep.stopped" not in run.tags and "seconds" in run.metrics
+        ]
 
     def log_files(self, run_id: str, files: Iterable[Path]) -> None:
         """Log files as artifacts of a run."""
@@ -246,6 +275,9 @@ class Tracker:
     def sweeps(self) -> list[str]:
         """Names of all experiments that hold runs of ours."""
         return sorted(e.name for e in self.client.search_experiments() if e.name != "Default")
+
+    def _all_experiments(self) -> list[str]:
+        return [e.experiment_id for e in self.client.search_experiments()]
 
     def _create(self, experiment: str, name: str, tags: dict[str, str]) -> str:
         user = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "convsweep", OWNER: owner()}

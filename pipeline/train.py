@@ -174,8 +174,8 @@ def _final_metrics(config: RunConfig, train: data.Examples, net: keras.Model, re
     stratified = config.data.task != "regression"
     part = data.fixed_slice(train, config.trainer.train_eval_size, stratified)
     final = {f"train_eval/{name}": value for name, value in evaluate(net, part, config).items()}
-    if stratified:
-        final["gap/accuracy"] = final["train_eval/accuracy"] - result.history["test/accuracy"][-1]
+    if tested := result.history.get("test/accuracy"):
+        final["gap/accuracy"] = final["train_eval/accuracy"] - tested[-1]
     return final | {"parameters": float(net.count_params())}
 
 
@@ -212,7 +212,9 @@ def _watcher(config: RunConfig, parts: data.Dataset, on_epoch: OnEpoch, on_steps
     import tensorflow as tf
 
     steps = _steps(config, parts.train)
-    evaluated = {name: part for name, part in (("val", parts.val), ("test", parts.test)) if len(part)}
+    evaluated = {"val": parts.val} if len(parts.val) else {}
+    if config.trainer.evaluate_test:
+        evaluated["test"] = parts.test
 
     class Watcher(keras.callbacks.Callback):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -6,21 +6,38 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, describe, did_you_mean
+from pipeline.config import (
+    CONF,
+    ConfigError,
+    RunConfig,
+    StoreConfig,
+    check_overrides,
+    compose,
+    compose_from,
+    describe,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sweeps.search import StudyConfig
+    from sweeps.sweep import Sweep
+
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
+SWEEP_KEYS = "and seeds=[0,1,2], workers=2, retries=1, budget=30min"
 EPILOG = """\
 convsweep list                                  what there is to run
 convsweep train model.filters=64 --dry-run      the layers, the splits and the expected time of one run
 convsweep train model.filters=64                train it
 convsweep ablate filter_count seeds=[0,1,2]     a published experiment, beside its published numbers
+convsweep study smoke                           a search with a sampler, judged on a validation split
+convsweep train -m model.filters=16,32          a grid, or a search, in Hydra's own grammar
 convsweep ui filter_count                       its runs in MLflow's pages
 
 exit codes: 0 done, 1 something failed, 2 bad config or arguments (nothing was started), 130 interrupted
@@ -62,19 +79,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    train = commands.add_parser("train", help="train and track one run")
+    train = commands.add_parser("train", help="train and track one run, or with -m a sweep of them")
     train.set_defaults(command=_train)
     train.add_argument("overrides", nargs="*", help=OVERRIDES)
+    train.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="sweep: model.filters=16,32 is a grid, "
+        "'model.dropout=interval(0,0.5)' is sampled; hydra.sweeper.KEY=... as in conf/study and conf/sweep.yaml",
+    )
+    train.add_argument(
+        "--from", dest="start", metavar="FILE", help="start from a sweep's best.yaml or a run's config.yaml"
+    )
 
     ablate = commands.add_parser("ablate", help="run an ablation of conf/ablation beside its published numbers")
     ablate.set_defaults(command=_ablate)
     ablate.add_argument("name", help="an ablation; `convsweep list` tells which there are")
-    ablate.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; and seeds=[0,1,2], workers=2, ablation.name=...")
+    ablate.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, ablation.name=...")
 
-    for command in (train, ablate):
+    study = commands.add_parser("study", help="search a space of conf/study with a sampler")
+    study.set_defaults(command=_study)
+    study.add_argument("name", help="a study; `convsweep list` tells which there are")
+    study.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, study.n_trials=30, study.name=...")
+
+    for command in (train, ablate, study):
         command.add_argument("--dry-run", action="store_true", help="print what would be done; train nothing")
 
-    listing = commands.add_parser("list", help="models, data sets and ablations, a line each")
+    listing = commands.add_parser("list", help="models, data sets, ablations and studies, a line each")
     listing.set_defaults(command=_list)
 
     ui = commands.add_parser("ui", help="open MLflow's pages on this project's store")
@@ -104,14 +136,93 @@ def _interrupt(signum: int, frame: object) -> None:
 def _train(arguments: argparse.Namespace, console: Console) -> int:
     from pipeline import model
 
-    config = compose(RunConfig, "train", arguments.overrides)
+    if arguments.multirun:
+        return _multirun(arguments, console)
+    overrides = list(arguments.overrides)
+    if arguments.start:
+        config = compose_from(Path(arguments.start), overrides)
+    else:
+        config = compose(RunConfig, "train", overrides)
     model.layers(config)
     if arguments.dry_run:
         _print_plan(config, console)
         return DONE
     from pipeline.run import run
 
-    return run(config, arguments.overrides, console)
+    return run(config, overrides, console)
+
+
+def _multirun(arguments: argparse.Namespace, console: Console) -> int:
+    """Hydra's own multirun, with our sweeper; `hydra.sweeper.*` are read by Hydra, all else by us."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.plugins import Plugins
+
+    from hydra_plugins.convsweep_sweeper import ConvsweepSweeper
+    from sweeps.search import compose_hydra_sweep
+
+    if arguments.start:
+        raise ConfigError("--from starts one run; it does not go with -m")
+    settings = [word for word in arguments.overrides if word.lstrip("+~").startswith("hydra.")]
+    words = [word for word in arguments.overrides if word not in settings]
+    check_overrides(RunConfig, words, swept=True)
+    _check_settings(settings)
+    told: list[tuple[list[str], dict[str, Any]]] = []
+
+    def note(overrides: list[str], settings: dict[str, Any]) -> None:
+        told.append((overrides, settings))
+
+    # Hydra looks for plugins in folders, and finds none where an editable install maps packages instead.
+    Plugins.instance().register(ConvsweepSweeper)
+    before, sys.argv = sys.argv, ["convsweep", "-m", *arguments.overrides, "hydra/sweeper=convsweep"]
+    sys.argv += ["hydra/hydra_logging=none", "hydra/job_logging=none"]
+    try:
+        # Hydra reads its own settings and hands both to our sweeper, which notes them; the sweep starts outside.
+        hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")(cast(Any, note))()
+    finally:
+        sys.argv = before
+        GlobalHydra.instance().clear()
+    section, sweep = compose_hydra_sweep(*told[0])
+    return _start(section, sweep, arguments.dry_run, console)
+
+
+def _check_settings(settings: list[str]) -> None:
+    """Refuse a `hydra.sweeper.KEY` that does not exist, with the nearest right name."""
+    from dataclasses import fields
+
+    from hydra_plugins.convsweep_sweeper import SweeperConf
+
+    keys = [f"hydra.sweeper.{item.name}" for item in fields(SweeperConf) if item.name != "_target_"]
+    for word in settings:
+        key = word.partition("=")[0].lstrip("+~")
+        if key.startswith("hydra.sweeper.") and key not in keys:
+            raise ConfigError(
+                f"{key} is not a setting of the sweeper{did_you_mean(key, keys)}. There are: {', '.join(keys)}"
+            )
+
+
+def _study(arguments: argparse.Namespace, console: Console) -> int:
+    from sweeps.search import compose_study
+
+    _known_option("study", arguments.name)
+    section, sweep = compose_study(arguments.name, arguments.overrides)
+    return _start(section, sweep, arguments.dry_run, console)
+
+
+def _start(section: StudyConfig, sweep: Sweep, dry_run: bool, console: Console) -> int:
+    if dry_run:
+        from sweeps.plan import print_plan
+
+        return print_plan(sweep, section.description, console)
+    from sweeps.launch import launch_search
+
+    return launch_search(section, sweep, console)
+
+
+def _known_option(group: str, name: str) -> None:
+    options = describe(group)
+    if name not in options:
+        raise ConfigError(f"there is no {group} {name}{did_you_mean(name, options)}. There are: {', '.join(options)}")
 
 
 def _print_plan(config: RunConfig, console: Console) -> None:
@@ -137,25 +248,24 @@ def _print_plan(config: RunConfig, console: Console) -> None:
 def _ablate(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.ablation import compose_ablation
 
-    options = describe("ablation")
-    if arguments.name not in options:
-        near = did_you_mean(arguments.name, options)
-        raise ConfigError(f"there is no ablation {arguments.name}{near}. There are: {', '.join(options)}")
+    _known_option("ablation", arguments.name)
     ablation = compose_ablation(arguments.name, arguments.overrides)
     if arguments.dry_run:
-        from sweeps.launch import plan
+        from sweeps.plan import print_plan
 
-        return plan(ablation, console)
-    from sweeps.launch import launch
+        return print_plan(ablation.sweep, ablation.config.description, console)
+    from sweeps.launch import launch_ablation
 
-    return launch(ablation, console)
+    return launch_ablation(ablation, console)
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:
     from rich.table import Table
 
-    for group, how in (("model", "model="), ("data", "data="), ("ablation", "convsweep ablate ")):
-        table = Table(title=f"{group}s: {how}NAME", title_justify="left", box=None, show_header=False)
+    groups = {"models": "model=", "data sets": "data=", "ablations": "convsweep ablate ", "studies": "convsweep study "}
+    for title, how in groups.items():
+        group = how.rstrip("= ").removeprefix("convsweep ").replace("ablate", "ablation")
+        table = Table(title=f"{title}: {how}NAME", title_justify="left", box=None, show_header=False)
         for name, description in describe(group).items():
             table.add_row(f"  {name}", description)
         console.print(table)

@@ -1,20 +1,30 @@
-"""Runs a sweep's missing runs on workers: schedules, tracks, tells the study, and closes all whatever happens."""
+"""Runs a sweep: trials x seeds -> workers -> results. Schedules, tracks, prunes, retries, and loses nothing."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Self
 
 from pipeline import model
 from pipeline.config import RunConfig
 from pipeline.hardware import cores
-from pipeline.progress import Watch
+from pipeline.progress import Watch, silent
 from pipeline.run import checkpoint_file, run_name, run_tags
 from pipeline.tracking import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
-from sweeps.study import Study, Sweep, Trial
-from sweeps.workers import Done, Epoch, Failed, Job, Message, Pool, Steps
+from sweeps.study import Study
+from sweeps.sweep import Sweep, Trial
+from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool, Steps
+
+PRUNED_AT = "convsweep.pruned_at"
+# A worker that dies takes its run's chances with it: killed from outside once or twice, or the run kills its workers?
+MOST_DEATHS = 3
+POLL_SECONDS = 0.25
 
 
 @dataclass
@@ -26,8 +36,13 @@ class Unit:
     config: RunConfig
     tags: dict[str, str]
     tracked: TrackedRun | None = None
+    reused: bool = False
     run_id: str = ""
     reason: str = ""
+    pruned_at: int = 0
+    unwanted: bool = False
+    failures: int = 0
+    deaths: int = 0
 
     @property
     def key(self) -> str:
@@ -35,135 +50,351 @@ class Unit:
         return f"{self.trial.label} seed={self.seed}"
 
     @property
-    def cost(self) -> int:
-        """Arithmetic of one example: what runs are ordered by."""
-        return model.multiplications(model.layers(self.config))
+    def signature(self) -> str:
+        """The run's signature."""
+        return self.tags["convsweep.signature"]
 
     @property
     def name(self) -> str:
         """The run's name: what differs."""
         return run_name(list(self.trial.overrides), self.seed)
 
+    @property
+    def cost(self) -> int:
+        """Arithmetic of all epochs, for one example: what runs are ordered by."""
+        return model.multiplications(model.layers(self.config)) * self.config.trainer.epochs
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return bool(self.tracked or self.reason or self.pruned_at or self.unwanted)
+
 
 @dataclass
 class Engine:
-    """One launch of a sweep."""
+    """One launch of a sweep. `units` are its runs, by trial and seed, those known from earlier launches included."""
 
     sweep: Sweep
     tracker: Tracker
     study: Study
     parent: str
     data_sha256: str
-    watch: Watch
+    watch: Watch = field(default_factory=silent)
+    pool: Callable[[int, int], Pool] | None = None
     units: list[Unit] = field(default_factory=list)
-    asked: dict[str, Any] = field(default_factory=dict)
+    queue: list[Unit] = field(default_factory=list)
+    running: dict[str, Unit] = field(default_factory=dict)
+    waiting: dict[str, list[Unit]] = field(default_factory=dict)
+    by_label: dict[str, list[Unit]] = field(default_factory=dict)
+    reused: int = 0
+    stopped_by: str = ""
+    threads: int = 1
+    _open_pool: Pool | None = None
 
     def __post_init__(self) -> None:
-        """List the runs, trial by trial."""
-        for trial in self.sweep.trials:
-            for seed in self.sweep.seeds:
-                config = trial.config(seed)
-                tags = {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent}
-                self.units.append(Unit(trial, seed, config, tags | run_tags(config, self.data_sha256)))
+        """Look up what this sweep has finished already."""
+        self.start = time.monotonic()
+        children = self.tracker.children(self.parent, self.sweep.name)
+        self.finished = {run.signature: run for run in children if run.status == "FINISHED"}
 
-    def reuse(self) -> int:
-        """Take what is tracked already; runs of other sweeps are copied. The number of runs left to train."""
-        children = {
-            r.signature: r for r in self.tracker.children(self.parent, self.sweep.name) if r.status == "FINISHED"
-        }
-        for unit in self.units:
-            signature = unit.tags["convsweep.signature"]
-            unit.tracked = children.get(signature)
-            if unit.tracked is None and (known := self.tracker.find_finished(signature)):
-                copy = self.tracker.copy_run(known, unit.config, self.sweep.name, unit.name, unit.tags)
-                unit.tracked = self.tracker.get(copy)
-        return sum(unit.tracked is None for unit in self.units)
+    def __enter__(self) -> Self:
+        """The engine itself; its workers start with the first run that has to be trained."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the workers; after an error, close what is open in MLflow as KILLED and in Optuna as interrupted."""
+        if self._open_pool is not None:
+            self._open_pool.__exit__(kind, error, trace)
+        if error is not None:
+            self._close_open()
+
+    def add_listed(self) -> None:
+        """List the runs of a grid: what is tracked is taken, what is missing is queued, the dearest first."""
+        for trial in self.sweep.trials or []:
+            self._add(trial, self.sweep.seeds)
+        self.queue.sort(key=lambda unit: -unit.cost)
 
     def run(self) -> None:
-        """Train what `reuse` left, seed by seed so that every config has a result early, dearest first; tell all."""
-        missing = deque(sorted((u for u in self.units if u.tracked is None), key=lambda u: (u.seed, -u.cost)))
-        self.watch.on_total(len(missing))
-        count = min(self.sweep.workers or cores(), max(1, len(missing)))
-        try:
-            if missing:
-                threads = self.sweep.threads or max(1, cores() // count)
-                with Pool(count, threads) as pool:
-                    self._train(pool, missing, threads)
-            for trial in self.sweep.trials:
-                self._tell(trial)
-        except BaseException:
-            self._close_open_runs()
-            raise
+        """Train what is queued and, in a study, what the sampler proposes, until nothing is left or a limit is reached.
 
-    def _train(self, pool: Pool, missing: deque[Unit], threads: int) -> None:
-        running: dict[str, Unit] = {}
-        while missing or running:
-            while missing and pool.idle:
-                self._start(pool, missing.popleft(), running, threads)
-            for key, message in pool.messages(timeout=1.0):
-                if isinstance(message, Done | Failed):
-                    unit = running.pop(key)
-                    if missing:  # the worker goes on while its last run is written down
-                        self._start(pool, missing.popleft(), running, threads)
-                    self._end(unit, message)
-                else:
-                    self._follow(pool, running[key], message)
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM; everything finished is recorded, what ran is closed as KILLED.
+        """
+        with self._signals_noted():
+            for trial in self.sweep.trials or []:
+                self._settle(trial)
+            self._run()
 
-    def _start(self, pool: Pool, unit: Unit, running: dict[str, Unit], threads: int) -> None:
+    def confirm(self, trial: Trial, seeds: list[int]) -> list[Unit]:
+        """Train a study's best config on fresh seeds with the test set, which no sampler has seen; its runs."""
+        trainer = replace(trial.base.trainer, evaluate_test=True)
+        confirmed = replace(trial, label=f"{trial.label} confirmed", base=replace(trial.base, trainer=trainer))
+        before = len(self.units)
+        self._add(confirmed, seeds)
+        with self._signals_noted():
+            self._run(propose=False)
+        return self.units[before:]
+
+    def units_of(self, label: str) -> list[Unit]:
+        """Runs of one trial, in the order of the seeds."""
+        return self.by_label.get(label, [])
+
+    # -- scheduling ---------------------------------------------------------------------------------------------------
+
+    def _run(self, propose: bool = True) -> None:
+        first = self._next(propose)
+        if first is None:
+            return
+        self.queue.insert(0, first)
+        known = len(self.queue) if self.sweep.trials is not None or not propose else cores()
+        count = max(1, min(self.sweep.config.workers or cores(), known))
+        threads = self.sweep.config.trainer.threads or max(1, cores() // count)
+        config = self.sweep.config
+        make = self.pool or (lambda n, t: LocalPool(n, t, config.workers_max_runs, config.workers_max_memory))
+        self.watch.on_total(self._total() if propose else len(self.queue))
+        if self._open_pool is None:
+            self.threads = threads
+            self._open_pool = make(count, threads).__enter__()
+        pool = self._open_pool
+        while not self.stopped_by:
+            self._fill(pool, propose)
+            if not self.running:
+                return
+            for key, message in pool.messages(POLL_SECONDS):
+                self._handle(pool, key, message, propose)
+        raise KeyboardInterrupt(self.stopped_by)
+
+    def _fill(self, pool: Pool, propose: bool) -> None:
+        while pool.idle and not self.stopped_by and (unit := self._next(propose)):
+            self._start(pool, unit)
+
+    def _next(self, propose: bool) -> Unit | None:
+        """The next run to train; None where there is none now."""
+        while not self.queue:
+            if not propose or self.sweep.trials is not None or self._out_of_time():
+                return None
+            trial = self.study.next()
+            if trial is None:
+                return None
+            self._add(trial, self.sweep.seeds)
+            self._settle(trial)
+        return None if self._out_of_time() and self.sweep.trials is None else self.queue.pop(0)
+
+    def _out_of_time(self) -> bool:
+        limit = self.sweep.limits.seconds
+        return limit is not None and time.monotonic() - self.start >= limit
+
+    def _total(self) -> int:
+        """Runs that are to be trained in all, as far as that is known."""
+        if self.sweep.trials is not None:
+            return len(self.queue)
+        n_trials = self.sweep.limits.n_trials
+        return 0 if n_trials is None else (n_trials - self.study.counts.finished) * len(self.sweep.seeds)
+
+    def _add(self, trial: Trial, seeds: list[int]) -> None:
+        """Make the trial's runs: taken where equal ones are finished, waiting where equal ones run, else queued."""
+        for seed in seeds:
+            config = trial.config(seed)
+            tags = {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent}
+            unit = Unit(trial, seed, config, tags | run_tags(config, self.data_sha256))
+            self.units.append(unit)
+            self.by_label.setdefault(trial.label, []).append(unit)
+            if unit.signature in self.waiting:
+                self.waiting[unit.signature].append(unit)
+            elif not self._reuse(unit):
+                self.waiting[unit.signature] = []
+                self.queue.append(unit)
+
+    def _reuse(self, unit: Unit) -> bool:
+        """Take an equal finished run: this trial's own, or a copy of another's, tagged with where it comes from."""
+        known = self.finished.get(unit.signature) or self.tracker.find_finished(unit.signature)
+        if known is None:
+            return False
+        unit.reused = True
+        self.reused += 1
+        own = known.tags.get(PARENT) == self.parent and known.tags.get(TRIAL) == unit.trial.label
+        if own or (known.tags.get(PARENT) == self.parent and self.sweep.trials is None):
+            unit.tracked = known
+        else:
+            copy = self.tracker.copy_run(known, unit.config, self.sweep.name, unit.name, unit.tags)
+            unit.tracked = self.tracker.get(copy)
+        self.finished.setdefault(unit.signature, unit.tracked)
+        if self._is_judged(unit):
+            # Known to its end, it is not pruned; but later trials are compared with it.
+            for epoch, value in enumerate(self.tracker.history(known.run_id)[self.sweep.objective], start=1):
+                self.study.report(unit.trial.label, value, epoch)
+        return True
+
+    def _is_judged(self, unit: Unit) -> bool:
+        """Whether the pruner is asked after each epoch: where a sampler proposes, and a trial has one seed."""
+        return self.sweep.trials is None and len(self.sweep.seeds) == 1 and unit.trial.label in self.study.open
+
+    def _start(self, pool: Pool, unit: Unit) -> None:
         wanted = self.sweep.store.log_model != "none"
-        save_to = checkpoint_file(unit.config, unit.tags["convsweep.signature"]) if wanted else None
+        save_to = checkpoint_file(unit.config, unit.signature) if wanted else None
         pool.start(Job(unit.key, unit.config, save_to))
-        running[unit.key] = unit
-        self._ask(unit.trial)
-        unit.tags["convsweep.threads"] = str(threads)
+        self.running[unit.key] = unit
+        if self.sweep.trials is not None:
+            self.study.begin(unit.trial)
+        unit.tags["convsweep.threads"] = str(self.threads)
         overrides = [*unit.trial.overrides, f"seed={unit.seed}"]
         unit.run_id = self.tracker.open_run(unit.config, self.sweep.name, unit.name, unit.tags, overrides)
 
-    def _follow(self, pool: Pool, unit: Unit, message: Message) -> None:
+    # -- what workers say ---------------------------------------------------------------------------------------------
+
+    def _handle(self, pool: Pool, key: str, message: Message, propose: bool) -> None:
+        unit = self.running[key]
         epochs = unit.config.trainer.epochs
         if isinstance(message, Steps):
-            self.watch.on_steps(unit.key, epochs, message.epoch, message.step, message.steps, message.metrics)
+            self.watch.on_steps(key, epochs, message.epoch, message.step, message.steps, message.metrics)
         elif isinstance(message, Epoch):
-            pool.answer(unit.key, go_on=True)
-            self.watch.on_epoch(unit.key, epochs, message.epoch, message.metrics)
+            pool.answer(key, self._goes_on(unit, message))
+            self.watch.on_epoch(key, epochs, message.epoch, message.metrics)
             self.tracker.log_epoch(unit.run_id, message.epoch, message.metrics)
+        else:
+            del self.running[key]
+            if self.queue and isinstance(message, Done):  # the worker goes on while its last run is written down
+                self._fill(pool, propose)
+            self._end(unit, message)
+            self._settle(unit.trial)
+
+    def _goes_on(self, unit: Unit, message: Epoch) -> bool:
+        """Whether a run trains on: asks the pruner after each epoch where a trial has one seed."""
+        label, last = unit.trial.label, message.epoch == unit.config.trainer.epochs
+        if unit.unwanted:
+            return False
+        if (
+            self._is_judged(unit)
+            and self.study.report(label, message.metrics[self.sweep.objective], message.epoch)
+            and not last
+        ):
+            unit.pruned_at = message.epoch
+        return not unit.pruned_at
 
     def _end(self, unit: Unit, message: Done | Failed) -> None:
-        if isinstance(message, Done):
-            self.tracker.finish_run(unit.run_id, message.result, unit.key)
-            unit.tracked = self.tracker.get(unit.run_id)
-            self.watch.on_end(unit.key, "finished")
+        """Write down how a run ended, and queue it again where it deserves that."""
+        how = "finished"
+        if isinstance(message, Failed):
+            how = self._failed(unit, message)
+        elif unit.pruned_at:
+            how = f"pruned after epoch {unit.pruned_at}"
+            self.tracker.close(unit.run_id, "KILLED", how, tags={PRUNED_AT: str(unit.pruned_at)})
+        elif unit.unwanted:
+            how = "stopped: its trial was given up"
+            self.tracker.close(unit.run_id, "KILLED", how)
         else:
-            unit.reason = message.reason
-            self.tracker.close(unit.run_id, "FAILED", message.reason, message.details)
-            self.watch.on_end(unit.key, f"failed: {message.reason}")
+            self.tracker.finish_run(unit.run_id, message.result, unit.key)
+            unit.tracked = self.finished[unit.signature] = self.tracker.get(unit.run_id)
         unit.run_id = ""
+        if unit.settled:
+            self._release_waiting(unit)
+        self.watch.on_end(unit.key, how)
 
-    def _ask(self, trial: Trial) -> None:
-        if trial.label not in self.asked and not self.study.is_complete(trial):
-            self.asked[trial.label] = self.study.ask(trial)
+    def _failed(self, unit: Unit, message: Failed) -> str:
+        status = "KILLED" if message.died else "FAILED"
+        self.tracker.close(unit.run_id, status, message.reason, message.details)
+        unit.deaths += message.died
+        unit.failures += not message.died
+        again = unit.failures <= self.sweep.config.retries and unit.deaths < MOST_DEATHS and not unit.unwanted
+        if again:
+            self.queue.insert(0, unit)
+            return f"failed, is tried again: {message.reason}"
+        unit.reason = message.reason
+        return f"failed: {message.reason}"
 
-    def _tell(self, trial: Trial) -> None:
-        """Tell the study the trial's mean over its seeds, or its failure."""
-        self._ask(trial)
-        units = [unit for unit in self.units if unit.trial is trial]
-        asked = self.asked.pop(trial.label, None)
-        if asked is None:
+    def _release_waiting(self, unit: Unit) -> None:
+        """Give an ended run's result to equal runs that waited for it, or train the first of them."""
+        equals = self.waiting.pop(unit.signature, [])
+        for other in equals:
+            if not self._reuse(other):
+                if unit.signature in self.waiting:
+                    self.waiting[unit.signature].append(other)
+                else:
+                    self.waiting[unit.signature] = []
+                    self.queue.append(other)
+        for other in equals:
+            self._settle(other.trial)
+
+    # -- trials -------------------------------------------------------------------------------------------------------
+
+    def _settle(self, trial: Trial) -> None:
+        """Tell the study what is known of a trial, if that decides it."""
+        units = self.units_of(trial.label)
+        if self.sweep.trials is None and trial.label in self.study.open:
+            self._report_seeds(trial, units)
+        if not all(unit.settled for unit in units):
             return
-        runs = [unit.tracked for unit in units if unit.tracked]
-        if len(runs) < len(units):
-            self.study.fail(asked, "; ".join(f"{unit.key}: {unit.reason}" for unit in units if not unit.tracked))
+        if self.sweep.trials is not None:
+            self.study.begin(trial)
+        if trial.label not in self.study.open:
             return
-        metric = self.sweep.objective
-        values = {str(unit.seed): run.metrics[metric] for unit, run in zip(units, runs, strict=True)}
-        attrs = {"seeds": [unit.seed for unit in units], "values": values, "metric": metric}
-        attrs["run_ids"] = [run.run_id for run in runs]
-        attrs["signatures"] = [run.signature for run in runs]
-        self.study.complete(asked, fmean(values.values()), attrs)
+        attrs = {"seeds": self.sweep.seeds, "values": self._values(units, self.sweep.objective)}
+        attrs["metric"] = self.sweep.objective
+        attrs["run_ids"] = [unit.tracked.run_id for unit in units if unit.tracked]
+        attrs["signatures"] = [unit.signature for unit in units if unit.tracked]
+        if any(unit.reason for unit in units):
+            self.study.fail(trial.label, "; ".join(f"{unit.key}: {unit.reason}" for unit in units if unit.reason))
+        elif any(unit.pruned_at or unit.unwanted for unit in units):
+            self.study.prune(trial.label, attrs)
+        else:
+            means = [fmean(self._values(units, metric).values()) for metric in self.sweep.objectives]
+            self.study.complete(trial.label, means, attrs)
+        self.watch.on_counts(self._told())
 
-    def _close_open_runs(self) -> None:
+    def _report_seeds(self, trial: Trial, units: list[Unit]) -> None:
+        """Where a trial has several seeds: ask the pruner after each, in their order, and give up a hopeless trial."""
+        if len(units) > 1:
+            for step, unit in enumerate(units):
+                if unit.tracked is None:
+                    break
+                if self.study.report(trial.label, unit.tracked.metrics[self.sweep.objective], step):
+                    self._give_up(units)
+        if any(unit.reason for unit in units):
+            self._give_up(units)
+
+    def _give_up(self, units: list[Unit]) -> None:
+        """Start none of these runs that has not begun; stop those that run after their epoch."""
+        for unit in units:
+            if not unit.settled:
+                unit.unwanted = True
+                if unit in self.queue:
+                    self.queue.remove(unit)
+                    self._release_waiting(unit)
+
+    def _values(self, units: list[Unit], metric: str) -> dict[str, float]:
+        return {str(unit.seed): unit.tracked.metrics[metric] for unit in units if unit.tracked}
+
+    def _told(self) -> str:
+        """Counts and best value so far, in one line."""
+        counts = self.study.counts
+        parts = {"done": counts.complete, "pruned": counts.pruned, "failed": counts.failed, "reused": self.reused}
+        told = ", ".join(f"{count} {name}" for name, count in parts.items() if count or name == "done")
+        return told if self.study.best is None else f"{told}, best {self.sweep.objective} {self.study.best:.4f}"
+
+    # -- ending -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the loop where nothing is half written; a second one interrupts at once."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.stopped_by:
+                raise KeyboardInterrupt
+            self.stopped_by = signal.Signals(number).name
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _close_open(self) -> None:
+        """Close what is open in MLflow as KILLED and in Optuna as interrupted, for the next launch to run again."""
         for unit in self.units:
             if unit.run_id:
                 self.tracker.close(unit.run_id, "KILLED", "the sweep was interrupted")
-        for asked in self.asked.values():
-            self.study.fail(asked, "the sweep was interrupted")
+                unit.run_id = ""
+        self.study.interrupt_open()

@@ -1,94 +1,122 @@
-"""Launching an ablation: everything before and after the engine, and the dry run."""
+"""Launching a sweep: what stands before and after the engine; the plan that a dry run prints."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
+import yaml
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.table import Table
 
-from pipeline import data, model
-from pipeline.config import ConfigError
-from pipeline.estimate import expected_seconds
-from pipeline.hardware import cores
+from pipeline import data
+from pipeline.config import ConfigError, to_dict
 from pipeline.progress import watch
 from pipeline.run import checkpoint_file
 from sweeps.ablation import Ablation
-from sweeps.engine import Engine
-from sweeps.report import Row, draw_axis, table, write_csv
-from sweeps.study import Sweep
+from sweeps.engine import Engine, Unit
+from sweeps.plan import refuse_over_budget
+from sweeps.report import Row, draw_axis, study_table, table, write_csv, write_study_csv
+from sweeps.search import StudyConfig
+from sweeps.study import Study
+from sweeps.sweep import Sweep, Trial
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from pipeline.tracking import TrackedRun, Tracker
+
+REGISTERED_ALIAS = "best"
 
 
-def plan(ablation: Ablation, console: Console) -> int:
-    """Print every config that would run, with its parameters and expected time; the exit code."""
-    sweep, seconds = ablation.sweep, 0.0
-    out = Table(title=f"{sweep.name}: {ablation.config.description}", title_justify="left")
-    for name in ("config", "overrides", "parameters", "seeds", "per run"):
-        out.add_column(name, justify="left" if name in ("config", "overrides") else "right")
-    for trial in sweep.trials:
-        each = expected_seconds(trial.base)
-        seconds += each * len(sweep.seeds)
-        parameters = f"{model.total_params(model.layers(trial.base)):,}"
-        seeds = ",".join(map(str, sweep.seeds))
-        out.add_row(trial.label, " ".join(trial.overrides), parameters, seeds, f"{each:.0f} s")
-    console.print(out)
-    runs = len(sweep.trials) * len(sweep.seeds)
-    console.print(
-        f"{runs} runs, {_workers(sweep)} workers, expected time {seconds / 60:.1f} min (within a factor of two)"
-    )
-    console.print("dry run: nothing was trained; runs that are tracked already would be reused")
-    return 0
+@dataclass
+class Launch:
+    """One launch: the sweep, what it writes to, and its parent run."""
+
+    sweep: Sweep
+    tracker: Tracker
+    study: Study
+    engine: Engine
+    parent: str
+    console: Console
 
 
-def launch(ablation: Ablation, console: Console) -> int:
+def launch_ablation(ablation: Ablation, console: Console) -> int:
     """Run what is missing of the ablation and show all of it; the exit code.
 
     Raises:
-        ConfigError: if the sweep is running already, or exists with another config.
+        ConfigError: if the sweep is running already, exists with another config, or needs more than its budget.
         DataError: if the data cannot be had.
     """
-    sweep = ablation.sweep
+
+    def publish(launched: Launch) -> None:
+        rows = [
+            Row(trial.label, told.tick, *_finished(launched.engine.units_of(trial.label)), told.published)
+            for trial, told in zip(ablation.sweep.trials or [], ablation.config.trials.values(), strict=True)
+        ]
+        _publish_grid(launched, rows, ablation.config.description, ablation.config.axis)
+
+    return _locked(ablation.sweep, ablation.config.description, publish, console)
+
+
+def launch_search(config: StudyConfig, sweep: Sweep, console: Console) -> int:
+    """Run a study, or a Hydra-native sweep, and show what came of it; the exit code. Raises as `launch_ablation`."""
+
+    def publish(launched: Launch) -> None:
+        if sweep.trials is not None:
+            trials = [(trial, _finished(launched.engine.units_of(trial.label))) for trial in sweep.trials]
+            rows = [Row(trial.label, trial.label.replace(" ", "\n"), *finished, {}) for trial, finished in trials]
+            _publish_grid(launched, rows, config.description, ", ".join(sweep.varied))
+        else:
+            _publish_study(launched, config)
+
+    return _locked(sweep, config.description, publish, console)
+
+
+def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
     lock = sweep.store.folder / "locks" / f"{sweep.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
-            return _launch(ablation, console)
+            return _launch(sweep, description, publish, console)
     except Timeout:
         raise ConfigError(f"the sweep {sweep.name} is running already, in another process (lock file {lock})") from None
 
 
-def _launch(ablation: Ablation, console: Console) -> int:
+def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
     from pipeline.tracking import Tracker
-    from sweeps.study import Study
 
-    sweep = ablation.sweep
     study = Study(sweep)
-    data_sha256 = data.load(sweep.trials[0].base.data, console.print).sha256
+    data_sha256 = data.load(sweep.config.data, console.print).sha256
     tracker = Tracker(sweep.store)
     tracker.close_abandoned()
     study.close_abandoned()
-    parent = tracker.open_sweep(
-        sweep.name, {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": ablation.config.description}
-    )
-    path = _save_view(ablation, tracker, parent)
-    address = f"http://127.0.0.1:{sweep.store.ui_port}{path}"
+    tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
+    parent = tracker.open_sweep(sweep.name, tags)
+    address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
     try:
-        with watch(console) as progress:
-            engine = Engine(sweep, tracker, study, parent, data_sha256, progress)
-            missing = engine.reuse()
-            console.print(
-                f"{sweep.name}: {len(engine.units)} runs, {len(engine.units) - missing} known, {missing} to train"
-            )
-            engine.run()
-        rows = _rows(ablation, engine)
-        _publish(ablation, rows, tracker, parent, console)
-        failed = [unit for unit in engine.units if unit.tracked is None]
-        _log_best_model(engine, tracker, console)
-    except BaseException as error:
-        tracker.close(parent, "KILLED", f"interrupted ({type(error).__name__})")
+        with Engine(sweep, tracker, study, parent, data_sha256) as engine:
+            engine.add_listed()
+            refuse_over_budget(sweep, engine.queue, tracker)
+            _tell_start(sweep, engine, console)
+            with watch(console) as engine.watch:
+                engine.run()
+            launched = Launch(sweep, tracker, study, engine, parent, console)
+            publish(launched)
+        _log_best_model(launched)
+    except ConfigError:
+        tracker.close(parent, "KILLED", "refused")
         raise
+    except BaseException as error:
+        with suppress(Exception):  # the store itself may be what failed; the next launch closes what is left open
+            tracker.close(parent, "KILLED", f"interrupted ({type(error).__name__})")
+        raise
+    failed = [unit for unit in engine.units if unit.reason]
     tracker.close(parent, "FAILED" if failed else "FINISHED", f"{len(failed)} runs failed" if failed else "")
     for unit in failed:
         console.print(f"failed: {unit.key}: {unit.reason}", style="red", soft_wrap=True)
@@ -96,63 +124,127 @@ def _launch(ablation: Ablation, console: Console) -> int:
     return 1 if failed else 0
 
 
-def _rows(ablation: Ablation, engine: Engine) -> list[Row]:
-    rows = []
-    for trial in ablation.sweep.trials:
-        units = [unit for unit in engine.units if unit.trial is trial and unit.tracked]
-        told = ablation.config.trials[trial.label]
-        runs = [unit.tracked for unit in units if unit.tracked]
-        rows.append(Row(trial.label, told.tick, [unit.seed for unit in units], runs, told.published))
-    return rows
+def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
+    if sweep.trials is not None:
+        known = len(engine.units) - len(engine.queue)
+        console.print(f"{sweep.name}: {len(engine.units)} runs, {known} known, {len(engine.queue)} to train")
+    else:
+        counts, total = engine.study.counts, sweep.limits.n_trials
+        of_total = f" of {total}" if total else ""
+        console.print(f"{sweep.name}: {counts.finished}{of_total} trials known, {len(sweep.seeds)} seeds each")
 
 
-def _publish(ablation: Ablation, rows: list[Row], tracker: object, parent: str, console: Console) -> None:
-    """Print the table; log results.csv, the figure and best.yaml on the parent run."""
-    from pipeline.tracking import Tracker
+def _finished(units: list[Unit]) -> tuple[list[int], list[TrackedRun]]:
+    """Seeds and tracked runs of the units that finished."""
+    done = [unit for unit in units if unit.tracked]
+    return [unit.seed for unit in done], [unit.tracked for unit in done if unit.tracked]
 
-    assert isinstance(tracker, Tracker)
-    sweep, config = ablation.sweep, ablation.config
-    title = f"{sweep.name}: {config.description}"
-    console.print(table(title, rows))
+
+def _publish_grid(launched: Launch, rows: list[Row], description: str, axis: str) -> None:
+    """Print the table; log results.csv and the figure on the parent run."""
+    sweep = launched.sweep
+    launched.console.print(table(f"{sweep.name}: {description}", rows))
     metric = sweep.objective.partition("/")[2]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_csv(rows, folder / "results.csv")
-        draw_axis(rows, metric, config.axis, sweep.name, folder / f"{metric}_by_{config.axis}.png")
-        tracker.log_files(parent, sorted(folder.iterdir()))
+        name = axis.replace(", ", "_").replace(".", "_")
+        draw_axis(rows, metric, axis, sweep.name, folder / f"{metric}_by_{name}.png")
+        best = _best_unit(launched)
+        if best:
+            _write_best(best, folder / "best.yaml", sweep)
+        launched.tracker.log_files(launched.parent, sorted(folder.iterdir()))
 
 
-def _log_best_model(engine: Engine, tracker: object, console: Console) -> None:
-    """Log the models that `store.log_model` asks for: of the best run by the objective, or of every run."""
-    from pipeline.tracking import Tracker
-
-    assert isinstance(tracker, Tracker)
-    sweep = engine.sweep
-    done = [(unit, unit.tracked) for unit in engine.units if unit.tracked]
-    if not done or sweep.store.log_model == "none":
+def _publish_study(launched: Launch, config: StudyConfig) -> None:
+    """Confirm the best config, print the best trials, and log figures, results.csv and best.yaml on the parent run."""
+    sweep, study, console = launched.sweep, launched.study, launched.console
+    best = study.best_trials()
+    if not best:
+        console.print("no trial was completed", style="red")
         return
-    if sweep.store.log_model == "best":
-        sign = 1 if sweep.direction == "maximize" else -1
-        done = [max(done, key=lambda pair: sign * pair[1].metrics[sweep.objective])]
-    for unit, run in done:
-        file = checkpoint_file(unit.config, run.signature)
-        if not tracker.has_model(run.run_id) and file.exists():
-            tracker.log_model(run.run_id, file, unit.config)
-            console.print(f"logged the model of {unit.key} with its run", highlight=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_study_csv(study.trials(), sweep, folder / "results.csv")
+        for trouble in study.draw(folder):
+            console.print(f"no figure of {trouble}", highlight=False, soft_wrap=True)
+        point = sweep.trial(str(best[0].number), sweep.space.overrides(best[0].params) if sweep.space else [], {})
+        unit = Unit(point, sweep.seeds[0], point.config(sweep.seeds[0]), {"convsweep.signature": ""})
+        _write_best(unit, folder / "best.yaml", sweep, best[0])
+        launched.tracker.log_files(launched.parent, sorted(folder.iterdir()))
+    console.print(study_table(f"{sweep.name}: {config.description}", study.trials(), best, sweep))
+    if config.confirm_seeds:
+        _confirm(launched, point, best[0], config.confirm_seeds)
 
 
-def _save_view(ablation: Ablation, tracker: object, parent: str) -> str:
+def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]) -> None:
+    """Train the best config on fresh seeds; tell its test metrics, and by how much its selection flattered it."""
+    sweep, console = launched.sweep, launched.console
+    console.print(f"trial {best.number} is confirmed on fresh seeds {seeds}; only this looks at the test set")
+    with watch(console) as launched.engine.watch:
+        units = launched.engine.confirm(point, seeds)
+    runs = [unit.tracked for unit in units if unit.tracked]
+    if not runs:
+        return
+    from sweeps.report import mean_and_deviation
+
+    told = {}
+    for metric in sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))}):
+        values = [run.metrics[metric] for run in runs]
+        told[f"confirm/{metric}"] = fmean(values)
+        console.print(f"  confirmed {metric:14} {mean_and_deviation(values)} (n={len(values)})", highlight=False)
+    sign = 1 if sweep.direction == "maximize" else -1
+    bias = sign * (best.values[0] - told[f"confirm/{sweep.objective}"])
+    told["selection_bias"] = bias
+    console.print(
+        f"  {sweep.objective} was {best.values[0]:.4f} when trial {best.number} was chosen: its choice flattered it by "
+        f"{bias:+.4f}",
+        highlight=False,
+    )
+    launched.tracker.log_epoch(launched.parent, 0, told)
+
+
+def _best_unit(launched: Launch) -> Unit | None:
+    """The finished run with the best objective; runs of the confirmation, where there are some, come first."""
+    sign = 1 if launched.sweep.direction == "maximize" else -1
+    done = [unit for unit in launched.engine.units if unit.tracked]
+    confirmed = [unit for unit in done if unit.trial.label.endswith(" confirmed")]
+    metric = launched.sweep.objective
+    return max(confirmed or done, key=lambda u: sign * u.tracked.metrics[metric] if u.tracked else 0, default=None)
+
+
+def _write_best(unit: Unit, path: Path, sweep: Sweep, trial: FrozenTrial | None = None) -> None:
+    """The best config, as `convsweep train --from best.yaml` reads it."""
+    told = f"# The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml\n"
+    if trial is not None:
+        told += f"# Trial {trial.number}: {sweep.objective} {trial.values[0]:.6f}, mean over the seeds {sweep.seeds}.\n"
+    elif unit.tracked is not None:
+        told += f"# Run {unit.tracked.run_id}: {sweep.objective} {unit.tracked.metrics[sweep.objective]:.6f}.\n"
+    path.write_text(told + yaml.safe_dump(to_dict(unit.config), sort_keys=False))
+
+
+def _log_best_model(launched: Launch) -> None:
+    """Log the models that `store.log_model` asks for, and register the best one under an alias."""
+    sweep, tracker = launched.sweep, launched.tracker
+    best = _best_unit(launched)
+    if best is None or sweep.store.log_model == "none":
+        return
+    every = sweep.store.log_model == "all"
+    for unit in launched.engine.units if every else [best]:
+        file = checkpoint_file(unit.config, unit.signature)
+        if unit.tracked and not tracker.has_model(unit.tracked.run_id) and file.exists():
+            tracker.log_model(unit.tracked.run_id, file, unit.config)
+    if best.tracked and tracker.register(best.tracked.run_id, sweep.name, REGISTERED_ALIAS):
+        launched.console.print(
+            f"the model of {best.key} is registered as {sweep.name}@{REGISTERED_ALIAS}", highlight=False
+        )
+
+
+def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
     """Save MLflow's view of the sweep: its runs grouped by what it varies, seeds averaged; its address."""
-    from pipeline.tracking import Tracker
-
-    assert isinstance(tracker, Tracker)
-    keys = [f"{key}.name" if "." not in key else key for key in ablation.sweep.varied]
-    columns = [f"params.{key}" for key in [*keys, "seed"]]
-    columns += [
-        f"metrics.{name}" for name in ("test/accuracy", "test/loss", "train/accuracy", "train/loss", "gap/accuracy")
-    ]
-    return tracker.save_view(ablation.sweep.name, parent, [("param", key) for key in keys], columns)
-
-
-def _workers(sweep: Sweep) -> int:
-    return sweep.workers or cores()
+    keys = [f"{key}.name" if "." not in key else key for key in sweep.varied]
+    part = sweep.objective.partition("/")[0]
+    metrics = [f"{part}/accuracy", f"{part}/loss", "train/accuracy", "train/loss", "gap/accuracy"]
+    columns = [f"params.{key}" for key in [*keys, "seed"]] + [f"metrics.{name}" for name in metrics]
+    group_by = [("param", key) for key in keys] if sweep.trials is not None else [("tag", "convsweep.trial")]
+    return tracker.save_view(sweep.name, parent, group_by, columns)

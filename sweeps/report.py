@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from pipeline.curves import COLOURS, MARKERS
 from pipeline.tracking import TrackedRun
+from sweeps.sweep import Sweep
 
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+MOST_SHOWN = 10
 COLUMNS = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
 
 
@@ -83,6 +90,50 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
                 values = [run.metrics.get(metric, "") for metric in metrics]
                 beside = [value[0] if value else "" for value in told.values()]
                 out.writerow([row.label, seed, run.run_id, *values, *beside, sources])
+
+
+def study_table(title: str, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> Table:
+    """The best trials of a study: their values and parameters; the Pareto front where it has several objectives."""
+    several = len(sweep.objectives) > 1
+    states = Counter(trial.state.name for trial in trials)
+    told = ", ".join(f"{count} {name.lower()}" for name, count in sorted(states.items()))
+    sign = 1 if sweep.direction == "maximize" else -1
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    shown = best if several else sorted(complete, key=lambda t: (-sign * t.values[0], t.number))[:MOST_SHOWN]
+    out = Table(
+        title=f"{title}\n{'the Pareto front' if several else 'the best trials'} of {told}", title_justify="left"
+    )
+    out.add_column("trial", justify="right")
+    for metric in sweep.objectives:
+        out.add_column(metric, justify="right")
+    for key in sweep.varied:
+        out.add_column(key.rpartition(".")[2], justify="right")
+    for trial in shown:
+        values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
+        if len(sweep.seeds) > 1:
+            values[0] = mean_and_deviation(list(trial.user_attrs.get("values", {}).values()))
+        params = [_shown(trial.params.get(key, "")) for key in sweep.varied]
+        out.add_row(str(trial.number), *values, *params)
+    return out
+
+
+def write_study_csv(trials: Sequence[FrozenTrial], sweep: Sweep, path: Path) -> None:
+    """One line per trial: number, state, values, parameters, values by seed, run ids, and why it failed."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        seeds = [f"{sweep.objective} seed={seed}" for seed in sweep.seeds]
+        out.writerow(["trial", "state", *sweep.objectives, *sweep.varied, *seeds, "run_ids", "reason"])
+        for trial in trials:
+            values = trial.values or [""] * len(sweep.objectives)
+            by_seed = trial.user_attrs.get("values", {})
+            params = [trial.params.get(key, "") for key in sweep.varied]
+            per_seed = [by_seed.get(str(seed), "") for seed in sweep.seeds]
+            beside = [" ".join(trial.user_attrs.get("run_ids", [])), trial.user_attrs.get("reason", "")]
+            out.writerow([trial.number, trial.state.name, *values, *params, *per_seed, *beside])
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def draw_axis(rows: Sequence[Row], metric: str, axis: str, title: str, path: Path) -> None:

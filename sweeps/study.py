@@ -1,136 +1,276 @@
-"""Optuna: a sweep's study, its trials, and their states. The only other module that imports optuna (with space.py)."""
+"""Optuna: a sweep's study, what to try next, and what came of it. The only other module that imports optuna."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import ConfigError, RunConfig, StoreConfig
+from pipeline.config import ConfigError, StoreConfig
+from sweeps.space import Params
+from sweeps.sweep import Sweep, Trial
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
-Value = str | int | float | bool | None
+SAMPLERS = ("tpe", "random", "qmc", "nsga2")
+PRUNERS = ("none", "median", "successive_halving", "hyperband", "patient", "wilcoxon")
+# After so many proposals in a row that are known already, a point is drawn from those not yet tried.
+MOST_KNOWN = 20
+MOST_POINTS = 10_000
+LOCK_SECONDS = 60.0
 
-
-@dataclass(frozen=True)
-class Trial:
-    """One point: what it is called, what it sets, and the config that this gives; one run of it per seed."""
-
-    label: str
-    overrides: tuple[str, ...]
-    params: Mapping[str, Value]
-    base: RunConfig
-
-    def config(self, seed: int) -> RunConfig:
-        """The config of this trial's run with `seed`."""
-        return replace(self.base, seed=seed)
+IDENTITY, LABEL, REASON = "convsweep.identity", "label", "reason"
+INTERRUPTED, DUPLICATE = "interrupted", "duplicate_of"
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """What is to be run: trials times seeds; and what makes a later launch the same sweep.
+@dataclass
+class Counts:
+    """Trials by what became of them."""
 
-    Attributes:
-        name: MLflow's experiment and Optuna's study.
-        objective: Metric by which trials are compared; a trial's value is its mean over the seeds.
-        direction: `maximize` or `minimize`.
-        identity: What must stay for a launch to continue this sweep, as JSON: `base` config and `space`.
-    """
-
-    name: str
-    trials: list[Trial]
-    seeds: list[int]
-    workers: int | None
-    store: StoreConfig
-    threads: int | None
-    objective: str
-    direction: str
-    identity: dict[str, Any]
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    duplicate: int = 0
 
     @property
-    def varied(self) -> list[str]:
-        """Config keys that the trials set, groups included, in order of appearance."""
-        return list(dict.fromkeys(key for trial in self.trials for key in trial.params))
-
-    @property
-    def choices(self) -> dict[str, list[Value]]:
-        """All values of every varied key."""
-        found: dict[str, list[Value]] = {key: [] for key in self.varied}
-        for trial in self.trials:
-            for key, value in trial.params.items():
-                if value not in found[key]:
-                    found[key].append(value)
-        return found
+    def finished(self) -> int:
+        """Trials that count towards `n_trials`."""
+        return self.complete + self.pruned + self.failed
 
 
 class Study:
-    """A grid of trials in Optuna. Optuna's own grid samplers shuffle, count failures as done and raise at the end."""
+    """A sweep in Optuna. Grids are ours: Optuna's samplers for them shuffle, count failures as done, and raise."""
 
     def __init__(self, sweep: Sweep) -> None:
         """Open the sweep's study, or create it.
 
         Raises:
-            ConfigError: if the study exists with another identity (base config, space, direction), with the difference.
+            ConfigError: if the study exists with another identity (base, space, objectives), with the difference.
         """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.study = optuna.create_study(
-            storage=storage_url(sweep.store),
-            study_name=sweep.name,
-            direction=sweep.direction,
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=optuna.pruners.NopPruner(),
-        )
         self.sweep = sweep
-        identity = json.loads(json.dumps(sweep.identity | {"direction": sweep.direction}))
-        known = self.study.user_attrs.get("convsweep.identity")
+        sweep.store.folder.mkdir(parents=True, exist_ok=True)
+        self.study = optuna.create_study(
+            storage=open_storage(sweep.store),
+            study_name=sweep.name,
+            directions=list(sweep.objectives.values()),
+            load_if_exists=True,
+        )
+        identity = json.loads(json.dumps(sweep.identity | {"objectives": sweep.objectives}))
+        known = self.study.user_attrs.get(IDENTITY)
         if known is None:
-            self.study.set_user_attr("convsweep.identity", identity)
+            self.study.set_user_attr(IDENTITY, identity)
         elif known != identity:
-            raise ConfigError(_difference(sweep.name, known, identity))
+            raise ConfigError(_difference(sweep, known, identity))
+        trials = self.study.get_trials(deepcopy=False)
+        # Seeded by what is there: a sampler that starts anew must not propose its first points again.
+        self.study.sampler = _sampler(sweep.sampler, sweep.sampler_seed + len(trials))
+        self.study.pruner = _pruner(sweep.pruner, len(sweep.seeds))
+        self.counts = Counts()
+        self.best: float | None = None
+        self.since_best = 0
+        self.open: dict[str, optuna.Trial] = {}
+        self.known: dict[str, int] = {}
+        self.complete_seeds: dict[str, list[set[int]]] = {}
+        for trial in trials:
+            self._count(trial)
+
+    # -- what to try next ---------------------------------------------------------------------------------------------
 
     def close_abandoned(self) -> None:
-        """Tell FAIL for the trials that a process left RUNNING. Call it only where no other process runs this sweep."""
-        for trial in self.study.get_trials(deepcopy=False, states=(_states().RUNNING,)):
-            self.study.tell(trial.number, state=_states().FAIL)
+        """Fail what a process left RUNNING, to be asked again. Call it only where no other process runs this sweep."""
+        for trial in self.study.get_trials(deepcopy=False, states=(_state("RUNNING"),)):
+            self._interrupt(trial.number, trial.params, trial.user_attrs)
 
-    def is_complete(self, trial: Trial) -> bool:
-        """Whether a COMPLETE trial has this point's value over at least the sweep's seeds."""
-        return any(
-            set(self.sweep.seeds) <= set(done.user_attrs.get("seeds", []))
-            for done in self.study.get_trials(deepcopy=False, states=(_states().COMPLETE,))
-            if done.user_attrs.get("label") == trial.label
-        )
-
-    def ask(self, trial: Trial) -> optuna.Trial:
-        """A RUNNING Optuna trial for this point."""
-        choices = self.sweep.choices
-        waiting = self.study.get_trials(deepcopy=False, states=(_states().WAITING,))
-        if not any(known.user_attrs.get("label") == trial.label for known in waiting):
-            self.study.enqueue_trial(dict(trial.params), user_attrs={"label": trial.label})
-        while True:
+    def begin(self, trial: Trial) -> None:
+        """Make a grid's trial RUNNING in Optuna, unless it is, or is COMPLETE over at least the sweep's seeds."""
+        seeds = set(self.sweep.seeds)
+        if trial.label in self.open or any(seeds <= done for done in self.complete_seeds.get(trial.label, [])):
+            return
+        self.study.enqueue_trial(dict(trial.params), user_attrs={LABEL: trial.label})
+        asked = self.study.ask()
+        while asked.user_attrs.get(LABEL) != trial.label:
+            # Left waiting by a launch that was cut off between enqueueing and asking.
+            self._tell_failed(asked)
             asked = self.study.ask()
-            if asked.user_attrs.get("label") == trial.label:
-                for name in trial.params:
-                    asked.suggest_categorical(name, choices[name])
-                return asked
-            self.study.tell(asked, state=_states().FAIL)  # left waiting by a launch that was cut off
+        for key in trial.params:
+            asked.suggest_categorical(key, self.sweep.choices[key])
+        self.open[trial.label] = asked
 
-    def complete(self, asked: optuna.Trial, value: float, attrs: dict[str, Any]) -> None:
-        """Tell the trial's value, with what its runs were."""
-        for key, told in attrs.items():
-            asked.set_user_attr(key, told)
-        self.study.tell(asked, value)
+    def next(self) -> Trial | None:
+        """The next point that the sampler proposes, RUNNING in Optuna from now on; None where a limit is reached."""
+        sweep, tries = self.sweep, 0
+        assert sweep.space is not None
+        while self._may_go_on():
+            if tries >= MOST_KNOWN and not self._enqueue_untried():
+                return None
+            asked = self.study.ask()
+            try:
+                point = sweep.space.suggest(asked, sweep.base_value)
+            except ValueError as error:  # a queued point of another space
+                self._fail(asked, str(error))
+                continue
+            key = _point_key(point)
+            if key in self.known:
+                tries += 1
+                asked.set_user_attr(DUPLICATE, self.known[key])
+                self._tell_failed(asked)
+                self.counts.duplicate += 1
+                continue
+            self.known[key] = asked.number
+            label = str(asked.number)
+            self.open[label] = asked
+            try:
+                return sweep.trial(label, sweep.space.overrides(point), point)
+            except ConfigError as error:  # such as a network that uses its picture up
+                self.fail(label, f"no such config: {str(error).splitlines()[0]}")
+        return None
 
-    def fail(self, asked: optuna.Trial, reason: str) -> None:
-        """Tell that the trial failed, and why."""
-        asked.set_user_attr("reason", reason)
-        self.study.tell(asked, state=_states().FAIL)
+    def _may_go_on(self) -> bool:
+        limits = self.sweep.limits
+        if limits.n_trials is not None and self.counts.finished + len(self.open) >= limits.n_trials:
+            return False
+        patience = limits.without_improvement
+        return patience is None or self.since_best < patience
+
+    def _enqueue_untried(self) -> bool:
+        """Queue a random point of a finite space that was never tried; False where there is none."""
+        space = self.sweep.space
+        assert space is not None
+        if not space.is_finite:
+            return True
+        points = list(islice(space.points(self.sweep.base_value), MOST_POINTS))
+        untried = [point for point in points if _point_key(point) not in self.known]
+        if untried:
+            self.study.enqueue_trial(random.Random(len(self.known)).choice(untried))
+        return bool(untried)
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    def report(self, label: str, value: float, step: int) -> bool:
+        """Report an intermediate value; whether the pruner would stop the trial."""
+        asked = self.open[label]
+        if len(self.sweep.objectives) > 1 or value != value:
+            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # told twice at one step, as after a retry
+            asked.report(value, step)
+        return bool(asked.should_prune())
+
+    def complete(self, label: str, values: list[float], attrs: Mapping[str, Any]) -> None:
+        """Tell the trial's values (one per objective), with what its runs were."""
+        self._close(label, attrs, values)
+
+    def prune(self, label: str, attrs: Mapping[str, Any]) -> None:
+        """Tell that the pruner stopped the trial."""
+        self._close(label, attrs, None, "PRUNED")
+
+    def fail(self, label: str, reason: str) -> None:
+        """Tell that the trial failed for its own reason; it is not tried again."""
+        self._close(label, {REASON: reason}, None, "FAIL")
+
+    def interrupt_open(self) -> None:
+        """Tell that the open trials were cut off; the next launch asks them again."""
+        for label in list(self.open):
+            asked = self.open.pop(label)
+            self._interrupt(asked.number, asked.params, asked.user_attrs)
+
+    def _close(self, label: str, attrs: Mapping[str, Any], values: list[float] | None, state: str = "COMPLETE") -> None:
+        asked = self.open.pop(label)
+        for key, value in attrs.items():
+            asked.set_user_attr(key, value)
+        self._count(self.study.tell(asked, values, state=_state(state)))
+
+    def _fail(self, asked: optuna.Trial, reason: str) -> None:
+        asked.set_user_attr(REASON, reason)
+        self._tell_failed(asked)
+
+    def _tell_failed(self, asked: optuna.Trial) -> None:
+        self.study.tell(asked, state=_state("FAIL"))
+
+    def _interrupt(self, number: int, params: Params, attrs: Mapping[str, Any]) -> None:
+        storage, study_id = self.study._storage, self.study._study_id
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        self.study.tell(number, state=_state("FAIL"))
+        if self.sweep.trials is None and params and DUPLICATE not in attrs:
+            self.known.pop(_point_key(params), None)
+            self.study.enqueue_trial(dict(params), user_attrs={"retry_of": number})
+
+    def _count(self, trial: FrozenTrial) -> None:
+        """Take a finished trial into the counts, the known points and the best value."""
+        counts, state = self.counts, trial.state.name
+        if DUPLICATE in trial.user_attrs:
+            counts.duplicate += 1
+            return
+        if state not in ("COMPLETE", "PRUNED", "FAIL") or INTERRUPTED in trial.user_attrs:
+            return
+        if state == "FAIL" and REASON not in trial.user_attrs:
+            return
+        self.known.setdefault(_point_key(trial.params), trial.number)
+        counts.complete += state == "COMPLETE"
+        counts.pruned += state == "PRUNED"
+        counts.failed += state == "FAIL"
+        self.since_best += 1
+        if state == "COMPLETE":
+            label = trial.user_attrs.get(LABEL, str(trial.number))
+            self.complete_seeds.setdefault(label, []).append(set(trial.user_attrs.get("seeds", [])))
+            sign = 1 if self.sweep.direction == "maximize" else -1
+            value = trial.values[0]
+            if self.best is None or sign * value > sign * self.best:
+                self.best, self.since_best = value, 0
+
+    # -- results ------------------------------------------------------------------------------------------------------
+
+    def completed(self) -> list[FrozenTrial]:
+        """COMPLETE trials, in order."""
+        return list(self.study.get_trials(deepcopy=False, states=(_state("COMPLETE"),)))
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials but duplicates, in order."""
+        return [t for t in self.study.get_trials(deepcopy=False) if DUPLICATE not in t.user_attrs]
+
+    def best_trials(self) -> list[FrozenTrial]:
+        """The best trial, or the Pareto front where there are several objectives, by the first of them."""
+        done = self.completed()
+        if not done:
+            return []
+        sign = 1 if self.sweep.direction == "maximize" else -1
+        if len(self.sweep.objectives) > 1:
+            done = self.study.best_trials
+            return sorted(done, key=lambda t: (-sign * t.values[0], t.number))
+        return [max(done, key=lambda t: (sign * t.values[0], -t.number))]
+
+    def draw(self, folder: Path) -> list[str]:
+        """Draw Optuna's figures of the study into `folder`; names of those that could not be drawn, with the reason."""
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from optuna.visualization import matplotlib as optuna_figures
+
+        several = len(self.sweep.objectives) > 1
+        target = (lambda t: t.values[0]) if several else None
+        named = {"target": target, "target_name": self.sweep.objective} if target else {}
+        figures: dict[str, Callable[[], Any]] = {
+            "history": lambda: optuna_figures.plot_optimization_history(self.study, **named),
+            "importance": lambda: optuna_figures.plot_param_importances(self.study, **named),
+            "slice": lambda: optuna_figures.plot_slice(self.study, **named),
+            "parallel_coordinate": lambda: optuna_figures.plot_parallel_coordinate(self.study, **named),
+        }
+        if several:
+            figures["pareto_front"] = lambda: optuna_figures.plot_pareto_front(
+                self.study, target_names=list(self.sweep.objectives)
+            )
+        return [f"{name}: {why}" for name, figure in figures.items() if (why := _drawn(figure, folder / f"{name}.png"))]
 
 
 def storage_url(store: StoreConfig) -> str:
@@ -138,13 +278,80 @@ def storage_url(store: StoreConfig) -> str:
     return store.optuna_url or f"sqlite:///{store.folder / 'optuna.db'}"
 
 
-def _states() -> Any:
+def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
+    """Optuna's storage; a locked SQLite database is waited for."""
+    from optuna.storages import RDBStorage
+
+    url = storage_url(store)
+    sqlite = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite") else {}
+    return RDBStorage(url, engine_kwargs=sqlite)
+
+
+def _drawn(figure: Callable[[], Any], path: Path) -> str:
+    """Draw one of Optuna's figures; why it could not be drawn, or an empty string."""
+    from matplotlib import pyplot
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls its matplotlib figures experimental
+            axes = figure()
+        first = axes.flat[0] if hasattr(axes, "flat") else axes
+        first.figure.set_size_inches(10 if hasattr(axes, "flat") else 7, 4.5)
+        first.figure.savefig(path, dpi=110, bbox_inches="tight")
+    except (ValueError, RuntimeError) as error:
+        return str(error)
+    finally:
+        pyplot.close("all")
+    return ""
+
+
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    from optuna import samplers
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # QMC is experimental, says Optuna
+        match name:
+            case "tpe":
+                return samplers.TPESampler(seed=seed)
+            case "qmc":
+                return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed)
+            case _:
+                return samplers.RandomSampler(seed=seed)
+
+
+def _pruner(name: str, seeds: int) -> optuna.pruners.BasePruner:
+    from optuna import pruners
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Wilcoxon is experimental, says Optuna
+        match name:
+            case "median":
+                return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1 if seeds == 1 else 0)
+            case "successive_halving":
+                return pruners.SuccessiveHalvingPruner()
+            case "hyperband":
+                return pruners.HyperbandPruner()
+            case "patient":
+                return pruners.PatientPruner(pruners.MedianPruner(), patience=1)
+            case "wilcoxon":
+                return pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=min(3, seeds - 1))
+            case _:
+                return pruners.NopPruner()
+
+
+def _state(name: str) -> Any:
     from optuna.trial import TrialState
 
-    return TrialState
+    return TrialState[name]
 
 
-def _difference(name: str, known: dict[str, Any], asked: dict[str, Any]) -> str:
+def _point_key(params: Params) -> str:
+    return json.dumps(dict(params), sort_keys=True)
+
+
+def _difference(sweep: Sweep, known: dict[str, Any], asked: dict[str, Any]) -> str:
     """What differs between the sweep as it was and as it is asked for, and what to do."""
     lines = []
     for part in known:
@@ -155,6 +362,6 @@ def _difference(name: str, known: dict[str, Any], asked: dict[str, Any]) -> str:
             if before.get(key) != now.get(key):
                 lines.append(f"  {key}: {before.get(key, 'not there')} -> {now.get(key, 'not there')}")
     return (
-        f"the sweep {name} exists with another config:\n" + "\n".join(lines) + "\n"
-        f"to run this one beside it, name it: ablation.name={name}_2 (equal runs are reused, not trained again)"
+        f"the sweep {sweep.name} exists with another config:\n" + "\n".join(lines) + "\n"
+        f"to run this one beside it, name it: {sweep.name_key}={sweep.name}_2 (equal runs are reused, not repeated)"
     )

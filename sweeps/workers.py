@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from pipeline import data
 from pipeline.config import DataConfig, RunConfig
@@ -53,22 +55,50 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that failed for its own reason, or whose worker died; `details` is the traceback, if any."""
+    """A run that failed for its own reason, with the traceback as `details`; or whose worker `died`."""
 
     reason: str
     details: str = ""
+    died: bool = False
 
 
 Message = Steps | Epoch | Done | Failed
 
 
-class Pool:
-    """So many workers; each trains one job at a time. Leaving the context kills what still runs."""
+class Pool(Protocol):
+    """Where jobs are trained: what the engine needs of it. Another back end, such as a cluster's, has the same."""
 
-    def __init__(self, count: int, threads: int) -> None:
-        """Start `count` worker processes with `threads` threads each; they import TensorFlow meanwhile."""
-        self.threads = threads
-        self.workers = [_Worker(threads) for _ in range(count)]
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def idle(self) -> int:
+        """Workers without a job."""
+
+    def start(self, job: Job) -> None:
+        """Hand a job to an idle worker."""
+
+    def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
+        """Key and message for everything that workers have said by now; waits up to `timeout` seconds for the first."""
+
+    def answer(self, key: str, go_on: bool) -> None:
+        """Answer an Epoch message of the job `key`."""
+
+
+class LocalPool:
+    """Worker processes on this machine; each trains one job at a time. Leaving the context kills what still runs."""
+
+    def __init__(self, count: int, threads: int, max_runs: int, max_memory: float) -> None:
+        """Start `count` processes with `threads` threads each; they import TensorFlow meanwhile.
+
+        A process is replaced after `max_runs` runs, or once it holds more than `max_memory` GiB: TensorFlow never gives
+        all of a run's memory back.
+        """
+        self.threads, self.max_runs, self.max_memory = threads, max_runs, max_memory
+        self.workers = [_Worker(threads, _share_of_cores(number, threads)) for number in range(count)]
 
     def __enter__(self) -> Self:
         """The pool itself."""
@@ -100,8 +130,9 @@ class Pool:
             message = worker.receive()
             if isinstance(message, Done | Failed):
                 worker.job = None
-            if not worker.process.is_alive():
-                self.workers[self.workers.index(worker)] = _Worker(self.threads)
+                worker.runs += 1
+                if worker.runs >= self.max_runs or worker.memory > self.max_memory or not worker.process.is_alive():
+                    self._replace(worker)
             yield key, message
 
     def answer(self, key: str, go_on: bool) -> None:
@@ -110,17 +141,33 @@ class Pool:
             if worker.job is not None and worker.job.key == key:
                 worker.connection.send(go_on)
 
+    def _replace(self, worker: _Worker) -> None:
+        number = self.workers.index(worker)
+        worker.kill()
+        self.workers[number] = _Worker(self.threads, _share_of_cores(number, self.threads))
+
 
 class _Worker:
     """The parent's end of one worker process."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, pinned_to: set[int]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, threads, pinned_to), daemon=True)
         self.process.start()
         theirs.close()
         self.job: Job | None = None
+        self.runs = 0
+
+    @property
+    def memory(self) -> float:
+        """Resident memory of the process, in GiB; 0 where it is gone."""
+        import psutil
+
+        try:
+            return float(psutil.Process(self.process.pid).memory_info().rss) / 2**30
+        except psutil.Error:
+            return 0.0
 
     def receive(self) -> Message:
         """The next message; Failed where the worker died."""
@@ -130,7 +177,7 @@ class _Worker:
             self.process.join()
             code = self.process.exitcode or 0
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            return Failed(f"its worker process died ({how})")
+            return Failed(f"its worker process died ({how})", died=True)
         return message
 
     def kill(self) -> None:
@@ -140,9 +187,18 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection[Any, Any], threads: int) -> None:
+def _share_of_cores(number: int, threads: int) -> set[int]:
+    """Cores of worker `number` where every worker has `threads` of its own; empty where there are not enough."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    share = allowed[number * threads : (number + 1) * threads]
+    return set(share) if len(share) == threads else set()
+
+
+def _serve(connection: Connection[Any, Any], threads: int, pinned_to: set[int]) -> None:
     """A worker's life: train what comes, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    if pinned_to:
+        os.sched_setaffinity(0, pinned_to)
     start_tensorflow(threads)
 
     datasets: dict[str, data.Dataset] = {}

@@ -9,6 +9,7 @@ import pytest
 from pipeline import model
 from pipeline.config import CONF, RunConfig, compose, config_groups, describe
 from sweeps.ablation import compose_ablation
+from sweeps.search import compose_study
 
 FITTING = {
     "horse_conv": ["data=horse_or_human", "trainer=horse", "optimizer=rmsprop"],
@@ -49,7 +50,15 @@ def test_every_ablation_composes_and_says_what_it_is(name: str) -> None:
     assert all(re.fullmatch(r"(train|test)/(loss|accuracy)", metric) for metric in metrics)
 
 
-@pytest.mark.parametrize("group", ["model", "data", "ablation"])
+@pytest.mark.parametrize("name", config_groups()["study"])
+def test_every_study_composes_and_says_what_it_is(name: str) -> None:
+    assert compose_study(name, [])[1].name == name
+    header = (CONF / "study" / f"{name}.yaml").read_text()
+    for word in ("Space:", "Expected:", "Cost:", f"Command: convsweep study {name}"):
+        assert word in header or word == "Space:"
+
+
+@pytest.mark.parametrize("group", ["model", "data", "ablation", "study"])
 def test_every_option_describes_itself(group: str) -> None:
     assert all(len(text) > 20 for text in describe(group).values())
 

@@ -31,6 +31,7 @@ REFUSED = [
     ("model.dense_units=128", "model.dense_units", "must be a list"),
     ("model.filters=16,32", "names several values", "[1,2]"),
     ("model.filters", "not an override", "key=value"),
+    ("seed=null", "seed=null", "must have a value"),
     ("seed=-1", "seed=-1", "from 0"),
     ("data=line", "model.conv_layers=2", "0 with data=line"),
     ("store.log_model=some", "store.log_model=some", "none, best, all"),

@@ -1,56 +1,205 @@
+"""Optuna's side of a sweep, and what the commands make of it: figures, best.yaml, confirmation, registered model."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import csv
 from pathlib import Path
 
 import optuna
 import pytest
+import yaml
+from mlflow import MlflowClient
 
-from pipeline.config import ConfigError, RunConfig
-from sweeps.study import Study, Sweep, Trial
+from pipeline.config import ConfigError, RunConfig, compose_from
+from sweeps.ablation import compose_ablation
+from sweeps.cli import main
+from sweeps.search import compose_hydra_sweep, compose_study
+from sweeps.study import Study
+from sweeps.sweep import duration
+from tests.sweeps.test_ablation import study_of, tracked
 
-
-@pytest.fixture
-def sweep(root: Path, config: Callable[..., RunConfig]) -> Sweep:
-    base = config()
-    trials = [Trial(f"conv_{n}", (f"model.filters={n}",), {"model.filters": n}, base) for n in (4, 8)]
-    identity = {"base": {"trainer.epochs": 2}, "space": {t.label: list(t.overrides) for t in trials}}
-    return Sweep("some", trials, [0, 1], 1, base.store, None, "test/accuracy", "maximize", identity)
-
-
-def states(root: Path) -> list[str]:
-    return [
-        t.state.name for t in optuna.load_study(study_name="some", storage=f"sqlite:///{root / 'optuna.db'}").trials
-    ]
+DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
 
 
-def test_a_told_trial_is_complete_for_these_seeds_and_fewer(sweep: Sweep) -> None:
-    study, trial = Study(sweep), sweep.trials[1]
-    assert not study.is_complete(trial)
-    asked = study.ask(trial)
-    assert asked.params == {"model.filters": 8}
-    study.complete(asked, 0.5, {"seeds": [0, 1]})
-    assert Study(sweep).is_complete(trial)
-    assert Study(replace(sweep, seeds=[1])).is_complete(trial)
-    assert not Study(replace(sweep, seeds=[0, 1, 2])).is_complete(trial)
-    assert not Study(sweep).is_complete(sweep.trials[0])
-
-
-def test_what_a_process_left_open_is_failed_and_asked_again(sweep: Sweep, root: Path) -> None:
-    Study(sweep).ask(sweep.trials[0])
+def test_what_a_process_left_open_is_failed_and_asked_again(root: Path) -> None:
+    sweep = compose_study("smoke", [])[1]
+    first = Study(sweep).next()
+    assert first is not None
     again = Study(sweep)
     again.close_abandoned()
-    again.study.enqueue_trial({"model.filters": 8}, user_attrs={"label": "gone"})
-    study_trial = again.ask(sweep.trials[0])
-    again.complete(study_trial, 0.1, {"seeds": [0, 1]})
-    assert states(root) == ["FAIL", "FAIL", "COMPLETE"]
+    second = again.next()
+    assert second is not None
+    assert second.params == first.params
+    assert [t.state.name for t in again.study.trials] == ["FAIL", "RUNNING"]
+    assert again.counts.finished == 0
 
 
-def test_another_base_space_or_direction_is_refused_with_the_difference(sweep: Sweep) -> None:
-    Study(sweep)
-    other = replace(sweep, identity=sweep.identity | {"base": {"trainer.epochs": 3}})
-    with pytest.raises(ConfigError, match=r"trainer.epochs: 2 -> 3(.|\n)*ablation.name=some_2"):
-        Study(other)
-    with pytest.raises(ConfigError, match="direction: maximize -> minimize"):
-        Study(replace(sweep, direction="minimize"))
+def test_a_grid_trial_left_waiting_is_passed_over(root: Path) -> None:
+    sweep = compose_ablation("demo", []).sweep
+    study = Study(sweep)
+    study.study.enqueue_trial({"model": "conv"}, user_attrs={"label": "gone"})
+    study.begin((sweep.trials or [])[0])
+    assert [t.state.name for t in study.study.trials] == ["FAIL", "RUNNING"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["data.val_fraction=0"], "data.val_fraction=0.0 is not allowed: data.val_fraction must be above 0"),
+        (["study.objectives={test/accuracy:maximize}"], "a sampler must not see it"),
+        (["study.objectives={parameters:minimize}"], "none with several objectives"),
+        (["study.objectives={val/acuracy:maximize}", "study.pruner=none"], "did you mean val/accuracy?"),
+        (["study.sampler=gp"], "one of tpe, random, qmc, nsga2"),
+        (["study.pruner=wilcoxon"], "another with a single seed"),
+        (["study.pruner=medain"], "did you mean median?"),
+        (["study.n_trials=0"], "study.n_trials=0"),
+        (["study.n_trials=null"], "unless study.timeout, budget or the like ends the study"),
+        (["study.space={model.fliters:'choice(1,2)'}"], "did you mean model.filters?"),
+        (["study.space={model.l2:'choice(1'}"], "not in Hydra's sweep grammar"),
+        (["study.space={model.l1:'interval(-1,1)'}"], "study.space: model.l1=-1.0 is not allowed"),
+        (["model.filters=3"], "is what the study varies"),
+        (["budget=soon"], "a time as in 30min, 2h or 90s"),
+        (["retries=-1"], "retries=-1"),
+        (["workers_max_runs=0"], "workers_max_runs=0"),
+    ],
+)
+def test_bad_studies_are_refused_before_anything_starts(
+    root: Path, overrides: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "smoke", *overrides]) == 2
+    assert told in capsys.readouterr().err
+    assert not (root / "optuna.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["model.filters=4"], "sweeps over nothing"),
+        (["model.fliters=4,8"], "did you mean model.filters?"),
+        (["model.filters=4,0"], "model.filters=0 is not allowed"),
+        (["model.dropout=interval(0,0.5)"], "data.val_fraction must be above 0 where a sampler searches"),
+        (["model.filters=4,8", "hydra.sweeper.n_trails=3"], "did you mean hydra.sweeper.n_trials?"),
+        (["model.conv_layers=1,9"], "the picture is used up"),
+    ],
+)
+def test_bad_hydra_sweeps_are_refused(
+    root: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-m", "data=digits", *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert not (root / "optuna.db").exists()
+    assert {p.name for p in root.parent.iterdir()} == {"mlruns"}
+
+
+def test_a_hydra_grid_runs_and_the_same_command_continues_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "-m", *DIGITS, "model.filters=4,8", "model=conv,dense"]
+    assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
+    told = capsys.readouterr().out
+    assert "4 runs, 0 known, 4 to train" in told
+    name = next(line.split(":")[0] for line in told.splitlines() if "4 to train" in line)
+    assert name.startswith("conv_layers-")
+    assert len(tracked(root, name)[2]) == 4
+    assert [t.params for t in study_of(root, name).trials] == [{"model.conv_layers": 0}, {"model.conv_layers": 1}]
+    assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
+    assert "4 known, 0 to train" in capsys.readouterr().out
+    assert command
+
+
+def test_a_hydra_search_has_one_identity_whatever_its_number_of_trials() -> None:
+    overrides = ["data.val_fraction=0.1", "model.filters=4,8", "model.dropout=interval(0,0.5)"]
+    names = [compose_hydra_sweep(overrides, {"n_trials": n})[1].name for n in (5, 50)]
+    assert names[0] == names[1]
+    assert compose_hydra_sweep([*overrides, "trainer.epochs=3"], {})[1].name != names[0]
+    sweep = compose_hydra_sweep(overrides, {"n_trials": 7})[1]
+    assert sweep.limits.n_trials == 7
+    assert sweep.trials is None
+    assert not sweep.config.trainer.evaluate_test
+
+
+def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["study", "smoke", "study.n_trials=6", "study.confirm_seeds=[100,101]", "trainer.epochs=2"]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    for part in ("the best trials of", "confirmed test/accuracy", "flattered it by", "registered as smoke@best"):
+        assert part in told
+    client, parent, children = tracked(root, "smoke")
+    folder = Path(client.download_artifacts(parent.info.run_id, ""))
+    figures = {"history.png", "importance.png", "slice.png", "parallel_coordinate.png"}
+    assert {p.name for p in folder.iterdir()} == {*figures, "results.csv", "best.yaml"}
+    assert parent.data.metrics["selection_bias"] == pytest.approx(
+        study_of(root, "smoke").best_value - parent.data.metrics["confirm/val/accuracy"]
+    )
+    confirmed = [run for run in children if "test/accuracy" in run.data.metrics]
+    assert {run.data.params["seed"] for run in confirmed} == {"100", "101"}
+    lines = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+    assert len(lines) == len([t for t in study_of(root, "smoke").trials if "duplicate_of" not in t.user_attrs])
+    version = client.get_model_version_by_alias("smoke", "best")
+    assert version.run_id in [run.info.run_id for run in confirmed]
+
+    # The round trip: the best config, trained again from its file, gives the same metric.
+    best = study_of(root, "smoke").best_trial
+    again = ["train", "--from", str(folder / "best.yaml"), "store.log_model=none", "seed=0"]
+    assert main([*again, "trainer.threads=1"]) == 0
+    assert "nothing is trained" in capsys.readouterr().out, "an equal run is tracked already"
+    assert main([*again, "trainer.threads=1", "store.root=elsewhere"]) == 0
+    other = MlflowClient(f"sqlite:///{root.parent / 'elsewhere' / 'mlflow.db'}")
+    (run,) = other.search_runs([other.get_experiment_by_name("train").experiment_id])
+    assert run.data.metrics["val/accuracy"] == pytest.approx(best.value, abs=1e-6)
+
+    assert main(arguments) == 0
+    assert "epoch" not in capsys.readouterr().out, "asked twice, nothing is trained"
+
+
+def test_from_takes_single_keys_and_only_a_run_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.config import compose, to_dict
+
+    file = tmp_path / "best.yaml"
+    config = compose(RunConfig, "train", ["model=dense", "trainer.epochs=9", "store.root=there"])
+    file.write_text(yaml.safe_dump(to_dict(config)))
+    again = compose_from(file, ["seed=4"])
+    assert (again.model, again.trainer, again.seed) == (config.model, config.trainer, 4)
+    assert again.store.root == "mlruns", "where results go is this machine's affair"
+    with pytest.raises(ConfigError, match="groups cannot"):
+        compose_from(file, ["model=conv"])
+    with pytest.raises(ConfigError, match=r"trainer.epochs=0 is not allowed"):
+        compose_from(file, ["trainer.epochs=0"])
+    file.write_text("a: 1")
+    with pytest.raises(ConfigError, match="holds no run config"):
+        compose_from(file, [])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        compose_from(tmp_path / "none.yaml", [])
+
+
+def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["trainer.epochs=1", "store.log_model=none"]
+    assert main(["ablate", "demo", *quick, "seeds=[0]"]) == 0
+    capsys.readouterr()
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.suffix == ".db" and p.name == "optuna.db"}
+    assert main(["ablate", "demo", *quick, "seeds=[0,1]", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "4 runs to train, 4 known; 2 workers" in told or "4 runs to train, 4 known" in told
+    assert "from earlier runs" in told
+    assert main(["study", "smoke", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "infinitely many points" in told
+    assert "20 trials x 1 seeds" in told
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    with pytest.raises(KeyError):
+        optuna.load_study(study_name="smoke", storage=f"sqlite:///{root / 'optuna.db'}")
+
+
+def test_a_budget_that_is_too_small_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "filter_count", "budget=10s"]) == 2
+    told = capsys.readouterr().err
+    assert "budget=10s is not enough: 12 runs need about" in told
+
+
+def test_durations() -> None:
+    assert [duration("budget", t) for t in ("90s", "30min", "2h", "1h30min", "1.5h")] == [90, 1800, 7200, 5400, 5400]
+    for text in ("", "soon", "5", "0s", "-3min", "3days"):
+        with pytest.raises(ConfigError, match="30min, 2h or 90s"):
+            duration("budget", text)

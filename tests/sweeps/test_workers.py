@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig
-from sweeps.workers import Done, Epoch, Failed, Job, Message, Pool
+from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool
 
 Compose = Callable[..., RunConfig]
 
@@ -47,7 +47,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
             os.kill(worker.process.pid or 0, signal.SIGKILL)
         return not (key == "stopped" and told.epoch == 2)
 
-    with Pool(2, threads=1) as pool:
+    with LocalPool(2, 1, 100, 8.0) as pool:
         processes = [worker.process for worker in pool.workers]
         ended = follow(pool, jobs, on_epoch)
         processes += [worker.process for worker in pool.workers]
@@ -59,6 +59,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
     assert (ended["stopped"].result.epochs, ended["stopped"].result.stopped) == (2, "asked")
     assert isinstance(ended["killed"], Failed)
     assert "signal SIGKILL" in ended["killed"].reason
+    assert ended["killed"].died
     assert isinstance(ended["no folder"], Failed)
     assert "Traceback" in ended["no folder"].details
     assert isinstance(ended["after"], Done)
@@ -68,7 +69,33 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
     from pipeline.train import train
 
-    with Pool(1, threads=1) as pool:
+    with LocalPool(1, 1, 100, 8.0) as pool:
         message = follow(pool, [Job("one", config())])["one"]
     assert isinstance(message, Done)
     assert message.result.history["train/loss"] == pytest.approx(train(config()).history["train/loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("max_runs", "max_memory", "processes"), [(1, 8.0, 3), (2, 8.0, 2), (100, 0.01, 3), (100, 8.0, 1)]
+)
+def test_workers_are_replaced_after_some_runs_or_when_they_grow(
+    config: Compose, max_runs: int, max_memory: float, processes: int
+) -> None:
+    with LocalPool(1, 1, max_runs, max_memory) as pool:
+        pids = set()
+        for seed in range(3):
+            pids.add(pool.workers[0].process.pid)
+            assert isinstance(
+                follow(pool, [Job(f"{seed}", config(f"seed={seed}", "trainer.epochs=1"))])[f"{seed}"], Done
+            )
+    assert len(pids) == processes
+
+
+def test_workers_have_cores_of_their_own() -> None:
+    from sweeps.workers import _share_of_cores
+
+    cores = len(os.sched_getaffinity(0))
+    shares = [_share_of_cores(number, 1) for number in range(cores)]
+    assert set().union(*shares) == os.sched_getaffinity(0)
+    assert sum(map(len, shares)) == cores
+    assert _share_of_cores(cores, 1) == set()

@@ -1,0 +1,165 @@
+"""What a sweep would do, and how long it would take, before anything is trained."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import data, model
+from pipeline.config import ConfigError, RunConfig
+from pipeline.estimate import expected_seconds
+from pipeline.hardware import cores
+from pipeline.run import run_tags
+from pipeline.signature import work
+from sweeps.sweep import Sweep, Trial, duration
+
+if TYPE_CHECKING:
+    from pipeline.tracking import Tracker
+    from sweeps.engine import Unit
+
+
+def print_plan(sweep: Sweep, description: str, console: Console) -> int:
+    """Print every config that would run, what is known, and the expected time; the exit code. Writes nothing."""
+    tracker = _existing_tracker(sweep)
+    times = _Times(tracker)
+    if sweep.trials is None:
+        _print_space(sweep, description, times, console)
+    else:
+        _print_grid(sweep, description, tracker, times, console)
+    console.print("dry run: nothing was trained")
+    return 0
+
+
+def refuse_over_budget(sweep: Sweep, queue: list[Unit], tracker: Tracker) -> None:
+    """Raise ConfigError where the queued runs of a grid are expected to take longer than the sweep's budget."""
+    if sweep.config.budget is None or sweep.trials is None or not queue:
+        return
+    times = _Times(tracker)
+    needed = sum(times.of(unit.config) for unit in queue) / _parallel(sweep, len(queue))
+    if needed > duration("budget", sweep.config.budget):
+        raise ConfigError(
+            f"budget={sweep.config.budget} is not enough: {len(queue)} runs need about {told(needed)} on "
+            f"{_workers(sweep)} workers. Raise the budget, or ask for fewer seeds or epochs"
+        )
+
+
+def told(seconds: float) -> str:
+    """A duration as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _Times:
+    """Expected wall times of runs: from earlier runs of the same work, else from the arithmetic."""
+
+    def __init__(self, tracker: Tracker | None) -> None:
+        self.tracker = tracker
+        self.measured = 0
+        self._known: dict[str, float | None] = {}
+
+    def of(self, config: RunConfig) -> float:
+        """Expected seconds of one run."""
+        key = work(config)
+        if key not in self._known:
+            self._known[key] = self._look_up(key)
+        if (per_epoch := self._known[key]) is not None:
+            self.measured += 1
+            return per_epoch * config.trainer.epochs
+        return expected_seconds(config)
+
+    def _look_up(self, key: str) -> float | None:
+        """Median seconds per epoch of earlier runs, with all that a run does beside; None without any."""
+        runs = self.tracker.finished_work(key) if self.tracker else []
+        return median(seconds / epochs for seconds, epochs in runs) if runs else None
+
+
+def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: _Times, console: Console) -> None:
+    out = Table(title=f"{sweep.name}: {description}", title_justify="left")
+    for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
+        out.add_column(name, justify="left" if name in ("config", "overrides") else "right")
+    data_sha256 = _data_sha256(sweep)
+    seen: set[str] = set()
+    total, runs, known, equal = 0.0, 0, 0, 0
+    for trial in sweep.trials or []:
+        signatures = [run_tags(trial.config(seed), data_sha256)["convsweep.signature"] for seed in sweep.seeds]
+        new = [s for s in signatures if s not in seen]
+        tracked = [s for s in new if tracker and tracker.find_finished(s)]
+        seen |= set(signatures)
+        missing, each = len(new) - len(tracked), times.of(trial.base)
+        known, equal, runs = known + len(tracked), equal + len(signatures) - len(new), runs + missing
+        total += missing * each
+        out.add_row(
+            trial.label, " ".join(trial.overrides), _parameters(trial), str(len(tracked)), str(missing), told(each)
+        )
+    console.print(out)
+    duplicates = f", {equal} equal to another here" if equal else ""
+    wall = told(total / _parallel(sweep, runs))
+    console.print(
+        f"{runs} runs to train, {known} known{duplicates}; {_workers(sweep)} workers, "
+        f"expected time {wall} ({_source(times)})",
+        highlight=False,
+    )
+
+
+def _print_space(sweep: Sweep, description: str, times: _Times, console: Console) -> None:
+    assert sweep.space is not None
+    out = Table(title=f"{sweep.name}: {description}", title_justify="left")
+    for name in ("parameter", "values", "when"):
+        out.add_column(name)
+    for parameter in sweep.space.parameters:
+        values = parameter.values
+        kind = ("whole numbers, " if parameter.whole else "") + ("logarithmic" if parameter.log else "")
+        shown = ", ".join(map(str, values)) if values is not None else f"{parameter.low:g} to {parameter.high:g} {kind}"
+        out.add_row(parameter.key, shown, " and ".join(f"{c.key}{c.op}{c.value}" for c in parameter.when))
+    console.print(out)
+    size = sweep.space.size(sweep.base_value)
+    console.print(
+        f"{'infinitely many' if size is None else f'{size:,}'} points; objectives {sweep.objectives}, "
+        f"sampler {sweep.sampler}, pruner {sweep.pruner}",
+        highlight=False,
+    )
+    base = Trial("base", (), {}, sweep.config)
+    each = times.of(base.base)
+    if sweep.limits.n_trials:
+        runs = sweep.limits.n_trials * len(sweep.seeds)
+        wall = told(runs * each / _parallel(sweep, runs))
+        console.print(
+            f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
+            f"parameters and takes {told(each)} per run;\n{_workers(sweep)} workers, about {wall} without pruning "
+            f"({_source(times)})",
+            highlight=False,
+        )
+
+
+def _parameters(trial: Trial) -> str:
+    return f"{model.total_params(model.layers(trial.base)):,}"
+
+
+def _source(times: _Times) -> str:
+    return "from earlier runs" if times.measured else "from the arithmetic: within a factor of two"
+
+
+def _workers(sweep: Sweep) -> int:
+    return sweep.config.workers or cores()
+
+
+def _parallel(sweep: Sweep, runs: int) -> float:
+    """How many runs go on at once, as the expected time of one run is that of a run with all cores to itself."""
+    return max(1.0, 0.75 * min(_workers(sweep), cores(), max(runs, 1)))
+
+
+def _data_sha256(sweep: Sweep) -> str:
+    return data.data_sha256(sweep.config.data)
+
+
+def _existing_tracker(sweep: Sweep) -> Tracker | None:
+    """The store, if there is one: a dry run creates none."""
+    if sweep.store.tracking_uri is None and not (sweep.store.folder / "mlflow.db").exists():
+        return None
+    from pipeline.tracking import Tracker
+
+    return Tracker(sweep.store)

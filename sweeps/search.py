@@ -1,0 +1,286 @@
+"""Studies and Hydra-native sweeps: a search space, objectives, a sampler; checked before anything is started."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from typing import Any
+
+from pipeline.config import ConfigError, RunConfig, check_keys, compose, require, require_one_of
+from sweeps.space import Condition, Space, parse_space, parse_sweep
+from sweeps.study import PRUNERS, SAMPLERS
+from sweeps.sweep import (
+    Limits,
+    Sweep,
+    SweepConfig,
+    Trial,
+    base_identity,
+    duration,
+    grid_objectives,
+    require_name,
+    require_seeds,
+)
+
+COSTS = ("parameters", "seconds", "seconds_per_epoch")
+MOST_LISTED = 10_000
+
+
+@dataclass
+class StudyConfig:
+    """The `study` section. conf/study/smoke.yaml explains each key."""
+
+    name: str
+    description: str
+    space: dict[str, Any]  # a sweep in Hydra's grammar, or {sweep, when}
+    objectives: dict[str, str]
+    sampler: str
+    sampler_seed: int
+    pruner: str
+    n_trials: int | None
+    timeout: float | None
+    stop_after_no_improvement: int | None
+    confirm_seeds: list[int]
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise ConfigError."""
+        require_name("study.name", self.name)
+        require(len(self.space) > 0, "study.space", self.space, "at least one parameter")
+        _check_objectives(self.objectives)
+        require_one_of("study.sampler", self.sampler, SAMPLERS)
+        require(0 <= self.sampler_seed < 2**31, "study.sampler_seed", self.sampler_seed, "a whole number from 0")
+        require_one_of("study.pruner", self.pruner, PRUNERS)
+        several = len(self.objectives) > 1
+        require(not several or self.pruner == "none", "study.pruner", self.pruner, "none with several objectives")
+        for key in ("n_trials", "stop_after_no_improvement"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"study.{key}", value, "a whole number from 1, or null")
+        require(self.timeout is None or self.timeout > 0, "study.timeout", self.timeout, "seconds above 0, or null")
+        require_seeds("study.confirm_seeds", self.confirm_seeds)
+
+
+@dataclass
+class StudySweepConfig(SweepConfig):
+    """Everything that `convsweep study` needs: the base of all runs, and the search."""
+
+    study: StudyConfig
+
+    def __post_init__(self) -> None:
+        """Check what one section cannot know of another; raise ConfigError."""
+        super().__post_init__()
+        _check_search(self, self.study)
+
+
+def compose_study(name: str, overrides: Sequence[str]) -> tuple[StudyConfig, Sweep]:
+    """Compose the study conf/study/`name`.yaml.
+
+    Raises:
+        ConfigError: for anything wrong in the overrides, the space or the base; nothing has been started then.
+    """
+    launched = (f"study={name}", *overrides)
+    config = compose(StudySweepConfig, "study", launched)
+    study = config.study
+    space = parse_space(study.space)
+    for override in overrides:
+        _refuse_swept(override, space)
+    sweep = _sweep(config, study, space, launched, "study", "study.name")
+    _check_first_point(sweep)
+    return study, sweep
+
+
+def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -> tuple[StudyConfig, Sweep]:
+    """The sweep of `convsweep train -m`: a grid where every swept key has a list of values, else a search.
+
+    Args:
+        overrides: As given, swept ones among them.
+        settings: `hydra.sweeper`'s: those of `study` and of conf/sweep.yaml; None where they are left to be chosen.
+
+    Raises:
+        ConfigError: for anything wrong; nothing has been started then.
+    """
+    swept, fixed = _divided(overrides)
+    if not swept:
+        raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
+    space = Space(tuple(parse_sweep(text) for text in swept))
+    given = {key: value for key, value in settings.items() if value is not None}
+    if not space.is_finite:
+        given.setdefault("objectives", {"val/accuracy": "maximize"})
+        if not any(override.startswith("trainer.evaluate_test=") for override in fixed):
+            fixed.append("trainer.evaluate_test=false")
+    base = compose(RunConfig, "train", fixed)
+    config = SweepConfig(
+        **{item.name: getattr(base, item.name) for item in fields(RunConfig)},
+        **{key: given.get(key, value) for key, value in _BESIDE.items()},
+    )
+    if space.is_finite and "objectives" not in given:
+        given["objectives"] = grid_objectives(config)
+        section = _section(swept, given, "grid", grid=True)
+    else:
+        section = _section(swept, given, "search", grid=False)
+        _check_search(config, section)
+    sweep = replace(_sweep(config, section, space, tuple(fixed), "train", "hydra.sweeper.name"), schema=RunConfig)
+    if space.is_finite:
+        sweep = replace(sweep, objectives=dict(given["objectives"]))
+    if "name" not in given:
+        told = json.dumps([sweep.identity, sweep.objectives], sort_keys=True)
+        short = "-".join(p.key.rpartition(".")[2] for p in space.parameters)
+        section.name = f"{short}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        sweep = replace(sweep, name=section.name)
+    if space.is_finite:
+        return section, replace(sweep, trials=_grid(sweep, space, section.n_trials))
+    _check_first_point(sweep)
+    return section, sweep
+
+
+_BESIDE: dict[str, Any] = {
+    "seeds": [0],
+    "workers": None,
+    "workers_max_runs": 100,
+    "workers_max_memory": 4.0,
+    "retries": 1,
+    "budget": None,
+}
+
+
+def _section(swept: list[str], given: dict[str, Any], name: str, grid: bool) -> StudyConfig:
+    several = len(given["objectives"]) > 1 or len(given.get("seeds", [0])) > 1
+    return StudyConfig(
+        name=given.get("name", name),
+        description=f"convsweep train -m {' '.join(swept)}",
+        space={text.partition("=")[0]: text.partition("=")[2] for text in swept},
+        objectives=dict(given["objectives"]) if not grid else {"val/accuracy": "maximize"},
+        sampler=given.get("sampler", "tpe"),
+        sampler_seed=given.get("sampler_seed", 0),
+        pruner=given.get("pruner", "none" if several or grid else "median"),
+        n_trials=given.get("n_trials", None if grid else 20),
+        timeout=given.get("timeout"),
+        stop_after_no_improvement=given.get("stop_after_no_improvement"),
+        confirm_seeds=list(given.get("confirm_seeds", [] if grid else [100, 101, 102])),
+    )
+
+
+def _divided(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Swept and fixed overrides."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    swept: list[str] = []
+    fixed: list[str] = []
+    for text in overrides:
+        try:
+            parsed = OverridesParser.create().parse_override(text)
+        except Exception as error:
+            raise ConfigError(f"'{text}' is not an override: {str(error).strip().splitlines()[0]}") from error
+        (swept if parsed.is_sweep_override() else fixed).append(text)
+    return swept, fixed
+
+
+def _sweep(
+    config: SweepConfig, study: StudyConfig, space: Space, launched: tuple[str, ...], primary: str, name_key: str
+) -> Sweep:
+    check_keys(RunConfig, [p.key for p in space.parameters])
+    for parameter in space.parameters:
+        for condition in parameter.when:
+            check_keys(RunConfig, [condition.key])
+    budget = duration("budget", config.budget) if config.budget else None
+    times = [seconds for seconds in (study.timeout, budget) if seconds is not None]
+    return Sweep(
+        name=study.name,
+        config=config,
+        launched=launched,
+        primary=primary,
+        schema=type(config),
+        objectives=dict(study.objectives),
+        identity={"base": base_identity(config), "space": {p.key: _told(p) for p in space.parameters}},
+        name_key=name_key,
+        space=space,
+        sampler=study.sampler,
+        sampler_seed=study.sampler_seed,
+        pruner=study.pruner,
+        limits=Limits(study.n_trials, min(times, default=None), study.stop_after_no_improvement),
+    )
+
+
+def _told(parameter: Any) -> str:
+    """A parameter in one line, for a sweep's identity."""
+    values = parameter.values
+    kind = list(values) if values is not None else [parameter.low, parameter.high, parameter.whole, parameter.log]
+    when = "".join(f" when {c.key}{c.op}{c.value}" for c in parameter.when if isinstance(c, Condition))
+    return f"{json.dumps(kind)}{when}"
+
+
+def _grid(sweep: Sweep, space: Space, most: int | None) -> list[Trial]:
+    """All trials of a finite space, each composed and checked; the first `most` of them."""
+    points = list(islice(space.points(sweep.base_value), MOST_LISTED + 1))
+    if len(points) > MOST_LISTED:
+        raise ConfigError(f"the grid has more than {MOST_LISTED:,} points; use an interval, which is sampled")
+    trials = []
+    for point in points[:most]:
+        overrides = space.overrides(point)
+        label = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in point.items())
+        try:
+            trials.append(sweep.trial(label, overrides, point))
+        except ConfigError as error:
+            raise ConfigError(f"{' '.join(overrides)}: {error}") from error
+    return trials
+
+
+def _check_objectives(objectives: dict[str, str]) -> None:
+    require(len(objectives) > 0, "study.objectives", objectives, "at least one, as in {val/accuracy: maximize}")
+    for number, (metric, direction) in enumerate(objectives.items()):
+        first = "val/accuracy or val/loss"
+        if metric.startswith(("test/", "gap/", "train")):
+            raise ConfigError(
+                f"study.objectives: {metric} is not allowed: a sampler must not see it, it would be selected for. "
+                f"Choose {first}"
+            )
+        legal = ["val/accuracy", "val/loss", *(COSTS if number else ())]
+        require_one_of("study.objectives", metric, legal)
+        require_one_of(f"study.objectives.{metric}", direction, ("maximize", "minimize"))
+
+
+def _check_search(config: SweepConfig, study: StudyConfig) -> None:
+    need_val = config.data.val_fraction > 0
+    require(
+        need_val,
+        "data.val_fraction",
+        config.data.val_fraction,
+        "above 0 where a sampler searches, as in data.val_fraction=0.1: it must not be judged on the test set",
+    )
+    regression = config.data.task == "regression" and "val/accuracy" in study.objectives
+    require(not regression, "study.objectives", study.objectives, "{val/loss: minimize}: a regression has no accuracy")
+    seeds = len(config.seeds)
+    require(study.pruner != "wilcoxon" or seeds > 1, "study.pruner", "wilcoxon", "another with a single seed")
+    unlimited = study.n_trials is None and study.timeout is None and config.budget is None
+    unlimited = unlimited and study.stop_after_no_improvement is None
+    require(not unlimited, "study.n_trials", None, "a number, unless study.timeout, budget or the like ends the study")
+
+
+def _refuse_swept(override: str, space: Space) -> None:
+    key = override.partition("=")[0].lstrip("+~")
+    if key in [parameter.key for parameter in space.parameters]:
+        raise ConfigError(f"{override}: {key} is what the study varies; its space is in conf/study/")
+
+
+def _check_first_point(sweep: Sweep) -> None:
+    """Compose one point, the first value of everything, so that a wrong type in the space is found before the start."""
+    assert sweep.space is not None
+    point: dict[str, Any] = {}
+    for parameter in sweep.space.parameters:
+        if all(c.holds(lambda key: point[key] if key in point else sweep.base_value(key)) for c in parameter.when):
+            low = int(parameter.low) if parameter.whole else parameter.low
+            point[parameter.key] = low if parameter.values is None else parameter.values[0]
+            top = int(parameter.high) if parameter.whole else parameter.high
+            for value in parameter.values or (low, top):
+                _check_value(sweep, parameter.key, sweep.space.overrides({parameter.key: value}))
+    compose(sweep.schema, sweep.primary, [*sweep.launched, *sweep.space.overrides(point)])
+
+
+def _check_value(sweep: Sweep, key: str, overrides: list[str]) -> None:
+    """Refuse a value that no config can have; whether a network then uses its picture up is the trial's own affair."""
+    try:
+        compose(sweep.schema, sweep.primary, [*sweep.launched, *overrides])
+    except ConfigError as error:
+        if f"{key}=" in str(error):
+            raise ConfigError(f"study.space: {error}") from error

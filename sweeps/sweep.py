@@ -1,0 +1,211 @@
+"""What a sweep is: trials, seeds, limits; and the part of the config that every sweep has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+from pipeline import model
+from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, flatten, require, to_dict
+from sweeps.space import Space, Value
+
+# Sections and keys that change no number, or that a sweep varies itself.
+NOT_OF_THE_BASE = (
+    "seed",
+    "store.",
+    "ablation.",
+    "study.",
+    "workers",
+    "retries",
+    "budget",
+    "data.dir",
+    "data.cache",
+    "data.timeout",
+    "data.description",
+    "data.urls",
+    "model.description",
+    "trainer.threads",
+    "trainer.steps_per_execution",
+    "trainer.eval_batch_size",
+)
+NAME = (
+    "a name of letters, digits, '_', '-' and '.', other than train and Default; it names the sweep in MLflow and Optuna"
+)
+
+
+@dataclass
+class SweepConfig(RunConfig):
+    """A run's config and what every sweep has beside it. conf/sweep.yaml explains each key."""
+
+    seeds: list[int]
+    workers: int | None
+    workers_max_runs: int
+    workers_max_memory: float
+    retries: int
+    budget: str | None
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise ConfigError."""
+        super().__post_init__()
+        require_seeds("seeds", self.seeds)
+        require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed, as in [0,1,2]")
+        require(self.workers is None or self.workers >= 1, "workers", self.workers, "a whole number from 1, or null")
+        require(self.workers_max_runs >= 1, "workers_max_runs", self.workers_max_runs, "a whole number from 1")
+        require(self.workers_max_memory > 0, "workers_max_memory", self.workers_max_memory, "GiB, above 0")
+        require(self.retries >= 0, "retries", self.retries, "a whole number from 0")
+        if self.budget is not None:
+            duration("budget", self.budget)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point: what it is called, what it sets, and the config that this gives; one run of it per seed."""
+
+    label: str
+    overrides: tuple[str, ...]
+    params: Mapping[str, Value]
+    base: RunConfig
+
+    def config(self, seed: int) -> RunConfig:
+        """The config of this trial's run with `seed`."""
+        return replace(self.base, seed=seed)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a sweep ends before it is through; None = never."""
+
+    n_trials: int | None = None
+    seconds: float | None = None
+    without_improvement: int | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is to be run, and what makes a later launch the same sweep.
+
+    Attributes:
+        name: MLflow's experiment and Optuna's study.
+        config: The base config of all runs, with seeds, workers and retries.
+        launched: Overrides from which the base config was composed.
+        primary, schema: Primary config of conf/ that they were composed with, and what it was checked against.
+        objectives: Metric -> `maximize` or `minimize`; a trial's value is its mean over the seeds.
+        identity: What must stay for a launch to continue this sweep, as JSON: `base` config and `space`.
+        trials: The listed trials of a grid; None where a sampler proposes them from `space`.
+        space: The search space of a sampled sweep, or of a Hydra grid.
+        sampler, sampler_seed, pruner: By name; see conf/study/smoke.yaml.
+    """
+
+    name: str
+    config: SweepConfig
+    launched: tuple[str, ...]
+    primary: str
+    schema: type[RunConfig]
+    objectives: dict[str, str]
+    identity: dict[str, Any]
+    name_key: str
+    trials: list[Trial] | None = None
+    space: Space | None = None
+    sampler: str = "random"
+    sampler_seed: int = 0
+    pruner: str = "none"
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of every trial."""
+        return self.config.seeds
+
+    @property
+    def store(self) -> StoreConfig:
+        """Where results are kept."""
+        return self.config.store
+
+    @property
+    def objective(self) -> str:
+        """The first objective's metric."""
+        return next(iter(self.objectives))
+
+    @property
+    def direction(self) -> str:
+        """The first objective's direction."""
+        return self.objectives[self.objective]
+
+    @property
+    def varied(self) -> list[str]:
+        """Config keys that the trials set, groups included, in order of appearance."""
+        if self.space:
+            return [parameter.key for parameter in self.space.parameters]
+        return list(dict.fromkeys(key for trial in self.trials or [] for key in trial.params))
+
+    @cached_property
+    def choices(self) -> dict[str, list[Value]]:
+        """All values of every key that a grid varies."""
+        found: dict[str, list[Value]] = {key: [] for key in self.varied}
+        for trial in self.trials or []:
+            for key, value in trial.params.items():
+                if value not in found[key]:
+                    found[key].append(value)
+        return found
+
+    def base_value(self, key: str) -> Any:
+        """The base config's value of a key; a group's is the option's name."""
+        value: Any = self.config
+        for part in key.split("."):
+            value = getattr(value, part)
+        return getattr(value, "name", value) if hasattr(value, "__dataclass_fields__") else value
+
+    def trial(self, label: str, overrides: Sequence[str], params: Mapping[str, Value]) -> Trial:
+        """The trial with these overrides over the base.
+
+        Raises:
+            ConfigError: if they give no config that can be run.
+        """
+        composed = compose(self.schema, self.primary, [*self.launched, *overrides])
+        base = RunConfig(**{item.name: getattr(composed, item.name) for item in fields(RunConfig)})
+        model.layers(base)
+        return Trial(label, tuple(overrides), dict(params), base)
+
+
+def base_identity(config: RunConfig) -> dict[str, Any]:
+    """Every key of a base config that decides numbers, for a sweep's identity."""
+    return {key: value for key, value in flatten(to_dict(config)).items() if not key.startswith(NOT_OF_THE_BASE)}
+
+
+def grid_objectives(config: RunConfig) -> dict[str, str]:
+    """What a grid's trials are compared by: accuracy, or a regression's loss; on the test set, if evaluated."""
+    part = "test" if config.trainer.evaluate_test else "val"
+    regression = config.data.task == "regression"
+    can = config.trainer.evaluate_test or config.data.val_fraction > 0
+    require(can, "trainer.evaluate_test", False, "true, or data.val_fraction above 0: something has to be evaluated")
+    return {f"{part}/loss": "minimize"} if regression else {f"{part}/accuracy": "maximize"}
+
+
+def require_seeds(key: str, seeds: list[int]) -> None:
+    """Raise ConfigError unless `seeds` are different whole numbers from 0."""
+    legal = len(set(seeds)) == len(seeds) and all(0 <= seed < 2**31 for seed in seeds)
+    require(legal, key, seeds, "a list of different whole numbers from 0, as in [0,1,2]")
+
+
+def require_name(key: str, name: str) -> None:
+    """Raise ConfigError unless `name` can name a sweep."""
+    legal = bool(re.fullmatch(r"[A-Za-z0-9_.-]+", name)) and name not in ("train", "Default") and name.strip(".")
+    require(bool(legal), key, name, NAME)
+
+
+def duration(key: str, text: str) -> float:
+    """Seconds of a text as in 30min, 2h, 90s or 1h30min.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    units = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
+    told = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
+    complete = "".join(number + unit for number, unit in told) == text.replace(" ", "")
+    seconds = sum(float(number) * units[unit] for number, unit in told)
+    if not complete or seconds <= 0:
+        raise ConfigError(f"{key}={text} is not allowed: {key} must be a time as in 30min, 2h or 90s, or null")
+    return seconds

@@ -1,0 +1,320 @@
+"""The engine on a closed-form objective and real stores: schedule, prune, resume, retry, dedupe, conditions, limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import ConfigError, RunConfig
+from pipeline.tracking import TrackedRun, Tracker
+from sweeps.ablation import compose_ablation
+from sweeps.engine import Engine
+from sweeps.search import compose_hydra_sweep, compose_study
+from sweeps.study import Study
+from sweeps.sweep import Sweep
+from sweeps.workers import Failed, Job
+from tests.sweeps.fakes import FakePool, accuracy
+
+
+class Launched:
+    """One launch of a sweep on a fake pool, and what it left in the stores."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        pool: FakePool | None = None,
+        error: type[BaseException] | None = None,
+        data_sha256: str = "data",
+    ) -> None:
+        self.data_sha256 = data_sha256
+        self.sweep, self.pool = sweep, pool or FakePool()
+        self.study, self.tracker = Study(sweep), Tracker(sweep.store)
+        self.study.close_abandoned()
+        self.parent = self.tracker.open_sweep(sweep.name, {})
+        if error is None:
+            self.run()
+        else:
+            with pytest.raises(error):
+                self.run()
+
+    def run(self) -> None:
+        with Engine(self.sweep, self.tracker, self.study, self.parent, self.data_sha256, pool=self.pool) as self.engine:
+            self.engine.add_listed()
+            self.engine.run()
+
+    @property
+    def runs(self) -> list[TrackedRun]:
+        return self.tracker.children(self.parent, self.sweep.name)
+
+    @property
+    def statuses(self) -> Counter[str]:
+        return Counter(run.status for run in self.runs)
+
+    @property
+    def states(self) -> Counter[str]:
+        return Counter(trial.state.name for trial in self.study.study.get_trials(deepcopy=False))
+
+
+def study(*overrides: str) -> Sweep:
+    return compose_study("smoke", ["store.log_model=none", "workers=2", *overrides])[1]
+
+
+def grid(*overrides: str, **settings: Any) -> Sweep:
+    base = ["data=digits", "model.padding=same", "trainer.epochs=3", "store.log_model=none"]
+    return compose_hydra_sweep([*base, *overrides], settings)[1]
+
+
+def test_n_trials_is_a_total_also_after_resume(root: Path) -> None:
+    first = Launched(study("study.n_trials=5", "study.pruner=none"))
+    assert first.states == {"COMPLETE": 5}
+    second = Launched(study("study.n_trials=8", "study.pruner=none"))
+    assert second.states == {"COMPLETE": 8}
+    assert len(second.pool.started) == 3
+    assert second.statuses == {"FINISHED": 8}
+    assert Launched(study("study.n_trials=8", "study.pruner=none")).pool.started == []
+
+
+def test_the_value_of_a_trial_is_the_mean_over_its_seeds(root: Path) -> None:
+    launched = Launched(study("study.n_trials=2", "seeds=[0,1,2]", "study.pruner=none"))
+    assert launched.statuses == {"FINISHED": 6}
+    for trial in launched.study.completed():
+        by_seed = trial.user_attrs["values"]
+        assert set(by_seed) == {"0", "1", "2"}
+        assert trial.value == pytest.approx(sum(by_seed.values()) / 3)
+        assert by_seed["2"] == pytest.approx(by_seed["0"] + 0.002)
+        runs = [launched.tracker.get(run_id) for run_id in trial.user_attrs["run_ids"]]
+        assert [run.metrics["val/accuracy"] for run in runs] == list(by_seed.values())
+
+
+def fading(config: RunConfig, epoch: int) -> float:
+    """Worse after every epoch: what a patient pruner stops."""
+    return accuracy(config, 1) - 0.01 * epoch
+
+
+@pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband", "patient"])
+def test_pruned_runs_are_killed_with_their_epoch_and_are_no_cache_hit(root: Path, pruner: str) -> None:
+    overrides = ["study.n_trials=25", f"study.pruner={pruner}", "study.sampler=random", "trainer.epochs=9"]
+    launched = Launched(study(*overrides), FakePool(formula=fading if pruner == "patient" else accuracy))
+    assert launched.states["COMPLETE"] + launched.states["PRUNED"] == 25
+    assert launched.states["PRUNED"] >= 2
+    assert launched.statuses == {"FINISHED": launched.states["COMPLETE"], "KILLED": launched.states["PRUNED"]}
+    for run in launched.runs:
+        if run.status == "KILLED":
+            assert 1 <= int(run.tags["convsweep.pruned_at"]) < 9
+            assert launched.tracker.find_finished(run.signature) is None
+    best = max(launched.study.completed(), key=lambda trial: trial.value or 0)
+    assert best.value == pytest.approx(launched.study.best)
+
+
+def test_pruning_is_deterministic_given_the_results(root: Path) -> None:
+    one = Launched(study("study.n_trials=15", "study.sampler=random", "study.name=one"), FakePool(1))
+    two = Launched(
+        study("study.n_trials=15", "study.sampler=random", "study.name=two"), FakePool(1), data_sha256="other"
+    )
+    known = Launched(study("study.n_trials=15", "study.sampler=random", "study.name=three"), FakePool(1))
+    assert len(known.pool.started) == one.states["PRUNED"], "only what was pruned is trained again"
+    told = [[(t.state.name, t.params, t.intermediate_values) for t in x.study.trials()] for x in (one, two)]
+    assert told[0] == told[1]
+
+
+def test_wilcoxon_gives_a_hopeless_trial_up_after_some_seeds(root: Path) -> None:
+    seeds = f"seeds={list(range(8))}".replace(" ", "")
+    launched = Launched(study("study.n_trials=6", seeds, "study.pruner=wilcoxon", "study.sampler=random"), FakePool(1))
+    assert launched.states["PRUNED"] >= 1
+    assert launched.states["PRUNED"] + launched.states["COMPLETE"] == 6
+    assert len(launched.pool.started) < 48
+    pruned = next(t for t in launched.study.trials() if t.state.name == "PRUNED")
+    assert 3 <= len(pruned.user_attrs["values"]) < 8
+
+
+def test_an_old_point_costs_nothing_and_counts_once(root: Path) -> None:
+    launched = Launched(finite_study(["4", "8", "16"], n_trials=10))
+    assert launched.states["COMPLETE"] == 3, "there are only three points"
+    assert len(launched.pool.started) == 3
+    assert launched.study.counts.complete == 3
+    assert launched.study.counts.duplicate == launched.states["FAIL"]
+
+
+def finite_study(values: Sequence[str], n_trials: int) -> Sweep:
+    from sweeps.space import parse_space
+
+    sweep = study(f"study.n_trials={n_trials}", "study.pruner=none", "study.sampler=random")
+    space = parse_space({"model.filters": f"choice({','.join(values)})"})
+    return replace(sweep, space=space, identity=sweep.identity | {"space": {"model.filters": list(values)}})
+
+
+def test_equal_runs_of_a_grid_are_trained_once(root: Path) -> None:
+    launched = Launched(grid("model.kernel_size=1,3", "model.conv_layers=0"))
+    assert len(launched.pool.started) == 1, "without convolutions, both are the same network"
+    assert launched.statuses == {"FINISHED": 2}
+    assert launched.states == {"COMPLETE": 2}
+    assert sum("convsweep.reused_from" in run.tags for run in launched.runs) == 1
+
+
+def test_the_dearest_runs_of_a_grid_start_first(root: Path) -> None:
+    launched = Launched(grid("model.filters=4,64,16", seeds=[0, 1]))
+    assert [key.split()[0] for key in launched.pool.started] == ["filters=64"] * 2 + ["filters=16"] * 2 + [
+        "filters=4"
+    ] * 2
+
+
+def test_conditional_parameters_reach_the_runs(root: Path) -> None:
+    launched = Launched(study("study.n_trials=12", "study.pruner=none", "study.sampler=random"))
+    for trial in launched.study.completed():
+        assert ("model.filters" in trial.params) == (trial.params["model.conv_layers"] > 0)
+
+
+def test_what_no_config_can_be_fails_alone_and_trains_nothing(root: Path) -> None:
+    sweep = study(
+        "study.n_trials=12", "study.pruner=none", "study.sampler=random", "model.padding=valid", "model.kernel_size=6"
+    )
+    launched = Launched(sweep)
+    assert launched.states["FAIL"] > 0
+    assert launched.states["COMPLETE"] + launched.states["FAIL"] == 12
+    failed = next(t for t in launched.study.trials() if t.state.name == "FAIL")
+    assert "the picture is used up" in failed.user_attrs["reason"]
+    assert launched.statuses == {"FINISHED": launched.states["COMPLETE"]}
+
+
+def always(reason: str, key: str, times: int = 99, died: bool = False) -> Callable[[Job, int], Failed | None]:
+    return lambda job, nth: Failed(reason, "Traceback ...", died) if key in job.key and nth <= times else None
+
+
+def test_a_run_that_fails_is_tried_again_and_then_fails_alone(root: Path) -> None:
+    launched = Launched(grid("model.filters=4,8", retries=2), FakePool(fails=always("no number", "filters=4")))
+    assert launched.pool.started.count("filters=4 seed=0") == 3
+    assert launched.statuses == {"FAILED": 3, "FINISHED": 1}
+    assert launched.states == {"FAIL": 1, "COMPLETE": 1}
+    failed = next(run for run in launched.runs if run.status == "FAILED")
+    assert failed.tags["convsweep.reason"] == "no number"
+    assert "traceback.txt" in [a.path for a in launched.tracker.client.list_artifacts(failed.run_id)]
+    again = Launched(grid("model.filters=4,8", retries=2))
+    assert again.pool.started == ["filters=4 seed=0"]
+    assert again.states == {"FAIL": 1, "COMPLETE": 2}
+
+
+def test_a_run_that_succeeds_when_tried_again_is_complete(root: Path) -> None:
+    launched = Launched(grid("model.filters=4,8", retries=1), FakePool(fails=always("no luck", "filters=4", times=1)))
+    assert launched.states == {"COMPLETE": 2}
+    assert launched.statuses == {"FAILED": 1, "FINISHED": 2}
+
+
+def test_a_dead_worker_costs_no_retry_but_a_run_that_kills_workers_ends(root: Path) -> None:
+    died = always("its worker died", "filters=4", times=2, died=True)
+    launched = Launched(grid("model.filters=4,8", retries=0), FakePool(fails=died))
+    assert launched.states == {"COMPLETE": 2}
+    assert launched.statuses == {"KILLED": 2, "FINISHED": 2}
+    deadly = always("its worker died", "filters=4", died=True)
+    launched = Launched(grid("model.filters=4,8", "seed=1", retries=0, seeds=[5]), FakePool(fails=deadly))
+    assert launched.pool.started.count("filters=4 seed=5") == 3
+
+
+def test_a_failed_seed_gives_up_the_other_seeds_of_a_proposed_trial(root: Path) -> None:
+    sweep = study("study.n_trials=2", "seeds=[0,1,2,3]", "study.pruner=none", "retries=0")
+    launched = Launched(sweep, FakePool(1, fails=always("no number", "0 seed=0")))
+    assert launched.states == {"FAIL": 1, "COMPLETE": 1}
+    assert [key for key in launched.pool.started if key.startswith("0 ")] == ["0 seed=0"]
+
+
+class Interrupting(FakePool):
+    """Sends a signal to the process at the nth message."""
+
+    def __init__(self, number: int, sent: int = signal.SIGINT, size: int = 2) -> None:
+        super().__init__(size)
+        self.number, self.sent = number, sent
+
+    def _next(self, job: Job) -> Any:
+        self.number -= 1
+        if self.number == 0:
+            os.kill(os.getpid(), self.sent)
+        return super()._next(job)
+
+
+@pytest.mark.parametrize("number", [1, 4, 9, 17])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_study_goes_on_with_the_same_trials(root: Path, number: int, sent: int) -> None:
+    def sweep() -> Sweep:
+        return study("study.n_trials=6", "study.pruner=none", "trainer.epochs=3")
+
+    cut = Launched(sweep(), Interrupting(number, sent), KeyboardInterrupt)
+    assert "RUNNING" not in cut.states
+    assert "RUNNING" not in cut.statuses
+    interrupted = [t.params for t in cut.study.trials() if t.user_attrs.get("interrupted")]
+    again = Launched(sweep())
+    assert again.states["COMPLETE"] == 6
+    assert again.statuses["FINISHED"] == 6
+    assert "RUNNING" not in again.states
+    assert "WAITING" not in again.states
+    complete = [t.params for t in again.study.completed()]
+    assert all(params in complete for params in interrupted)
+    assert len({run.signature for run in again.runs if run.status == "FINISHED"}) == 6
+
+
+def test_an_interrupted_grid_goes_on(root: Path) -> None:
+    cut = Launched(grid("model.filters=4,8,16,32"), Interrupting(7), KeyboardInterrupt)
+    assert "RUNNING" not in {*cut.states, *cut.statuses}
+    again = Launched(grid("model.filters=4,8,16,32"))
+    assert again.states["COMPLETE"] == 4
+    assert again.statuses["FINISHED"] == 4
+
+
+def test_limits_end_a_study(root: Path) -> None:
+    sweep = study("study.n_trials=null", "study.stop_after_no_improvement=4", "study.sampler=random")
+    assert Launched(sweep).study.since_best == 4
+    sweep = study("study.n_trials=null", "study.timeout=0.000001", "study.name=timed")
+    assert Launched(sweep).states == {}
+    sweep = study("study.n_trials=1000", "budget=2s", "study.name=budgeted", "study.pruner=none")
+    assert 0 < Launched(sweep).states["COMPLETE"] < 200
+
+
+def test_several_objectives_give_a_pareto_front(root: Path) -> None:
+    launched = Launched(study("study.objectives={parameters:minimize}", "study.pruner=none", "study.n_trials=8"))
+    assert all(len(t.values) == 2 for t in launched.study.completed())
+    assert launched.study.best_trials()[0].values[0] == max(t.values[0] for t in launched.study.completed())
+
+
+def test_a_resume_into_another_space_base_or_objective_is_refused(root: Path) -> None:
+    Launched(study("study.n_trials=1"))
+    with pytest.raises(ConfigError, match=r"trainer.epochs: 5 -> 7(.|\n)*study.name=smoke_2"):
+        Study(study("study.n_trials=1", "trainer.epochs=7"))
+    with pytest.raises(ConfigError, match=r"model\.filters"):
+        Study(finite_study(["4"], 1))
+
+
+def test_reused_runs_of_other_sweeps_are_copied_and_linked(root: Path) -> None:
+    first = Launched(grid("model.filters=4,8"))
+    second = Launched(grid("model.filters=4,8", name="again"))
+    assert second.pool.started == []
+    assert {run.tags["convsweep.reused_from"] for run in second.runs} == {run.run_id for run in first.runs}
+    assert second.engine.reused == 2
+
+
+def test_ablations_go_the_same_way(root: Path) -> None:
+    launched = Launched(compose_ablation("demo", ["store.log_model=none", "seeds=[0,1]"]).sweep)
+    assert launched.states == {"COMPLETE": 4}
+    assert launched.statuses == {"FINISHED": 8}
+
+
+def test_the_sampler_never_sees_the_test_set(root: Path) -> None:
+    launched = Launched(study("study.n_trials=3", "study.pruner=none"))
+    assert not any(name.startswith(("test/", "gap/")) for run in launched.runs for name in run.metrics)
+    with launched.engine as engine:
+        units = engine.confirm(replace(launched.sweep.trial("2", [], {}), label="2"), [100, 101])
+    assert all("test/accuracy" in unit.tracked.metrics for unit in units if unit.tracked)
+    assert [unit.seed for unit in units] == [100, 101]
+
+
+def test_identity_is_json_and_ignores_what_changes_no_number(root: Path) -> None:
+    assert json.dumps(study("workers=1").identity) == json.dumps(study("workers=2", "retries=5", "seeds=[3]").identity)
+
+
+def test_the_closed_form_is_what_it_says(root: Path, config: Callable[..., RunConfig]) -> None:
+    assert accuracy(config("optimizer.learning_rate=0.01", "seed=0"), 4) == pytest.approx(0.85)

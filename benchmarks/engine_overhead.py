@@ -1,4 +1,4 @@
-"""What the engine costs per trial beside training: 1,000 trials whose runs take no time, on real MLflow and Optuna stores.
+"""What the engine costs per trial beside training: 1,000 trials whose runs take no time, on real stores.
 
 python benchmarks/engine_overhead.py [TRIALS]
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -40,7 +41,7 @@ def main(trials: int) -> None:
         study.complete, study.prune = noted(complete), noted(prune)  # type: ignore[method-assign]
         with Engine(sweep, tracker, study, parent, "data", pool=FakePool()) as engine:
             engine.run()
-    each = [(after - before) * 1000 for before, after in zip(times, times[1:], strict=False)]
+    each = [(after - before) * 1000 for before, after in pairwise(times)]
     tenth = max(1, len(each) // 10)
     first, last = fmean(each[:tenth]), fmean(each[-tenth:])
     print(f"{len(each)} trials: {fmean(each):.0f} ms per trial; first tenth {first:.0f} ms, last tenth {last:.0f} ms")

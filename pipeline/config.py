@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 ACTIVATIONS = ("relu", "elu", "gelu", "selu", "silu", "tanh", "sigmoid", "linear")
+MOST_THREADS = 1024
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -94,7 +95,11 @@ class DataConfig:
         require_one_of("data.format", self.format, ("idx", "digits", "folders", "points"))
         require_one_of("data.task", self.task, ("multiclass", "binary", "regression"))
         require(all(side >= 1 for side in self.shape), "data.shape", self.shape, "sizes from 1")
-        require(self.scale > 0, "data.scale", self.scale, "above 0")
+        require(0 < self.scale < float("inf"), "data.scale", self.scale, "a number above 0")
+        needed = {"idx": self.files, "points": self.points}
+        for kind, where in (("idx", "files"), ("points", "points")):
+            has = self.format != kind or needed[kind] is not None
+            require(has, f"data.{where}", None, f"given with data.format={kind}")
         require(self.timeout > 0, "data.timeout", self.timeout, "seconds, above 0")
         require(
             self.limit is None or self.limit >= 1, "data.limit", self.limit, "a whole number from 1, or null for all"
@@ -138,10 +143,12 @@ class ModelConfig:
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "from 0 up to but not including 1")
         require_one_of("model.dropout_after", self.dropout_after, ("each", "inner"))
         for units in self.dense_units:
-            require(units >= 1, "model.dense_units", self.dense_units, "whole numbers from 1, as in [128]")
+            whole = isinstance(units, int) and not isinstance(units, bool)
+            require(whole and units >= 1, "model.dense_units", self.dense_units, "whole numbers from 1, as in [128]")
         require_one_of("model.activation", self.activation, ACTIVATIONS)
-        require(self.l1 >= 0, "model.l1", self.l1, "from 0")
-        require(self.l2 >= 0, "model.l2", self.l2, "from 0")
+        for key in ("l1", "l2"):
+            value = getattr(self, key)
+            require(0 <= value < float("inf"), f"model.{key}", value, "a number from 0")
         self._check_filters()
 
     def _check_filters(self) -> None:
@@ -201,6 +208,8 @@ class TrainerConfig:
         for key in ("steps_per_epoch", "threads", "steps_per_execution"):
             value = getattr(self, key)
             require(value is None or value >= 1, f"trainer.{key}", value, "a whole number from 1, or null")
+        fits = self.threads is None or self.threads <= MOST_THREADS
+        require(fits, "trainer.threads", self.threads, f"at most {MOST_THREADS}")
         require_one_of("trainer.precision", self.precision, PRECISIONS)
         stop = self.stop_at_accuracy
         require(stop is None or 0 < stop <= 1, "trainer.stop_at_accuracy", stop, "above 0 and up to 1, or null")
@@ -213,6 +222,7 @@ class StoreConfig:
     root: str
     tracking_uri: str | None
     optuna_url: str | None
+    patience: float
     log_model: str
     ui_port: int
 
@@ -220,13 +230,25 @@ class StoreConfig:
         """Check ranges; raise ConfigError."""
         require_one_of("store.log_model", self.log_model, ("none", "best", "all"))
         require(1 <= self.ui_port <= 65535, "store.ui_port", self.ui_port, "a port, from 1 to 65535")
-        same = self.tracking_uri is not None and self.tracking_uri == self.optuna_url
-        require(not same, "store.optuna_url", self.optuna_url, "another database than store.tracking_uri")
+        require(bool(self.root.strip()), "store.root", self.root, "a folder")
+        require(self.patience > 0, "store.patience", self.patience, "seconds, above 0")
+        apart = self.mlflow_uri != self.optuna_uri
+        require(apart, "store.optuna_url", self.optuna_uri, "another database than MLflow's: the two break each other")
 
     @property
     def folder(self) -> Path:
         """`root` as an absolute path."""
         return Path(self.root).expanduser().resolve()
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking URI: as configured, or SQLite in the folder; absolute."""
+        return self.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @property
+    def optuna_uri(self) -> str:
+        """Optuna's storage: as configured, or SQLite in the folder."""
+        return self.optuna_url or f"sqlite:///{self.folder / 'optuna.db'}"
 
 
 @dataclass
@@ -271,10 +293,12 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
     # Hydra applies keys after groups, in order. Composing the groups takes most of the time, and a sweep does it again
     # and again: it is kept, and keys are applied to a copy.
     parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-    keys = [o for o in parsed if o.type == OverrideType.CHANGE and o.key_or_group in known_keys(schema)]
+    keys = [o for o in parsed if o.type == OverrideType.CHANGE and not o.key_or_group.startswith("hydra")]
     keys = [o for o in keys if o.key_or_group not in config_groups()]
     try:
-        composed = deepcopy(_composed(schema, primary, tuple(str(o.input_line) for o in parsed if o not in keys)))
+        composed = deepcopy(
+            _composed(cast(Any, schema), primary, tuple(str(o.input_line) for o in parsed if o not in keys))
+        )
         OmegaConf.set_struct(composed, False)  # keys are checked already; mappings such as study.objectives may grow
         for override in keys:
             OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
@@ -368,7 +392,7 @@ def check_keys(schema: type, keys: Sequence[str]) -> None:
     """
     known = known_keys(schema)
     for key in keys:
-        if key not in known and key not in config_groups():
+        if key not in known and key not in config_groups() and not _is_in_mapping(key, schema):
             raise ConfigError(_unknown_key(key, known))
 
 
@@ -380,7 +404,10 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
     for item in dataclasses.fields(schema):
         key = prefix + item.name
         found.append(key)
-        nested = next((t for t in (hints[item.name], *get_args(hints[item.name])) if dataclasses.is_dataclass(t)), None)
+        hint = hints[item.name]
+        mapping = any(get_origin(kind) is dict for kind in (hint, *get_args(hint)))
+        kinds = () if mapping else (hint, *get_args(hint))
+        nested = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
         if isinstance(nested, type):
             found += known_keys(nested, key + ".")
     return found
@@ -416,6 +443,18 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _is_in_mapping(key: str, schema: Any) -> bool:
+    """Whether a key lies inside a mapping with free names, as ablation.trials.conv_16.tick; the rest comes later."""
+    first, _, rest = key.partition(".")
+    for item in dataclasses.fields(schema) if rest else ():
+        if item.name == first:
+            kinds = [get_type_hints(schema)[first], *get_args(get_type_hints(schema)[first])]
+            if any(get_origin(kind) is dict for kind in kinds):
+                return True
+            return any(dataclasses.is_dataclass(kind) and _is_in_mapping(rest, kind) for kind in kinds)
+    return False
 
 
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}

@@ -57,9 +57,23 @@ def load(data: DataConfig, say: Say = print) -> Dataset:
             raise DataError(
                 f"data={data.name}: its {part} set has the shape {examples.x.shape}, its config says {wanted}"
             )
+    _check_labels(data, dataset)
     if data.sha256 and data.sha256 != dataset.sha256:
         raise DataError(f"data={data.name} is damaged: its SHA-256 is {dataset.sha256}, not {data.sha256}")
     return dataset
+
+
+def _check_labels(data: DataConfig, dataset: Dataset) -> None:
+    """Raise DataError where a label is no class of the config."""
+    if data.task == "regression":
+        return
+    classes = 2 if data.task == "binary" else len(data.class_names)
+    highest = max(int(dataset.train.y.max()), int(dataset.test.y.max()))
+    if highest >= classes:
+        raise DataError(
+            f"data={data.name} has labels from 0 to {highest}, which do not fit data.task={data.task} "
+            f"with {classes} classes (data.class_names has {len(data.class_names)})"
+        )
 
 
 def data_sha256(data: DataConfig, say: Say = print) -> str:

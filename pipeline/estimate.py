@@ -15,11 +15,12 @@ from pipeline.hardware import resolve_precision
 SECONDS_PER_STEP = 0.0007  # what a step costs beside its arithmetic
 SHARE_OF_MATRIX_RATE = 0.5  # what convolutions reach of the rate of a large matrix product
 BFLOAT16_GAIN = 2.5
-START_SECONDS = 8.0  # importing TensorFlow, tracing, final evaluation
+START_SECONDS = 5.0  # importing TensorFlow, once per process
+BESIDE_SECONDS = 2.5  # tracing, first weights, final evaluation, once per run
 
 
 def expected_seconds(config: RunConfig) -> float:
-    """Expected wall time of one run with all cores, in seconds; right within a factor of two or so."""
+    """Expected wall time of one run with all cores, in seconds, TensorFlow being imported; within a factor of two."""
     sizes, trainer = data.split_sizes(config.data), config.trainer
     every = -(-sizes["train"] // trainer.batch_size)
     steps = min(trainer.steps_per_epoch or every, every)
@@ -28,7 +29,7 @@ def expected_seconds(config: RunConfig) -> float:
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
     epoch = steps * SECONDS_PER_STEP + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate())
-    return START_SECONDS + trainer.epochs * epoch
+    return BESIDE_SECONDS + trainer.epochs * epoch
 
 
 @cache

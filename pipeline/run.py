@@ -6,7 +6,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from rich.console import Console
 
 from pipeline import data, hardware
@@ -14,7 +16,10 @@ from pipeline.config import RunConfig
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
 from pipeline.signature import code_sha256, signature, work
-from pipeline.train import TrainingError, train
+from pipeline.train import TrainingError, one_line, train
+
+if TYPE_CHECKING:
+    from pipeline.tracking import Tracker
 
 EXPERIMENT = "train"
 
@@ -49,6 +54,20 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
     tags = run_tags(config, dataset.sha256)
     tracker = Tracker(config.store)
     tracker.close_abandoned()
+    lock = config.store.folder / "locks" / f"{tags['convsweep.signature'][:32]}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock):  # an equal run of another process is waited for, and then known
+        return _run(config, overrides, console, tracker, tags, dataset)
+
+
+def _run(
+    config: RunConfig,
+    overrides: list[str],
+    console: Console,
+    tracker: Tracker,
+    tags: dict[str, str],
+    dataset: data.Dataset,
+) -> int:
     if known := tracker.find_finished(tags["convsweep.signature"]):
         console.print(f"known: an equal run is tracked as {known.run_id}; nothing is trained", soft_wrap=True)
         _print_metrics(known.metrics, console)
@@ -89,11 +108,8 @@ def _short(override: str) -> str:
 
 
 @contextmanager
-def _closed_whatever_happens(tracker: object, run_id: str) -> Iterator[None]:
+def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
     """Close the run as FAILED or KILLED, with the reason, if what is inside does not end well."""
-    from pipeline.tracking import Tracker
-
-    assert isinstance(tracker, Tracker)
     try:
         yield
     except KeyboardInterrupt:
@@ -102,9 +118,9 @@ def _closed_whatever_happens(tracker: object, run_id: str) -> Iterator[None]:
     except TrainingError as error:
         tracker.close(run_id, "FAILED", str(error))
         raise
-    except BaseException as error:
-        tracker.close(run_id, "FAILED", f"{type(error).__name__}: {error}", traceback.format_exc())
-        raise
+    except Exception as error:
+        tracker.close(run_id, "FAILED", one_line(error), traceback.format_exc())
+        raise TrainingError(f"{one_line(error)} (the traceback is an artifact of run {run_id})") from error
 
 
 def _print_metrics(metrics: dict[str, float], console: Console) -> None:

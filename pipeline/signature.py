@@ -36,7 +36,9 @@ def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "data": {"sha256": data_sha256, "task": config.data.task, "scale": config.data.scale}
-        | {"shape": config.data.shape, "sizes": data.split_sizes(config.data)},
+        | {"shape": config.data.shape, "sizes": data.split_sizes(config.data)}
+        # Not the sizes alone: a limit and a fraction of the same size draw different examples.
+        | {"drawn": [_limit(config), config.data.val_fraction, config.data.train_fraction]},
         "layers": [[layer.kind, layer.settings] for layer in model.layers(config)],
         "penalties": penalties,
         "optimizer": to_dict(config.optimizer),
@@ -44,6 +46,12 @@ def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("keras", "tensorflow")},
         "code": code_sha256(),
     }
+
+
+def _limit(config: RunConfig) -> int | None:
+    """`data.limit` where it has an effect."""
+    limit = config.data.limit
+    return limit if limit and limit < max(config.data.train_size, config.data.test_size) else None
 
 
 def work(config: RunConfig) -> str:

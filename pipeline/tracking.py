@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 import yaml
@@ -23,14 +23,18 @@ import yaml
 from pipeline import model
 from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
 from pipeline.curves import draw_learning_curves
+from pipeline.patience import Patient, StoreError
 from pipeline.runtime import start_tensorflow
-from pipeline.train import RunResult
+from pipeline.train import RunResult, one_line
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 KIND, SWEEP, TRIAL, SIGNATURE = "convsweep.kind", "convsweep.sweep", "convsweep.trial", "convsweep.signature"
 REASON, OWNER, REUSED = "convsweep.reason", "convsweep.owner", "convsweep.reused_from"
+# Tags that say how a run's numbers came about: a copy keeps them.
+OF_THE_TRAINING = ("convsweep.threads", "convsweep.processor", "convsweep.precision", "convsweep.stopped")
 PARENT = "mlflow.parentRunId"
 FLUSH_SECONDS = 2.0
 
@@ -60,12 +64,17 @@ class Tracker:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         logging.getLogger("alembic").setLevel(logging.WARNING)
         import mlflow
+        from filelock import FileLock
 
         self.folder = store.folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.uri = tracking_uri(store)
-        mlflow.set_tracking_uri(self.uri)
-        self.client = mlflow.MlflowClient(self.uri)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mlflow.set_tracking_uri(store.mlflow_uri)
+            self.client = cast("MlflowClient", Patient(mlflow.MlflowClient(store.mlflow_uri), store.patience))
+            with FileLock(self.folder / ".lock"):  # two that make the database at once break it
+                self.client.search_experiments(max_results=1)
+        except Exception as error:
+            raise StoreError(f"the store {store.mlflow_uri} cannot be opened: {one_line(error)}") from error
         self._experiments: dict[str, str] = {}
         self._waiting: dict[str, list[Any]] = {}
         self._flushed: dict[str, float] = {}
@@ -75,6 +84,11 @@ class Tracker:
         if name not in self._experiments:
             known = self.client.get_experiment_by_name(name)
             location = (self.folder / "artifacts" / name).as_uri()
+            if known and known.artifact_location.startswith("file:") and known.artifact_location != location:
+                raise StoreError(
+                    f"the experiment {name} keeps its files in {known.artifact_location}, not in {location}: "
+                    "the store was moved. Move it back, or begin a new one with store.root=..."
+                )
             self._experiments[name] = known.experiment_id if known else self.client.create_experiment(name, location)
         return self._experiments[name]
 
@@ -82,6 +96,8 @@ class Tracker:
         """Id of the sweep's parent run: the one it has, or a new one; RUNNING from now on."""
         for run in self._search([self.experiment(sweep)], {KIND: "sweep", SWEEP: sweep}):
             self.client.update_run(run.run_id, status="RUNNING")
+            if REASON in run.tags:
+                self.client.delete_tag(run.run_id, REASON)
             self._tag(run.run_id, tags | {OWNER: owner()})
             return run.run_id
         return self._create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
@@ -90,9 +106,18 @@ class Tracker:
         self, config: RunConfig, experiment: str, name: str, tags: dict[str, str], overrides: list[str]
     ) -> str:
         """Id of a new run, RUNNING, with its parameters, tags, data set and config files."""
+        run_id = self._create(experiment, name, {KIND: "run"} | tags)
+        try:
+            self._describe(run_id, config, tags, overrides)
+        except BaseException as error:
+            self.close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", one_line(error))
+            raise
+        return run_id
+
+    def _describe(self, run_id: str, config: RunConfig, tags: dict[str, str], overrides: list[str]) -> None:
+        """Log a new run's parameters, data set and config files."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-        run_id = self._create(experiment, name, {KIND: "run"} | tags)
         params = [Param(key, _as_text(value)) for key, value in flatten(to_dict(config)).items()]
         self.client.log_batch(run_id, params=params)
         source = json.dumps({"uri": config.data.name})
@@ -103,7 +128,6 @@ class Tracker:
             (folder / "config.yaml").write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
             (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides))
             (folder / "model_summary.txt").write_text(model.summary(config) + "\n")
-        return run_id
 
     def log_epoch(self, run_id: str, epoch: int, metrics: dict[str, float]) -> None:
         """Log one epoch's metrics with step `epoch`; written at once or within a few seconds."""
@@ -154,7 +178,8 @@ class Tracker:
 
     def copy_run(self, source: TrackedRun, config: RunConfig, experiment: str, name: str, tags: dict[str, str]) -> str:
         """A new finished run with the metrics of `source`, tagged with where they come from. Nothing is trained."""
-        run_id = self.open_run(config, experiment, name, tags | {REUSED: source.run_id}, [])
+        kept = {key: source.tags[key] for key in OF_THE_TRAINING if key in source.tags}
+        run_id = self.open_run(config, experiment, name, tags | kept | {REUSED: source.run_id}, [])
         result = RunResult(self.history(source.run_id))
         result.final = {name: value for name, value in source.metrics.items() if name not in result.history}
         for epoch in range(1, result.epochs + 1):
@@ -310,11 +335,6 @@ class Tracker:
         with tempfile.TemporaryDirectory() as scratch:
             yield Path(scratch)
             self.client.log_artifacts(run_id, scratch)
-
-
-def tracking_uri(store: StoreConfig) -> str:
-    """The configured tracking URI, or SQLite in the store's folder; always absolute."""
-    return store.tracking_uri or f"sqlite:///{store.folder / 'mlflow.db'}"
 
 
 def view_path(experiment: str, key: str | None) -> str:

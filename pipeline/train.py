@@ -27,6 +27,12 @@ class TrainingError(RuntimeError):
     """A training that failed for its own reason, as in a loss that is no longer a number."""
 
 
+def one_line(error: BaseException) -> str:
+    """An exception as one line of at most 300 characters: its kind and the beginning of its message."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:300]
+
+
 @dataclass
 class RunResult:
     """What one run gave.
@@ -92,6 +98,8 @@ def train(
     result.final["seconds"] = time.perf_counter() - start
     if save_to:
         save_to.parent.mkdir(parents=True, exist_ok=True)
+        # Without our own metric, which nobody else could load.
+        net.compile(optimizer=net.optimizer, loss=_loss(config), metrics=_metrics(config))
         net.save(save_to)
     return result
 
@@ -110,18 +118,26 @@ def _compiled(config: RunConfig, parts: data.Dataset) -> keras.Model:
     import keras
 
     kinds = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
-    losses = {"multiclass": "sparse_categorical_crossentropy", "binary": "binary_crossentropy", "regression": "mse"}
     optimizer = config.optimizer
     momentum = {} if optimizer.name == "adam" else {"momentum": optimizer.momentum}
     net = model.build(config)
     net.compile(
         optimizer=kinds[optimizer.name](learning_rate=optimizer.learning_rate, **momentum),
-        loss=losses[config.data.task],
-        metrics=[*([] if config.data.task == "regression" else ["accuracy"]), _finite_steps()],
+        loss=_loss(config),
+        metrics=[*_metrics(config), _finite_steps()],
         steps_per_execution=config.trainer.steps_per_execution or -(-_steps(config, parts.train) // 20),
         jit_compile=False,  # XLA on CPU is several times slower here
     )
     return net
+
+
+def _loss(config: RunConfig) -> str:
+    losses = {"multiclass": "sparse_categorical_crossentropy", "binary": "binary_crossentropy", "regression": "mse"}
+    return losses[config.data.task]
+
+
+def _metrics(config: RunConfig) -> list[str]:
+    return [] if config.data.task == "regression" else ["accuracy"]
 
 
 def _steps(config: RunConfig, examples: data.Examples) -> int:
@@ -241,6 +257,8 @@ def _watcher(config: RunConfig, parts: data.Dataset, on_epoch: OnEpoch, on_steps
             metrics = _named("train/", logs)
             for name, part in evaluated.items():
                 metrics |= {f"{name}/{key}": value for key, value in evaluate(self.model, part, config).items()}
+            if bad := [name for name, value in metrics.items() if not np.isfinite(value)]:
+                raise TrainingError(f"{', '.join(bad)} is not finite after epoch {epoch + 1}, step {steps} of {steps}")
             for name, value in metrics.items():
                 self.history.setdefault(name, []).append(value)
             target = config.trainer.stop_at_accuracy

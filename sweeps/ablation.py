@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config import ConfigError, compose, require
 from sweeps.space import Value
-from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, require_name
+from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, require_name
 
 
 @dataclass
@@ -55,6 +55,7 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     Raises:
         ConfigError: for anything wrong in the overrides or in one of the configs; nothing has been started then.
     """
+    refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", ablation=f"the ablation is {name} already")
     launched = (f"ablation={name}", *overrides)
     config = compose(AblationSweepConfig, "ablation", launched)
     sweep = Sweep(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from rich.console import Console
 
 from pipeline.config import (
     CONF,
@@ -22,8 +25,6 @@ from pipeline.config import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from sweeps.search import StudyConfig
     from sweeps.sweep import Sweep
 
@@ -46,25 +47,27 @@ exit codes: 0 done, 1 something failed, 2 bad config or arguments (nothing was s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
-    from rich.console import Console
-
     words = list(sys.argv[1:] if argv is None else argv)
     # argparse knows no option between overrides: put options last.
     arguments = _parser().parse_args(sorted(words, key=lambda word: word.startswith("-")))
-    console = Console()
+    console = _PatientConsole()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = _PatientConsole(width=140)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(arguments.command(arguments, console))
     except ConfigError as error:
         return _complain(str(error), REFUSED)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return _complain("interrupted; what was finished is kept, and the same command continues", INTERRUPTED)
     except Exception as error:
+        from pipeline.patience import StoreError
         from pipeline.sources import DataError
         from pipeline.train import TrainingError
 
+        if isinstance(error, StoreError):
+            return _complain(str(error), REFUSED if "cannot be" in str(error) else FAILED)
         if isinstance(error, DataError | TrainingError):
             return _complain(str(error), FAILED)
         raise
@@ -115,6 +118,15 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("overrides", nargs="*", help="store.root=..., store.ui_port=...")
     ui.add_argument("--no-browser", action="store_true", help="serve only, and print the address")
     return parser
+
+
+class _PatientConsole(Console):
+    """A console whose reader may leave (`| head -1`): the training goes on, unseen."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -227,9 +239,10 @@ def _known_option(group: str, name: str) -> None:
 
 def _print_plan(config: RunConfig, console: Console) -> None:
     from pipeline.data import split_sizes
-    from pipeline.estimate import expected_seconds
+    from pipeline.estimate import START_SECONDS, expected_seconds
     from pipeline.hardware import resolve_precision
     from pipeline.model import summary
+    from sweeps.plan import told
 
     trainer = config.trainer
     chosen = f"data={config.data.name} model={config.model.name} optimizer={config.optimizer.name} seed={config.seed}"
@@ -239,7 +252,7 @@ def _print_plan(config: RunConfig, console: Console) -> None:
     sizes = ", ".join(f"{part} {size:,}" for part, size in split_sizes(config.data).items() if size)
     console.print(f"{chosen} {trained}\n\n{summary(config)}\n", highlight=False)
     console.print(
-        f"examples: {sizes}\nexpected time: {_duration(expected_seconds(config))} (within a factor of two)",
+        f"examples: {sizes}\nexpected time: {told(START_SECONDS + expected_seconds(config))} (within a factor of two)",
         highlight=False,
     )
     console.print("dry run: nothing was trained", highlight=False)
@@ -278,14 +291,12 @@ def _ui(arguments: argparse.Namespace, console: Console) -> int:
     words = [word for word in (arguments.name, *arguments.overrides) if word]
     overrides = [word for word in words if "=" in word]
     names = [word for word in words if "=" not in word]
+    if len(names) > 1:
+        raise ConfigError(f"one sweep at a time: {' '.join(names)}")
     store: StoreConfig = compose_config(RunConfig, "train", overrides).store
     from pipeline.ui import serve
 
     return serve(store, names[0] if names else None, open_browser=not arguments.no_browser, console=console)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 if __name__ == "__main__":

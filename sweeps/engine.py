@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import FrameType, TracebackType
@@ -14,6 +14,7 @@ from typing import Self
 from pipeline import model
 from pipeline.config import RunConfig
 from pipeline.hardware import cores
+from pipeline.patience import StoreError
 from pipeline.progress import Watch, silent
 from pipeline.run import checkpoint_file, run_name, run_tags
 from pipeline.tracking import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
@@ -105,6 +106,9 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the workers; after an error, close what is open in MLflow as KILLED and in Optuna as interrupted."""
+        if error is not None:  # nothing may disturb this; it takes seconds
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
         if self._open_pool is not None:
             self._open_pool.__exit__(kind, error, trace)
         if error is not None:
@@ -265,12 +269,9 @@ class Engine:
         label, last = unit.trial.label, message.epoch == unit.config.trainer.epochs
         if unit.unwanted:
             return False
-        if (
-            self._is_judged(unit)
-            and self.study.report(label, message.metrics[self.sweep.objective], message.epoch)
-            and not last
-        ):
-            unit.pruned_at = message.epoch
+        if self._is_judged(unit):
+            hopeless = self.study.report(label, message.metrics[self.sweep.objective], message.epoch)
+            unit.pruned_at = message.epoch if hopeless and not last else 0
         return not unit.pruned_at
 
     def _end(self, unit: Unit, message: Done | Failed) -> None:
@@ -393,8 +394,9 @@ class Engine:
 
     def _close_open(self) -> None:
         """Close what is open in MLflow as KILLED and in Optuna as interrupted, for the next launch to run again."""
-        for unit in self.units:
-            if unit.run_id:
-                self.tracker.close(unit.run_id, "KILLED", "the sweep was interrupted")
-                unit.run_id = ""
-        self.study.interrupt_open()
+        with suppress(StoreError):  # what cannot be closed now is closed by the next launch
+            for unit in self.units:
+                if unit.run_id:
+                    self.tracker.close(unit.run_id, "KILLED", "the sweep was interrupted")
+                    unit.run_id = ""
+            self.study.interrupt_open()

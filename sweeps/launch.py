@@ -16,12 +16,14 @@ from rich.console import Console
 
 from pipeline import data
 from pipeline.config import ConfigError, to_dict
+from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.run import checkpoint_file
+from pipeline.train import one_line
 from sweeps.ablation import Ablation
 from sweeps.engine import Engine, Unit
 from sweeps.plan import refuse_over_budget
-from sweeps.report import Row, draw_axis, study_table, table, write_csv, write_study_csv
+from sweeps.report import Row, draw_axis, study_table, tables, write_csv, write_study_csv
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
@@ -80,26 +82,28 @@ def launch_search(config: StudyConfig, sweep: Sweep, console: Console) -> int:
 
 def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
     lock = sweep.store.folder / "locks" / f"{sweep.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=0):
             return _launch(sweep, description, publish, console)
     except Timeout:
         raise ConfigError(f"the sweep {sweep.name} is running already, in another process (lock file {lock})") from None
+    except OSError as error:
+        raise StoreError(f"the store {sweep.store.folder} cannot be used: {one_line(error)}") from error
 
 
 def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
     from pipeline.tracking import Tracker
 
-    study = Study(sweep)
     data_sha256 = data.load(sweep.config.data, console.print).sha256
+    study = Study(sweep)
     tracker = Tracker(sweep.store)
     tracker.close_abandoned()
     study.close_abandoned()
     tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
     parent = tracker.open_sweep(sweep.name, tags)
-    address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
     try:
+        address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
         with Engine(sweep, tracker, study, parent, data_sha256) as engine:
             engine.add_listed()
             refuse_over_budget(sweep, engine.queue, tracker)
@@ -109,12 +113,10 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
             launched = Launch(sweep, tracker, study, engine, parent, console)
             publish(launched)
         _log_best_model(launched)
-    except ConfigError:
-        tracker.close(parent, "KILLED", "refused")
-        raise
     except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt | ConfigError)
         with suppress(Exception):  # the store itself may be what failed; the next launch closes what is left open
-            tracker.close(parent, "KILLED", f"interrupted ({type(error).__name__})")
+            tracker.close(parent, "KILLED" if killed else "FAILED", one_line(error))
         raise
     failed = [unit for unit in engine.units if unit.reason]
     tracker.close(parent, "FAILED" if failed else "FINISHED", f"{len(failed)} runs failed" if failed else "")
@@ -143,7 +145,8 @@ def _finished(units: list[Unit]) -> tuple[list[int], list[TrackedRun]]:
 def _publish_grid(launched: Launch, rows: list[Row], description: str, axis: str) -> None:
     """Print the table; log results.csv and the figure on the parent run."""
     sweep = launched.sweep
-    launched.console.print(table(f"{sweep.name}: {description}", rows))
+    for part in tables(f"{sweep.name}: {description}", rows, launched.console.width):
+        launched.console.print(part)
     metric = sweep.objective.partition("/")[2]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline import data, model
 from pipeline.config import ConfigError, RunConfig
-from pipeline.estimate import expected_seconds
+from pipeline.estimate import START_SECONDS, expected_seconds
 from pipeline.hardware import cores
 from pipeline.run import run_tags
 from pipeline.signature import work
@@ -97,7 +97,7 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
         )
     console.print(out)
     duplicates = f", {equal} equal to another here" if equal else ""
-    wall = told(total / _parallel(sweep, runs))
+    wall = told(total / _parallel(sweep, runs) + (START_SECONDS if runs else 0))
     console.print(
         f"{runs} runs to train, {known} known{duplicates}; {_workers(sweep)} workers, "
         f"expected time {wall} ({_source(times)})",
@@ -126,7 +126,7 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
     each = times.of(base.base)
     if sweep.limits.n_trials:
         runs = sweep.limits.n_trials * len(sweep.seeds)
-        wall = told(runs * each / _parallel(sweep, runs))
+        wall = told(runs * each / _parallel(sweep, runs) + START_SECONDS)
         console.print(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
             f"parameters and takes {told(each)} per run;\n{_workers(sweep)} workers, about {wall} without pruning "

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 MOST_SHOWN = 10
-COLUMNS = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
+PARTS = ("train", "val", "test")
+FACTS = {"parameters": "parameters", "seconds_per_epoch": "s/epoch"}
+WIDE = 122  # columns of a terminal that hold the whole table
 
 
 @dataclass(frozen=True)
@@ -50,30 +52,47 @@ def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
     return f"{mean} ± {_short(f'{stdev(values):.{digits}f}')}" if len(values) > 1 else mean
 
 
-def table(title: str, rows: Sequence[Row]) -> Table:
-    """Per trial: parameters, seconds per epoch, and losses and accuracies measured, published, and their difference."""
-    metrics = [metric for metric in COLUMNS if any(row.values(metric) for row in rows)]
-    out = Table(title=title, title_justify="left", caption=_caption(rows), caption_justify="left")
-    out.add_column("config")
-    for name in ("parameters", "s/epoch"):
-        out.add_column(name, justify="right")
-    out.add_column("")
+def tables(title: str, rows: Sequence[Row], width: int) -> list[Table]:
+    """Per trial: parameters, seconds per epoch, losses and accuracies measured, published, and their difference.
+
+    One table where the terminal is wide enough, else one per part (train, val, test).
+    """
+    metrics = [m for part in PARTS for m in (f"{part}/loss", f"{part}/accuracy") if any(row.values(m) for row in rows)]
+    if width >= WIDE:
+        return [_table(title, rows, metrics, FACTS, _caption(rows))]
+    parts = [[m for m in metrics if m.startswith(part)] for part in PARTS]
+    parts = [part for part in parts if part]
+    return [
+        _table(title if number == 0 else "", rows, part, {}, _caption(rows) if number == len(parts) - 1 else "")
+        for number, part in enumerate(parts)
+    ]
+
+
+def _table(title: str, rows: Sequence[Row], metrics: list[str], facts: dict[str, str], caption: str) -> Table:
+    out = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    out.add_column("config", no_wrap=True)
+    for name in facts.values():
+        out.add_column(name, justify="right", no_wrap=True)
+    out.add_column("", no_wrap=True)
     for metric in metrics:
         out.add_column(metric.replace("/", " "), justify="right", no_wrap=True)
     for row in rows:
-        parameters = f"{row.values('parameters')[0]:,.0f}" if row.runs else "-"
-        seconds = mean_and_deviation(row.values("seconds_per_epoch"), 2)
+        told = [_fact(row, name) for name in facts]
         measured = [mean_and_deviation(row.values(metric)) for metric in metrics]
-        out.add_row(
-            row.label, parameters, seconds, f"measured (n={len(row.runs)})", *measured, end_section=not row.published
-        )
+        out.add_row(row.label, *told, f"measured (n={len(row.runs)})", *measured, end_section=not row.published)
         if row.published:
             sources = dict.fromkeys(p[1] for metric in metrics if (p := row.published_value(metric)))
-            out.add_row(
-                "", "", "", f"published ({', '.join(sources)})", *[_published(row, metric) for metric in metrics]
-            )
-            out.add_row("", "", "", "difference", *[_difference(row, metric) for metric in metrics], end_section=True)
+            blank = [""] * len(told)
+            published = [_published(row, metric) for metric in metrics]
+            out.add_row("", *blank, f"published ({', '.join(sources)})", *published)
+            out.add_row("", *blank, "difference", *[_difference(row, metric) for metric in metrics], end_section=True)
     return out
+
+
+def _fact(row: Row, name: str) -> str:
+    if name == "parameters":
+        return f"{row.values(name)[0]:,.0f}" if row.runs else "-"
+    return mean_and_deviation(row.values(name), 2)
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -187,4 +206,5 @@ def _short(number: str) -> str:
 def _caption(rows: Sequence[Row]) -> str:
     several = any(len(row.runs) > 1 for row in rows)
     spread = "mean ± standard deviation over the seeds; " if several else ""
-    return f"{spread}training figures are running averages over the last epoch; published: one run each, seed unknown"
+    published = "; published: one run each, seed unknown" if any(row.published for row in rows) else ""
+    return f"{spread}training figures are running averages over the last epoch{published}"

@@ -20,6 +20,7 @@ from sweeps.sweep import (
     base_identity,
     duration,
     grid_objectives,
+    refuse,
     require_name,
     require_seeds,
 )
@@ -79,6 +80,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> tuple[StudyConfig, Swe
     Raises:
         ConfigError: for anything wrong in the overrides, the space or the base; nothing has been started then.
     """
+    refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", study=f"the study is {name} already")
     launched = (f"study={name}", *overrides)
     config = compose(StudySweepConfig, "study", launched)
     study = config.study

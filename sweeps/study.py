@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.config import ConfigError, StoreConfig
+from pipeline.patience import Patient, StoreError, patiently
+from pipeline.train import one_line
 from sweeps.space import Params
 from sweeps.sweep import Sweep, Trial
 
@@ -24,7 +26,6 @@ PRUNERS = ("none", "median", "successive_halving", "hyperband", "patient", "wilc
 # After so many proposals in a row that are known already, a point is drawn from those not yet tried.
 MOST_KNOWN = 20
 MOST_POINTS = 10_000
-LOCK_SECONDS = 60.0
 
 IDENTITY, LABEL, REASON = "convsweep.identity", "label", "reason"
 INTERRUPTED, DUPLICATE = "interrupted", "duplicate_of"
@@ -58,23 +59,28 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep = sweep
-        sweep.store.folder.mkdir(parents=True, exist_ok=True)
-        self.study = optuna.create_study(
-            storage=open_storage(sweep.store),
-            study_name=sweep.name,
-            directions=list(sweep.objectives.values()),
-            load_if_exists=True,
-        )
+        try:
+            sweep.store.folder.mkdir(parents=True, exist_ok=True)
+            study = optuna.create_study(
+                storage=_open_storage(sweep.store),
+                study_name=sweep.name,
+                directions=list(sweep.objectives.values()),
+                load_if_exists=True,
+            )
+        except Exception as error:
+            raise StoreError(f"the store {sweep.store.optuna_uri} cannot be opened: {one_line(error)}") from error
+        self._study = study
+        self.study = cast("optuna.Study", Patient(study, sweep.store.patience))
         identity = json.loads(json.dumps(sweep.identity | {"objectives": sweep.objectives}))
         known = self.study.user_attrs.get(IDENTITY)
-        if known is None:
+        trials = self.study.get_trials(deepcopy=False)
+        if known is None or not trials:  # a launch that began nothing binds nobody
             self.study.set_user_attr(IDENTITY, identity)
         elif known != identity:
             raise ConfigError(_difference(sweep, known, identity))
-        trials = self.study.get_trials(deepcopy=False)
         # Seeded by what is there: a sampler that starts anew must not propose its first points again.
-        self.study.sampler = _sampler(sweep.sampler, sweep.sampler_seed + len(trials))
-        self.study.pruner = _pruner(sweep.pruner, len(sweep.seeds))
+        study.sampler = _sampler(sweep.sampler, sweep.sampler_seed + len(trials))
+        study.pruner = _pruner(sweep.pruner, len(sweep.seeds))
         self.counts = Counts()
         self.best: float | None = None
         self.since_best = 0
@@ -163,8 +169,8 @@ class Study:
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # told twice at one step, as after a retry
-            asked.report(value, step)
-        return bool(asked.should_prune())
+            patiently(lambda: asked.report(value, step), self.sweep.store.patience)
+        return bool(patiently(asked.should_prune, self.sweep.store.patience))
 
     def complete(self, label: str, values: list[float], attrs: Mapping[str, Any]) -> None:
         """Tell the trial's values (one per objective), with what its runs were."""
@@ -187,7 +193,7 @@ class Study:
     def _close(self, label: str, attrs: Mapping[str, Any], values: list[float] | None, state: str = "COMPLETE") -> None:
         asked = self.open.pop(label)
         for key, value in attrs.items():
-            asked.set_user_attr(key, value)
+            Patient(asked, self.sweep.store.patience).set_user_attr(key, value)
         self._count(self.study.tell(asked, values, state=_state(state)))
 
     def _fail(self, asked: optuna.Trial, reason: str) -> None:
@@ -198,8 +204,8 @@ class Study:
         self.study.tell(asked, state=_state("FAIL"))
 
     def _interrupt(self, number: int, params: Params, attrs: Mapping[str, Any]) -> None:
-        storage, study_id = self.study._storage, self.study._study_id
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        storage = Patient(self._study._storage, self.sweep.store.patience)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
         storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
         self.study.tell(number, state=_state("FAIL"))
         if self.sweep.trials is None and params and DUPLICATE not in attrs:
@@ -261,29 +267,24 @@ class Study:
         target = (lambda t: t.values[0]) if several else None
         named = {"target": target, "target_name": self.sweep.objective} if target else {}
         figures: dict[str, Callable[[], Any]] = {
-            "history": lambda: optuna_figures.plot_optimization_history(self.study, **named),
-            "importance": lambda: optuna_figures.plot_param_importances(self.study, **named),
-            "slice": lambda: optuna_figures.plot_slice(self.study, **named),
-            "parallel_coordinate": lambda: optuna_figures.plot_parallel_coordinate(self.study, **named),
+            "history": lambda: optuna_figures.plot_optimization_history(self._study, **named),
+            "importance": lambda: optuna_figures.plot_param_importances(self._study, **named),
+            "slice": lambda: optuna_figures.plot_slice(self._study, **named),
+            "parallel_coordinate": lambda: optuna_figures.plot_parallel_coordinate(self._study, **named),
         }
         if several:
             figures["pareto_front"] = lambda: optuna_figures.plot_pareto_front(
-                self.study, target_names=list(self.sweep.objectives)
+                self._study, target_names=list(self.sweep.objectives)
             )
         return [f"{name}: {why}" for name, figure in figures.items() if (why := _drawn(figure, folder / f"{name}.png"))]
 
 
-def storage_url(store: StoreConfig) -> str:
-    """Optuna's storage: as configured, or SQLite in the store's folder; never MLflow's database."""
-    return store.optuna_url or f"sqlite:///{store.folder / 'optuna.db'}"
-
-
-def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
+def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
     """Optuna's storage; a locked SQLite database is waited for."""
     from optuna.storages import RDBStorage
 
-    url = storage_url(store)
-    sqlite = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite") else {}
+    url = store.optuna_uri
+    sqlite = {"connect_args": {"timeout": store.patience}} if url.startswith("sqlite") else {}
     return RDBStorage(url, engine_kwargs=sqlite)
 
 

@@ -26,14 +26,14 @@ NOT_OF_THE_BASE = (
     "data.timeout",
     "data.description",
     "data.urls",
+    "data.debian_package",
+    "data.keras_npz",
     "model.description",
     "trainer.threads",
     "trainer.steps_per_execution",
     "trainer.eval_batch_size",
 )
-NAME = (
-    "a name of letters, digits, '_', '-' and '.', other than train and Default; it names the sweep in MLflow and Optuna"
-)
+NAME = "at most 100 letters, digits, '_', '-' and '.', other than train and Default: it names the sweep's experiment"
 
 
 @dataclass
@@ -184,6 +184,14 @@ def grid_objectives(config: RunConfig) -> dict[str, str]:
     return {f"{part}/loss": "minimize"} if regression else {f"{part}/accuracy": "maximize"}
 
 
+def refuse(overrides: Sequence[str], **keys: str) -> None:
+    """Raise ConfigError for an override of one of `keys`, with the reason given for it."""
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in keys:
+            raise ConfigError(f"{override}: {keys[key]}")
+
+
 def require_seeds(key: str, seeds: list[int]) -> None:
     """Raise ConfigError unless `seeds` are different whole numbers from 0."""
     legal = len(set(seeds)) == len(seeds) and all(0 <= seed < 2**31 for seed in seeds)
@@ -192,7 +200,7 @@ def require_seeds(key: str, seeds: list[int]) -> None:
 
 def require_name(key: str, name: str) -> None:
     """Raise ConfigError unless `name` can name a sweep."""
-    legal = bool(re.fullmatch(r"[A-Za-z0-9_.-]+", name)) and name not in ("train", "Default") and name.strip(".")
+    legal = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) and name not in ("train", "Default")
     require(bool(legal), key, name, NAME)
 
 

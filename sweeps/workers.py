@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Protocol, Self
 from pipeline import data
 from pipeline.config import DataConfig, RunConfig
 from pipeline.runtime import start_tensorflow
-from pipeline.train import RunResult, TrainingError, train
+from pipeline.train import RunResult, TrainingError, one_line, train
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class LocalPool:
         """Hand a job to an idle worker."""
         worker = next(worker for worker in self.workers if worker.job is None)
         worker.job = job
-        worker.connection.send(job)
+        worker.send(job)
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
         """Key and message for everything that workers have said by now; waits up to `timeout` seconds for the first."""
@@ -131,7 +132,8 @@ class LocalPool:
             if isinstance(message, Done | Failed):
                 worker.job = None
                 worker.runs += 1
-                if worker.runs >= self.max_runs or worker.memory > self.max_memory or not worker.process.is_alive():
+                died = isinstance(message, Failed) and message.died
+                if died or worker.runs >= self.max_runs or worker.memory > self.max_memory:
                     self._replace(worker)
             yield key, message
 
@@ -139,7 +141,7 @@ class LocalPool:
         """Answer an Epoch message of the job `key`."""
         for worker in self.workers:
             if worker.job is not None and worker.job.key == key:
-                worker.connection.send(go_on)
+                worker.send(go_on)
 
     def _replace(self, worker: _Worker) -> None:
         number = self.workers.index(worker)
@@ -168,6 +170,11 @@ class _Worker:
             return float(psutil.Process(self.process.pid).memory_info().rss) / 2**30
         except psutil.Error:
             return 0.0
+
+    def send(self, what: Job | bool) -> None:
+        """Send; a worker that died is found when it is listened to."""
+        with suppress(OSError):
+            self.connection.send(what)
 
     def receive(self) -> Message:
         """The next message; Failed where the worker died."""
@@ -226,7 +233,7 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
     except (EOFError, ConnectionError):  # the parent is gone
         raise
     except Exception as error:
-        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return Failed(one_line(error), traceback.format_exc())
 
 
 def _loaded(config: DataConfig, datasets: dict[str, data.Dataset]) -> data.Dataset:

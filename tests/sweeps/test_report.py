@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.tracking import TrackedRun
-from sweeps.report import Row, draw_axis, mean_and_deviation, table, write_csv
+from sweeps.report import Row, draw_axis, mean_and_deviation, tables, write_csv
 
 PUBLISHED = {"N22": {"test/accuracy": 0.90, "train/accuracy": 0.93}, "N21": {"test/accuracy": 0.91, "test/loss": 0.3}}
 
@@ -29,9 +29,8 @@ def test_mean_and_sample_deviation() -> None:
 
 
 def test_table_has_measured_published_and_difference() -> None:
-    console = Console(width=140, record=True, file=io.StringIO())
-    console.print(table("title", ROWS))
-    told = console.export_text()
+    told = printed(140)
+    assert len(tables("title", ROWS, 140)) == 1
     for part in (
         "1,234",
         ".9000 ± .0200",
@@ -44,6 +43,28 @@ def test_table_has_measured_published_and_difference() -> None:
         "-.0500",
     ):
         assert part in told
+
+
+def printed(width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    for part in tables("title", ROWS, width):
+        console.print(part)
+    return console.export_text()
+
+
+def test_a_narrow_terminal_gets_narrow_tables() -> None:
+    told = printed(80)
+    for part in (
+        "one",
+        "measured (n=3)",
+        "published (N22",
+        ".9000 ± .0200",
+        "train accuracy",
+        "test accuracy",
+        "+.0200",
+    ):
+        assert part in told
+    assert max(map(len, told.splitlines())) <= 80
 
 
 def test_the_first_source_counts_in_the_table() -> None:

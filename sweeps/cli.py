@@ -48,8 +48,7 @@ exit codes: 0 done, 1 something failed, 2 bad config or arguments (nothing was s
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    # argparse knows no option between overrides: put options last.
-    arguments = _parser().parse_args(sorted(words, key=lambda word: word.startswith("-")))
+    arguments = _parser().parse_args(_options_last(words))
     console = _PatientConsole()
     if not console.is_terminal:
         console = _PatientConsole(width=140)
@@ -71,6 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, DataError | TrainingError):
             return _complain(str(error), FAILED)
         raise
+
+
+def _options_last(words: Sequence[str]) -> list[str]:
+    """The words with options, and what belongs to them, at the end: argparse knows no option between overrides."""
+    options: list[str] = []
+    others: list[str] = []
+    for word in words:
+        is_option = word.startswith("-") or options[-1:] == ["--from"]
+        (options if is_option else others).append(word)
+    return [*others, *options]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,8 +23,6 @@ from sweeps.sweep import Sweep, Trial
 from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool, Steps
 
 PRUNED_AT = "convsweep.pruned_at"
-# A worker that dies takes its run's chances with it: killed from outside once or twice, or the run kills its workers?
-MOST_DEATHS = 3
 POLL_SECONDS = 0.25
 
 
@@ -298,8 +296,8 @@ class Engine:
         self.tracker.close(unit.run_id, status, message.reason, message.details)
         unit.deaths += message.died
         unit.failures += not message.died
-        again = unit.failures <= self.sweep.config.retries and unit.deaths < MOST_DEATHS and not unit.unwanted
-        if again:
+        config = self.sweep.config
+        if unit.failures <= config.retries and unit.deaths < config.most_deaths and not unit.unwanted:
             self.queue.insert(0, unit)
             return f"failed, is tried again: {message.reason}"
         unit.reason = message.reason

@@ -142,6 +142,7 @@ _BESIDE: dict[str, Any] = {
     "workers_max_runs": 100,
     "workers_max_memory": 4.0,
     "retries": 1,
+    "most_deaths": 3,
     "budget": None,
 }
 

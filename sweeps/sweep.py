@@ -20,6 +20,7 @@ NOT_OF_THE_BASE = (
     "study.",
     "workers",
     "retries",
+    "most_deaths",
     "budget",
     "data.dir",
     "data.cache",
@@ -45,6 +46,7 @@ class SweepConfig(RunConfig):
     workers_max_runs: int
     workers_max_memory: float
     retries: int
+    most_deaths: int
     budget: str | None
 
     def __post_init__(self) -> None:
@@ -56,6 +58,7 @@ class SweepConfig(RunConfig):
         require(self.workers_max_runs >= 1, "workers_max_runs", self.workers_max_runs, "a whole number from 1")
         require(self.workers_max_memory > 0, "workers_max_memory", self.workers_max_memory, "GiB, above 0")
         require(self.retries >= 0, "retries", self.retries, "a whole number from 0")
+        require(self.most_deaths >= 1, "most_deaths", self.most_deaths, "a whole number from 1")
         if self.budget is not None:
             duration("budget", self.budget)
 

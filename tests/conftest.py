@@ -28,7 +28,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipeline.tracking import Tracker
 
     root = tmp_path_factory.mktemp("template")
-    Tracker(StoreConfig(str(root), None, None, "none", 5000))
+    Tracker(StoreConfig(str(root), None, None, 60.0, "none", 5000))
     return root / "mlflow.db"
 
 

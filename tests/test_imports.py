@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = {
-    "pipeline": "config hardware runtime patience sources model data train signature curves tracking progress estimate run ui",
+    "pipeline": "config hardware runtime patience sources model data train signature curves tracking progress "
+    "estimate run ui",
     "sweeps": "space sweep study workers engine ablation search report plan launch cli",
 }
 MODULES = sorted(p for package in ORDER for p in (ROOT / package).glob("*.py") if p.stem != "__init__")

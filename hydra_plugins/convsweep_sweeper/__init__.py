@@ -31,6 +31,7 @@ class SweeperConf:
     workers_max_runs: int | None = None
     workers_max_memory: float | None = None
     retries: int | None = None
+    most_deaths: int | None = None
     budget: str | None = None
 
 

@@ -32,7 +32,7 @@ def runs(root: Path) -> list[Run]:
 
 
 def tracker(root: Path) -> Tracker:
-    return Tracker(StoreConfig(str(root), None, None, "best", 5000))
+    return Tracker(StoreConfig(str(root), None, None, 60.0, "best", 5000))
 
 
 def test_a_run_is_tracked_as_the_contract_says(root: Path) -> None:

@@ -76,7 +76,7 @@ def test_bad_studies_are_refused_before_anything_starts(
     [
         (["model.filters=4"], "sweeps over nothing"),
         (["model.fliters=4,8"], "did you mean model.filters?"),
-        (["model.filters=4,0"], "model.filters=0 is not allowed"),
+        (["model.padding=same", "model.filters=4,0"], "model.filters=0 is not allowed"),
         (["model.dropout=interval(0,0.5)"], "data.val_fraction must be above 0 where a sampler searches"),
         (["model.filters=4,8", "hydra.sweeper.n_trails=3"], "did you mean hydra.sweeper.n_trials?"),
         (["model.conv_layers=1,9"], "the picture is used up"),
@@ -92,17 +92,16 @@ def test_bad_hydra_sweeps_are_refused(
 
 
 def test_a_hydra_grid_runs_and_the_same_command_continues_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["train", "-m", *DIGITS, "model.filters=4,8", "model=conv,dense"]
     assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
     told = capsys.readouterr().out
     assert "4 runs, 0 known, 4 to train" in told
     name = next(line.split(":")[0] for line in told.splitlines() if "4 to train" in line)
     assert name.startswith("conv_layers-")
     assert len(tracked(root, name)[2]) == 4
-    assert [t.params for t in study_of(root, name).trials] == [{"model.conv_layers": 0}, {"model.conv_layers": 1}]
+    params = [t.params["model.conv_layers"] for t in study_of(root, name).trials]
+    assert sorted(params) == [0, 1]
     assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
     assert "4 known, 0 to train" in capsys.readouterr().out
-    assert command
 
 
 def test_a_hydra_search_has_one_identity_whatever_its_number_of_trials() -> None:
@@ -148,6 +147,7 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
     (run,) = other.search_runs([other.get_experiment_by_name("train").experiment_id])
     assert run.data.metrics["val/accuracy"] == pytest.approx(best.value, abs=1e-6)
 
+    capsys.readouterr()
     assert main(arguments) == 0
     assert "epoch" not in capsys.readouterr().out, "asked twice, nothing is trained"
 

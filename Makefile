@@ -22,7 +22,7 @@ demo: setup ## the same in small, on scikit-learn's digits: no download, under a
 	$(BIN)/convsweep ablate demo
 
 test: setup ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .

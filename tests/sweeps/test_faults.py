@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ COMMAND = [
 ]
 
 
-def launch() -> subprocess.Popen[str]:
+def launch(*overrides: str) -> subprocess.Popen[str]:
     """The study, in a session of its own."""
     return subprocess.Popen(
         COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -47,8 +48,6 @@ def check(root: Path) -> None:
     for trial in complete:
         run = finished[trial.user_attrs["run_ids"][0]]
         assert trial.value == pytest.approx(run.data.metrics["val/accuracy"])
-        epochs = study_of(root, "smoke").user_attrs and run.data.params["trainer.epochs"]
-        assert epochs == "3"
 
 
 @pytest.mark.slow
@@ -57,7 +56,7 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
     rng = random.Random(1)
     for number in range(KILLS):
         with launch() as process:
-            time.sleep(rng.uniform(0.3, 7.0))
+            time.sleep(rng.uniform(0.3, 6.0))
             workers = psutil.Process(process.pid).children(recursive=True)
             if number % 2:  # a machine reset takes everything at once
                 os.killpg(process.pid, signal.SIGKILL)
@@ -77,15 +76,16 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
 def test_workers_killed_at_random_moments(root: Path) -> None:
     rng = random.Random(2)
     kills = 0
-    with launch() as process:
+    with launch("trainer.epochs=12") as process:
         time.sleep(4)
         while process.poll() is None:
-            time.sleep(rng.uniform(0.05, 2.5))
-            children = psutil.Process(process.pid).children() if process.poll() is None else []
-            workers = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
-            if workers and kills < KILLS:
-                rng.choice(workers).kill()
-                kills += 1
+            time.sleep(rng.uniform(0.05, 2.0))
+            with suppress(psutil.Error):  # it may have ended by itself just now
+                children = psutil.Process(process.pid).children()
+                workers = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+                if workers and kills < KILLS:
+                    rng.choice(workers).kill()
+                    kills += 1
         told = process.stdout.read() if process.stdout else ""
     assert process.returncode == 0, told
     assert kills == KILLS
@@ -151,7 +151,7 @@ def test_a_store_that_stays_away_ends_the_sweep_and_loses_nothing(root: Path) ->
 @pytest.mark.slow
 def test_a_full_disk_ends_the_sweep_and_the_same_command_continues(root: Path) -> None:
     # The kernel refuses to let any file of the sweep's processes grow beyond the databases' present size and a little.
-    limit = max(path.stat().st_size for path in root.iterdir()) + 300_000
+    limit = max(path.stat().st_size for path in root.iterdir()) + 60_000
     limited = [
         "bash",
         "-c",

@@ -116,7 +116,7 @@ def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
         tracker.close(run_id, "KILLED", "interrupted")
         raise
     except TrainingError as error:
-        tracker.close(run_id, "FAILED", str(error))
+        tracker.close(run_id, "FAILED", str(error), traceback.format_exc())
         raise
     except Exception as error:
         tracker.close(run_id, "FAILED", one_line(error), traceback.format_exc())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 10
 PARTS = ("train", "val", "test")
 FACTS = {"parameters": "parameters", "seconds_per_epoch": "s/epoch"}
+MOST_LEVEL_TICKS = 10
 WIDE = 122  # columns of a terminal that hold the whole table
 
 
@@ -159,7 +160,7 @@ def draw_axis(rows: Sequence[Row], metric: str, axis: str, title: str, path: Pat
     """Draw `metric` of training and test against the axis: seeds as dots, means as a line, published values marked."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure = Figure(figsize=(min(24.0, max(7.0, 0.35 * len(rows))), 4.4), layout="constrained")
     axes = figure.subplots()
     for part, shift in (("train", -0.06), ("test", 0.06)):
         name, colour = f"{part}/{metric}", COLOURS[part]
@@ -171,7 +172,8 @@ def draw_axis(rows: Sequence[Row], metric: str, axis: str, title: str, path: Pat
         if marks:
             label = f"{part}, published"
             axes.plot(*_columns(marks), "D", color=colour, markerfacecolor="none", markersize=9, label=label)
-    axes.set_xticks(range(len(rows)), [row.tick for row in rows])
+    rotation = 90 if len(rows) > MOST_LEVEL_TICKS else 0
+    axes.set_xticks(range(len(rows)), [row.tick for row in rows], rotation=rotation)
     axes.set(xlabel=axis, ylabel=metric)
     axes.set_title(f"{title}\nlines join the means over {_seeds_told(rows)}", fontsize="medium")
     axes.grid(alpha=0.3)

@@ -229,7 +229,7 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
         dataset = _loaded(job.config.data, datasets)
         return Done(train(job.config, on_epoch, on_steps, dataset, job.save_to))
     except TrainingError as error:
-        return Failed(str(error))
+        return Failed(str(error), traceback.format_exc())
     except (EOFError, ConnectionError):  # the parent is gone
         raise
     except Exception as error:

@@ -264,8 +264,9 @@ class Study:
         from optuna.visualization import matplotlib as optuna_figures
 
         several = len(self.sweep.objectives) > 1
+        width = max(7.0, 2.4 * len(self.sweep.varied))
         target = (lambda t: t.values[0]) if several else None
-        named = {"target": target, "target_name": self.sweep.objective} if target else {}
+        named = {"target": target, "target_name": self.sweep.objective}
         figures: dict[str, Callable[[], Any]] = {
             "history": lambda: optuna_figures.plot_optimization_history(self._study, **named),
             "importance": lambda: optuna_figures.plot_param_importances(self._study, **named),
@@ -276,7 +277,11 @@ class Study:
             figures["pareto_front"] = lambda: optuna_figures.plot_pareto_front(
                 self._study, target_names=list(self.sweep.objectives)
             )
-        return [f"{name}: {why}" for name, figure in figures.items() if (why := _drawn(figure, folder / f"{name}.png"))]
+        return [
+            f"{name}: {why}"
+            for name, figure in figures.items()
+            if (why := _drawn(figure, folder / f"{name}.png", width))
+        ]
 
 
 def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
@@ -288,7 +293,7 @@ def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
     return RDBStorage(url, engine_kwargs=sqlite)
 
 
-def _drawn(figure: Callable[[], Any], path: Path) -> str:
+def _drawn(figure: Callable[[], Any], path: Path, width: float) -> str:
     """Draw one of Optuna's figures; why it could not be drawn, or an empty string."""
     from matplotlib import pyplot
 
@@ -297,7 +302,9 @@ def _drawn(figure: Callable[[], Any], path: Path) -> str:
             warnings.simplefilter("ignore")  # Optuna calls its matplotlib figures experimental
             axes = figure()
         first = axes.flat[0] if hasattr(axes, "flat") else axes
-        first.figure.set_size_inches(10 if hasattr(axes, "flat") else 7, 4.5)
+        first.figure.set_size_inches(width, 4.5)
+        for narrow in axes.flat if hasattr(axes, "flat") else ():
+            narrow.tick_params(axis="x", which="both", labelsize="x-small", rotation=60)
         first.figure.savefig(path, dpi=110, bbox_inches="tight")
     except (ValueError, RuntimeError) as error:
         return str(error)

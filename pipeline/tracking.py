@@ -72,8 +72,8 @@ class Tracker:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             mlflow.set_tracking_uri(store.mlflow_uri)
-            self.client = cast("MlflowClient", Patient(mlflow.MlflowClient(store.mlflow_uri), store.patience))
             with FileLock(self.folder / ".lock"):  # two that make the database at once break it
+                self.client = cast("MlflowClient", Patient(mlflow.MlflowClient(store.mlflow_uri), store.patience))
                 self.client.search_experiments(max_results=1)
         except Exception as error:
             raise StoreError(f"the store {store.mlflow_uri} cannot be opened: {one_line(error)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 
@@ -71,3 +72,9 @@ def test_every_key_is_commented() -> None:
                 in_a_commented_group = before.startswith("#") or re.match(r"[a-z_0-9]+:", before)
                 assert in_a_commented_group, f"{path}: no comment above {line}"
             before = line
+
+
+def test_the_package_holds_every_folder_of_conf() -> None:
+    told = tomllib.loads((CONF.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {"conf", *(f"conf.{folder.name}" for folder in CONF.iterdir() if folder.is_dir())}
+    assert {name for name in told if name.startswith("conf")} == folders

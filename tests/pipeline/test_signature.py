@@ -49,3 +49,8 @@ def test_comments_and_docstrings_of_the_code_do_not() -> None:
     one = 'def f(x):\n    """Told."""\n    return x  # why\n'
     assert _bare(one) == _bare('def f(x):\n    """Told otherwise."""\n\n    return x\n')
     assert _bare(one) != _bare('def f(x):\n    """Told."""\n    return -x\n')
+
+
+def test_a_limit_and_a_fraction_of_the_same_size_are_different_runs(config: Compose) -> None:
+    assert signature(config("data.limit=718"), "d") != signature(config("data.train_fraction=0.5"), "d")
+    assert signature(config("data.limit=99999"), "d") == signature(config(), "d"), "without effect"

@@ -301,7 +301,9 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
         )
         OmegaConf.set_struct(composed, False)  # keys are checked already; mappings such as study.objectives may grow
         for override in keys:
-            OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
+            # A mapping given as a whole replaces the one in the file: merged, it could not take anything away.
+            value = override.value()
+            OmegaConf.update(composed, override.key_or_group, value, merge=not isinstance(value, dict))
         config = OmegaConf.to_object(composed)
     except (OmegaConfBaseException, HydraException) as error:
         raise ConfigError(_explain(schema, error)) from error

@@ -30,8 +30,8 @@ class Watch(Protocol):
     def on_epoch(self, run: str, epochs: int, epoch: int, metrics: dict[str, float]) -> None:
         """Run has finished an epoch, with these metrics."""
 
-    def on_end(self, run: str, how: str) -> None:
-        """Run has ended: `finished`, or why not."""
+    def on_end(self, run: str, how: str, again: bool = False) -> None:
+        """Run has ended: `finished`, or why not; and whether it is tried again."""
 
 
 def watch(console: Console) -> Watch:
@@ -73,8 +73,8 @@ class _Lines:
         if epoch == epochs or epoch % max(1, epochs // 20) == 0:
             self._print(f"{run}: epoch {epoch}/{epochs} {_told(metrics)}")
 
-    def on_end(self, run: str, how: str) -> None:
-        self.ended += 1
+    def on_end(self, run: str, how: str, again: bool = False) -> None:
+        self.ended += not again
         count = f" ({self.ended} of {self.total} runs)" if self.total > 1 else ""
         self._print(f"{run}: {how}{count}")
 
@@ -123,11 +123,11 @@ class _Bars:
         if run in self.tasks:
             self.progress.update(self.tasks[run], told=f"epoch {epoch}/{epochs} {_told(metrics)}")
 
-    def on_end(self, run: str, how: str) -> None:
+    def on_end(self, run: str, how: str, again: bool = False) -> None:
         if run in self.tasks:
             self.progress.remove_task(self.tasks.pop(run))
         self.progress.console.print(f"{run}: {how}", highlight=False, markup=False)
-        if self.all_runs is not None:
+        if self.all_runs is not None and not again:
             self.progress.advance(self.all_runs)
 
 

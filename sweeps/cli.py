@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
+NUMBERS = [
+    f"hydra.sweeper.{name}"
+    for name in [
+        "n_trials",
+        "timeout",
+        "stop_after_no_improvement",
+        "sampler_seed",
+        "workers",
+        "workers_max_runs",
+        "retries",
+    ]
+]
 SWEEP_KEYS = "and seeds=[0,1,2], workers=2, retries=1, budget=30min"
 EPILOG = """\
 convsweep list                                  what there is to run
@@ -216,6 +229,9 @@ def _check_settings(settings: list[str]) -> None:
     keys = [f"hydra.sweeper.{item.name}" for item in fields(SweeperConf) if item.name != "_target_"]
     for word in settings:
         key = word.partition("=")[0].lstrip("+~")
+        value = word.partition("=")[2]
+        if key in NUMBERS and value != "null" and not re.fullmatch(r"[0-9.e+-]+", value):
+            raise ConfigError(f"{word} is not allowed: {key} must be a number")
         if key.startswith("hydra.sweeper.") and key not in keys:
             raise ConfigError(
                 f"{key} is not a setting of the sweeper{did_you_mean(key, keys)}. There are: {', '.join(keys)}"

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from pipeline import model
-from pipeline.config import RunConfig
+from pipeline.config import DataConfig, RunConfig
 from pipeline.hardware import cores
 from pipeline.patience import StoreError
 from pipeline.progress import Watch, silent
@@ -77,7 +77,7 @@ class Engine:
     tracker: Tracker
     study: Study
     parent: str
-    data_sha256: str
+    data_sha256: Callable[[DataConfig], str]
     watch: Watch = field(default_factory=silent)
     pool: Callable[[int, int], Pool] | None = None
     units: list[Unit] = field(default_factory=list)
@@ -93,6 +93,7 @@ class Engine:
     def __post_init__(self) -> None:
         """Look up what this sweep has finished already."""
         self.start = time.monotonic()
+        self.study.is_stopped = lambda: bool(self.stopped_by) or self._out_of_time()
         children = self.tracker.children(self.parent, self.sweep.name)
         self.finished = {run.signature: run for run in children if run.status == "FINISHED"}
 
@@ -148,6 +149,7 @@ class Engine:
     def _run(self, propose: bool = True) -> None:
         first = self._next(propose)
         if first is None:
+            self._leave(propose)
             return
         self.queue.insert(0, first)
         known = len(self.queue) if self.sweep.trials is not None or not propose else cores()
@@ -163,10 +165,19 @@ class Engine:
         while not self.stopped_by:
             self._fill(pool, propose)
             if not self.running:
+                self._leave(propose)
                 return
             for key, message in pool.messages(POLL_SECONDS):
                 self._handle(pool, key, message, propose)
         raise KeyboardInterrupt(self.stopped_by)
+
+    def _leave(self, propose: bool) -> None:
+        """Nothing runs any more: what a limit cut off is left to the next launch; a noted signal is obeyed."""
+        if propose and self.sweep.trials is None:
+            self.queue.clear()
+            self.study.interrupt_open()
+        if self.stopped_by:
+            raise KeyboardInterrupt(self.stopped_by)
 
     def _fill(self, pool: Pool, propose: bool) -> None:
         while pool.idle and not self.stopped_by and (unit := self._next(propose)):
@@ -182,7 +193,8 @@ class Engine:
                 return None
             self._add(trial, self.sweep.seeds)
             self._settle(trial)
-        return None if self._out_of_time() and self.sweep.trials is None else self.queue.pop(0)
+        late = propose and self.sweep.trials is None and self._out_of_time()
+        return None if late else self.queue.pop(0)
 
     def _out_of_time(self) -> bool:
         limit = self.sweep.limits.seconds
@@ -200,7 +212,7 @@ class Engine:
         for seed in seeds:
             config = trial.config(seed)
             tags = {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent}
-            unit = Unit(trial, seed, config, tags | run_tags(config, self.data_sha256))
+            unit = Unit(trial, seed, config, tags | run_tags(config, self.data_sha256(config.data)))
             self.units.append(unit)
             self.by_label.setdefault(trial.label, []).append(unit)
             if unit.signature in self.waiting:
@@ -289,7 +301,7 @@ class Engine:
         unit.run_id = ""
         if unit.settled:
             self._release_waiting(unit)
-        self.watch.on_end(unit.key, how)
+        self.watch.on_end(unit.key, how, again=not unit.settled)
 
     def _failed(self, unit: Unit, message: Failed) -> str:
         status = "KILLED" if message.died else "FAILED"

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from pipeline import data
-from pipeline.config import ConfigError, to_dict
+from pipeline.config import ConfigError, DataConfig, RunConfig, to_dict
 from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.run import checkpoint_file
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.tracking import TrackedRun, Tracker
 
 REGISTERED_ALIAS = "best"
+CONFIRMED = " confirmed"
 
 
 @dataclass
@@ -95,7 +96,9 @@ def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
 def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
     from pipeline.tracking import Tracker
 
-    data_sha256 = data.load(sweep.config.data, console.print).sha256
+    data_sha256 = _Hashes(console)
+    for used in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
+        data_sha256(used.data)  # had before anything is started
     study = Study(sweep)
     tracker = Tracker(sweep.store)
     tracker.close_abandoned()
@@ -126,6 +129,20 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
     return 1 if failed else 0
 
 
+class _Hashes:
+    """SHA-256 of data sets, each fetched, checked and hashed once."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.known: dict[tuple[object, ...], str] = {}
+
+    def __call__(self, config: DataConfig) -> str:
+        key = (config.name, config.dir, config.cache, config.format, config.folder, config.train_size, config.test_size)
+        if key not in self.known:
+            self.known[key] = data.load(config, self.console.print).sha256
+        return self.known[key]
+
+
 def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
     if sweep.trials is not None:
         known = len(engine.units) - len(engine.queue)
@@ -153,9 +170,10 @@ def _publish_grid(launched: Launch, rows: list[Row], description: str, axis: str
         write_csv(rows, folder / "results.csv")
         name = axis.replace(", ", "_").replace(".", "_")
         draw_axis(rows, metric, axis, sweep.name, folder / f"{metric}_by_{name}.png")
-        best = _best_unit(launched)
-        if best:
-            _write_best(best, folder / "best.yaml", sweep)
+        if best := _best_units(launched):
+            values = [unit.tracked.metrics[sweep.objective] for unit in best if unit.tracked]
+            told = f"{best[0].trial.label}: {sweep.objective} {fmean(values):.6f}, mean over the seeds {sweep.seeds}."
+            _write_best(best[0].config, told, folder / "best.yaml", sweep)
         launched.tracker.log_files(launched.parent, sorted(folder.iterdir()))
 
 
@@ -171,9 +189,9 @@ def _publish_study(launched: Launch, config: StudyConfig) -> None:
         write_study_csv(study.trials(), sweep, folder / "results.csv")
         for trouble in study.draw(folder):
             console.print(f"no figure of {trouble}", highlight=False, soft_wrap=True)
-        point = sweep.trial(str(best[0].number), sweep.space.overrides(best[0].params) if sweep.space else [], {})
-        unit = Unit(point, sweep.seeds[0], point.config(sweep.seeds[0]), {"convsweep.signature": ""})
-        _write_best(unit, folder / "best.yaml", sweep, best[0])
+        point = _point(sweep, best[0])
+        told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
+        _write_best(point.config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
         launched.tracker.log_files(launched.parent, sorted(folder.iterdir()))
     console.print(study_table(f"{sweep.name}: {config.description}", study.trials(), best, sweep))
     if config.confirm_seeds:
@@ -207,40 +225,64 @@ def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]
     launched.tracker.log_epoch(launched.parent, 0, told)
 
 
-def _best_unit(launched: Launch) -> Unit | None:
-    """The finished run with the best objective; runs of the confirmation, where there are some, come first."""
-    sign = 1 if launched.sweep.direction == "maximize" else -1
-    done = [unit for unit in launched.engine.units if unit.tracked]
-    confirmed = [unit for unit in done if unit.trial.label.endswith(" confirmed")]
-    metric = launched.sweep.objective
-    return max(confirmed or done, key=lambda u: sign * u.tracked.metrics[metric] if u.tracked else 0, default=None)
+def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
+    """Config and run whose model is the sweep's: of the confirmation where there is one, else of the best trial."""
+    sweep = launched.sweep
+    sign = 1 if sweep.direction == "maximize" else -1
+    confirmed = [unit for unit in launched.engine.units if unit.trial.label.endswith(CONFIRMED)]
+    found = [(unit.config, unit.tracked) for unit in confirmed if unit.tracked]
+    if not found and sweep.trials is not None:
+        units = _best_units(launched)
+        found = [(unit.config, unit.tracked) for unit in units if unit.tracked]
+    elif not found and (best := launched.study.best_trials()):
+        point = _point(sweep, best[0])
+        seeds, run_ids = best[0].user_attrs["seeds"], best[0].user_attrs["run_ids"]
+        found = [
+            (point.config(seed), launched.tracker.get(run_id)) for seed, run_id in zip(seeds, run_ids, strict=True)
+        ]
+    return max(found, key=lambda pair: sign * pair[1].metrics[sweep.objective], default=None)
 
 
-def _write_best(unit: Unit, path: Path, sweep: Sweep, trial: FrozenTrial | None = None) -> None:
-    """The best config, as `convsweep train --from best.yaml` reads it."""
-    told = f"# The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml\n"
-    if trial is not None:
-        told += f"# Trial {trial.number}: {sweep.objective} {trial.values[0]:.6f}, mean over the seeds {sweep.seeds}.\n"
-    elif unit.tracked is not None:
-        told += f"# Run {unit.tracked.run_id}: {sweep.objective} {unit.tracked.metrics[sweep.objective]:.6f}.\n"
-    path.write_text(told + yaml.safe_dump(to_dict(unit.config), sort_keys=False))
+def _best_units(launched: Launch) -> list[Unit]:
+    """Runs of a grid's best trial: by the mean of the objective over the seeds, among trials without a failed run."""
+    sweep, by_label = launched.sweep, launched.engine.by_label
+    sign = 1 if sweep.direction == "maximize" else -1
+    whole = [units for units in by_label.values() if all(unit.tracked for unit in units)]
+
+    def mean(units: list[Unit]) -> float:
+        return fmean(unit.tracked.metrics[sweep.objective] for unit in units if unit.tracked)
+
+    return max(whole, key=lambda units: sign * mean(units), default=[])
+
+
+def _point(sweep: Sweep, best: FrozenTrial) -> Trial:
+    """A finished trial of a study with its config."""
+    assert sweep.space is not None
+    return sweep.trial(str(best.number), sweep.space.overrides(sweep.space.point(best.params)), {})
+
+
+def _write_best(config: RunConfig, told: str, path: Path, sweep: Sweep) -> None:
+    """The best config, as `convsweep train --from best.yaml` reads it; `told` says how good it was."""
+    head = (
+        f"# The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml\n# {told}\n"
+    )
+    path.write_text(head + yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
 def _log_best_model(launched: Launch) -> None:
     """Log the models that `store.log_model` asks for, and register the best one under an alias."""
     sweep, tracker = launched.sweep, launched.tracker
-    best = _best_unit(launched)
+    best = _best_run(launched)
     if best is None or sweep.store.log_model == "none":
         return
-    every = sweep.store.log_model == "all"
-    for unit in launched.engine.units if every else [best]:
-        file = checkpoint_file(unit.config, unit.signature)
-        if unit.tracked and not tracker.has_model(unit.tracked.run_id) and file.exists():
-            tracker.log_model(unit.tracked.run_id, file, unit.config)
-    if best.tracked and tracker.register(best.tracked.run_id, sweep.name, REGISTERED_ALIAS):
-        launched.console.print(
-            f"the model of {best.key} is registered as {sweep.name}@{REGISTERED_ALIAS}", highlight=False
-        )
+    every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
+    for config, run in every if sweep.store.log_model == "all" else [best]:
+        file = checkpoint_file(config, run.signature)
+        if not tracker.has_model(run.run_id) and file.exists():
+            tracker.log_model(run.run_id, file, config)
+    if tracker.register(best[1].run_id, sweep.name, REGISTERED_ALIAS):
+        name = best[1].tags.get("mlflow.runName", best[1].run_id)
+        launched.console.print(f"the model of {name} is registered as {sweep.name}@{REGISTERED_ALIAS}", highlight=False)
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

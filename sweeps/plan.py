@@ -81,11 +81,13 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
     out = Table(title=f"{sweep.name}: {description}", title_justify="left")
     for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
         out.add_column(name, justify="left" if name in ("config", "overrides") else "right")
-    data_sha256 = _data_sha256(sweep)
     seen: set[str] = set()
     total, runs, known, equal = 0.0, 0, 0, 0
     for trial in sweep.trials or []:
-        signatures = [run_tags(trial.config(seed), data_sha256)["convsweep.signature"] for seed in sweep.seeds]
+        signatures = [
+            run_tags(trial.config(seed), data.data_sha256(trial.base.data))["convsweep.signature"]
+            for seed in sweep.seeds
+        ]
         new = [s for s in signatures if s not in seen]
         tracked = [s for s in new if tracker and tracker.find_finished(s)]
         seen |= set(signatures)
@@ -122,10 +124,13 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
         f"sampler {sweep.sampler}, pruner {sweep.pruner}",
         highlight=False,
     )
+    known = _known_trials(sweep)
+    if known:
+        console.print(f"{known} trials are known and count towards the total", highlight=False)
     base = Trial("base", (), {}, sweep.config)
     each = times.of(base.base)
     if sweep.limits.n_trials:
-        runs = sweep.limits.n_trials * len(sweep.seeds)
+        runs = max(0, sweep.limits.n_trials - known) * len(sweep.seeds)
         wall = told(runs * each / _parallel(sweep, runs) + START_SECONDS)
         console.print(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
@@ -133,6 +138,15 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
             f"({_source(times)})",
             highlight=False,
         )
+
+
+def _known_trials(sweep: Sweep) -> int:
+    """Trials that count already; raises ConfigError where a launch would be refused. Writes nothing."""
+    if sweep.store.optuna_url is None and not (sweep.store.folder / "optuna.db").exists():
+        return 0
+    from sweeps.study import Study, is_known
+
+    return Study(sweep).counts.finished if is_known(sweep) else 0
 
 
 def _parameters(trial: Trial) -> str:
@@ -150,10 +164,6 @@ def _workers(sweep: Sweep) -> int:
 def _parallel(sweep: Sweep, runs: int) -> float:
     """How many runs go on at once, as the expected time of one run is that of a run with all cores to itself."""
     return max(1.0, 0.75 * min(_workers(sweep), cores(), max(runs, 1)))
-
-
-def _data_sha256(sweep: Sweep) -> str:
-    return data.data_sha256(sweep.config.data)
 
 
 def _existing_tracker(sweep: Sweep) -> Tracker | None:

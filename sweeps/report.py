@@ -146,7 +146,8 @@ def write_study_csv(trials: Sequence[FrozenTrial], sweep: Sweep, path: Path) -> 
         for trial in trials:
             values = trial.values or [""] * len(sweep.objectives)
             by_seed = trial.user_attrs.get("values", {})
-            params = [trial.params.get(key, "") for key in sweep.varied]
+            point = sweep.space.point(trial.params) if sweep.space else trial.params
+            params = [point.get(key, "") for key in sweep.varied]
             per_seed = [by_seed.get(str(seed), "") for seed in sweep.seeds]
             beside = [" ".join(trial.user_attrs.get("run_ids", [])), trial.user_attrs.get("reason", "")]
             out.writerow([trial.number, trial.state.name, *values, *params, *per_seed, *beside])

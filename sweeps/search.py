@@ -25,7 +25,10 @@ from sweeps.sweep import (
     require_seeds,
 )
 
+ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
 COSTS = ("parameters", "seconds", "seconds_per_epoch")
+# With fewer pairs, Wilcoxon's smallest p is above the pruner's threshold of 0.1.
+WILCOXON_SEEDS = 5
 MOST_LISTED = 10_000
 
 
@@ -87,7 +90,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> tuple[StudyConfig, Swe
     space = parse_space(study.space)
     for override in overrides:
         _refuse_swept(override, space)
-    sweep = _sweep(config, study, space, launched, "study", "study.name")
+    sweep = _with_seeds(_sweep(config, study, space, launched, "study", "study.name"))
     _check_first_point(sweep)
     return study, sweep
 
@@ -107,6 +110,9 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
     space = Space(tuple(parse_sweep(text) for text in swept))
     given = {key: value for key, value in settings.items() if value is not None}
+    _check_types(given)
+    if space.is_finite and (idle := [key for key in ONLY_SEARCH if key in given]):
+        raise ConfigError(f"hydra.sweeper.{idle[0]} has no effect on a grid: every swept key has a list of values")
     if not space.is_finite:
         given.setdefault("objectives", {"val/accuracy": "maximize"})
         if not any(override.startswith("trainer.evaluate_test=") for override in fixed):
@@ -120,7 +126,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         given["objectives"] = grid_objectives(config)
         section = _section(swept, given, "grid", grid=True)
     else:
-        section = _section(swept, given, "search", grid=False)
+        section = _section(swept, given, "search", grid=space.is_finite)
         _check_search(config, section)
     sweep = replace(_sweep(config, section, space, tuple(fixed), "train", "hydra.sweeper.name"), schema=RunConfig)
     if space.is_finite:
@@ -132,8 +138,14 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         sweep = replace(sweep, name=section.name)
     if space.is_finite:
         return section, replace(sweep, trials=_grid(sweep, space, section.n_trials))
+    sweep = _with_seeds(sweep)
     _check_first_point(sweep)
     return section, sweep
+
+
+def _with_seeds(sweep: Sweep) -> Sweep:
+    """The sweep with its seeds in its identity, as a sampler must not compare means over different seeds."""
+    return replace(sweep, identity=sweep.identity | {"seeds": sweep.seeds})
 
 
 _BESIDE: dict[str, Any] = {
@@ -153,7 +165,7 @@ def _section(swept: list[str], given: dict[str, Any], name: str, grid: bool) -> 
         name=given.get("name", name),
         description=f"convsweep train -m {' '.join(swept)}",
         space={text.partition("=")[0]: text.partition("=")[2] for text in swept},
-        objectives=dict(given["objectives"]) if not grid else {"val/accuracy": "maximize"},
+        objectives=dict(given["objectives"]) if not _is_plain(given) else {"val/accuracy": "maximize"},
         sampler=given.get("sampler", "tpe"),
         sampler_seed=given.get("sampler_seed", 0),
         pruner=given.get("pruner", "none" if several or grid else "median"),
@@ -162,6 +174,20 @@ def _section(swept: list[str], given: dict[str, Any], name: str, grid: bool) -> 
         stop_after_no_improvement=given.get("stop_after_no_improvement"),
         confirm_seeds=list(given.get("confirm_seeds", [] if grid else [100, 101, 102])),
     )
+
+
+def _check_types(given: dict[str, Any]) -> None:
+    """Raise ConfigError for a `hydra.sweeper` setting of the wrong type."""
+    for key in ("seeds", "confirm_seeds"):
+        legal = isinstance(given.get(key, []), list) and all(type(seed) is int for seed in given.get(key, []))
+        require(legal, f"hydra.sweeper.{key}", given.get(key), "a list of whole numbers, as in [0,1,2]")
+    legal = isinstance(given.get("objectives", {}), dict)
+    require(legal, "hydra.sweeper.objectives", given.get("objectives"), "a mapping, as in {val/accuracy:maximize}")
+
+
+def _is_plain(given: dict[str, Any]) -> bool:
+    """Whether the objectives are a grid's own, on the test set, which no sampler is given."""
+    return any(metric.startswith("test/") for metric in given["objectives"])
 
 
 def _divided(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -254,7 +280,12 @@ def _check_search(config: SweepConfig, study: StudyConfig) -> None:
     regression = config.data.task == "regression" and "val/accuracy" in study.objectives
     require(not regression, "study.objectives", study.objectives, "{val/loss: minimize}: a regression has no accuracy")
     seeds = len(config.seeds)
-    require(study.pruner != "wilcoxon" or seeds > 1, "study.pruner", "wilcoxon", "another with a single seed")
+    enough = study.pruner != "wilcoxon" or seeds >= WILCOXON_SEEDS
+    require(enough, "study.pruner", "wilcoxon", f"another with fewer than {WILCOXON_SEEDS} seeds: it could not decide")
+    tested = config.trainer.evaluate_test
+    require(not tested, "trainer.evaluate_test", tested, "false: only the confirmation may see the test set")
+    used = sorted(set(config.seeds) & set(study.confirm_seeds))
+    require(not used, "study.confirm_seeds", study.confirm_seeds, f"fresh: {used} chose the config already")
     unlimited = study.n_trials is None and study.timeout is None and config.budget is None
     unlimited = unlimited and study.stop_after_no_improvement is None
     require(not unlimited, "study.n_trials", None, "a number, unless study.timeout, budget or the like ends the study")
@@ -286,4 +317,5 @@ def _check_value(sweep: Sweep, key: str, overrides: list[str]) -> None:
         compose(sweep.schema, sweep.primary, [*sweep.launched, *overrides])
     except ConfigError as error:
         if f"{key}=" in str(error):
-            raise ConfigError(f"study.space: {error}") from error
+            hint = "; for whole numbers write int(interval(low,high))" if "whole number" in str(error) else ""
+            raise ConfigError(f"in the space: {error}{hint}") from error

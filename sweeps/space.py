@@ -103,13 +103,23 @@ class Space:
         """Whether every parameter has a finite list of values."""
         return all(parameter.values is not None for parameter in self.parameters)
 
+    @property
+    def is_countable(self) -> bool:
+        """Whether it has finitely many points: also where an interval has whole numbers only."""
+        return all(parameter.values is not None or parameter.whole for parameter in self.parameters)
+
+    def point(self, params: Params) -> dict[str, Value]:
+        """Optuna's params as a point: in order, and without the rounding of 0.1 + 0.2."""
+        steps = {p.key: getattr(p.distribution(), "step", None) for p in self.parameters if p.key in params}
+        return {k: _clean(v, steps[k]) if isinstance(v := params[k], float) else v for k in steps}
+
     def points(self, base: Callable[[str], Any]) -> Iterator[dict[str, Value]]:
-        """All points of a finite space, in Hydra's order; `base(key)` is the base config's value of a key."""
+        """All points of a countable space, in Hydra's order; `base(key)` is the base config's value of a key."""
         yield from self._points(self.parameters, {}, base)
 
     def size(self, base: Callable[[str], Any], most: int = 100_000) -> int | None:
         """Number of points; None where there are infinitely many, or more than `most`."""
-        if not self.is_finite:
+        if not self.is_countable:
             return None
         count = sum(1 for _ in islice(self.points(base), most + 1))
         return count if count <= most else None
@@ -147,7 +157,7 @@ class Space:
         if not _exists(first, point, base):
             yield from self._points(tuple(others), point, base)
             return
-        for value in first.values or ():
+        for value in first.values or range(int(first.low), int(first.high) + 1):
             yield from self._points(tuple(others), point | {first.key: value}, base)
 
 

@@ -71,7 +71,7 @@ class Study:
             raise StoreError(f"the store {sweep.store.optuna_uri} cannot be opened: {one_line(error)}") from error
         self._study = study
         self.study = cast("optuna.Study", Patient(study, sweep.store.patience))
-        identity = json.loads(json.dumps(sweep.identity | {"objectives": sweep.objectives}))
+        identity = json.loads(json.dumps(sweep.identity | {"objectives": list(sweep.objectives.items())}))
         known = self.study.user_attrs.get(IDENTITY)
         trials = self.study.get_trials(deepcopy=False)
         if known is None or not trials:  # a launch that began nothing binds nobody
@@ -81,6 +81,7 @@ class Study:
         # Seeded by what is there: a sampler that starts anew must not propose its first points again.
         study.sampler = _sampler(sweep.sampler, sweep.sampler_seed + len(trials))
         study.pruner = _pruner(sweep.pruner, len(sweep.seeds))
+        self.is_stopped: Callable[[], bool] = lambda: False
         self.counts = Counts()
         self.best: float | None = None
         self.since_best = 0
@@ -108,16 +109,16 @@ class Study:
             # Left waiting by a launch that was cut off between enqueueing and asking.
             self._tell_failed(asked)
             asked = self.study.ask()
+        self.open[trial.label] = asked
         for key in trial.params:
             asked.suggest_categorical(key, self.sweep.choices[key])
-        self.open[trial.label] = asked
 
     def next(self) -> Trial | None:
         """The next point that the sampler proposes, RUNNING in Optuna from now on; None where a limit is reached."""
         sweep, tries = self.sweep, 0
         assert sweep.space is not None
-        while self._may_go_on():
-            if tries >= MOST_KNOWN and not self._enqueue_untried():
+        while self._may_go_on() and not self.is_stopped():
+            if tries >= MOST_KNOWN and not self._enqueue_untried(tries):
                 return None
             asked = self.study.ask()
             try:
@@ -148,12 +149,12 @@ class Study:
         patience = limits.without_improvement
         return patience is None or self.since_best < patience
 
-    def _enqueue_untried(self) -> bool:
-        """Queue a random point of a finite space that was never tried; False where there is none."""
+    def _enqueue_untried(self, tries: int) -> bool:
+        """Queue a random point of a countable space that was never tried; False where none is left or found."""
         space = self.sweep.space
         assert space is not None
-        if not space.is_finite:
-            return True
+        if not space.is_countable:
+            return tries < 10 * MOST_KNOWN
         points = list(islice(space.points(self.sweep.base_value), MOST_POINTS))
         untried = [point for point in points if _point_key(point) not in self.known]
         if untried:
@@ -209,8 +210,12 @@ class Study:
         storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
         self.study.tell(number, state=_state("FAIL"))
         if self.sweep.trials is None and params and DUPLICATE not in attrs:
-            self.known.pop(_point_key(params), None)
+            self.known.pop(self._key(params), None)
             self.study.enqueue_trial(dict(params), user_attrs={"retry_of": number})
+
+    def _key(self, params: Params) -> str:
+        """What tells a point from others."""
+        return _point_key(self.sweep.space.point(params) if self.sweep.space else params)
 
     def _count(self, trial: FrozenTrial) -> None:
         """Take a finished trial into the counts, the known points and the best value."""
@@ -222,7 +227,7 @@ class Study:
             return
         if state == "FAIL" and REASON not in trial.user_attrs:
             return
-        self.known.setdefault(_point_key(trial.params), trial.number)
+        self.known.setdefault(self._key(trial.params), trial.number)
         counts.complete += state == "COMPLETE"
         counts.pruned += state == "PRUNED"
         counts.failed += state == "FAIL"
@@ -242,8 +247,9 @@ class Study:
         return list(self.study.get_trials(deepcopy=False, states=(_state("COMPLETE"),)))
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials but duplicates, in order."""
-        return [t for t in self.study.get_trials(deepcopy=False) if DUPLICATE not in t.user_attrs]
+        """Trials that have ended by themselves, in order: without duplicates and what was cut off."""
+        ended = self.study.get_trials(deepcopy=False, states=tuple(map(_state, ("COMPLETE", "PRUNED", "FAIL"))))
+        return [t for t in ended if not {DUPLICATE, INTERRUPTED} & set(t.user_attrs)]
 
     def best_trials(self) -> list[FrozenTrial]:
         """The best trial, or the Pareto front where there are several objectives, by the first of them."""
@@ -282,6 +288,13 @@ class Study:
             for name, figure in figures.items()
             if (why := _drawn(figure, folder / f"{name}.png", width))
         ]
+
+
+def is_known(sweep: Sweep) -> bool:
+    """Whether the store has a study of the sweep's name."""
+    import optuna
+
+    return sweep.name in optuna.get_all_study_names(_open_storage(sweep.store))
 
 
 def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:

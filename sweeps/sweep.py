@@ -147,6 +147,8 @@ class Sweep:
     @cached_property
     def choices(self) -> dict[str, list[Value]]:
         """All values of every key that a grid varies."""
+        if self.space:  # all of them, also where only the first trials are asked for
+            return {parameter.key: list(parameter.values or ()) for parameter in self.space.parameters}
         found: dict[str, list[Value]] = {key: [] for key in self.varied}
         for trial in self.trials or []:
             for key, value in trial.params.items():

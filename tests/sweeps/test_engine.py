@@ -46,7 +46,14 @@ class Launched:
                 self.run()
 
     def run(self) -> None:
-        with Engine(self.sweep, self.tracker, self.study, self.parent, self.data_sha256, pool=self.pool) as self.engine:
+        with Engine(
+            self.sweep,
+            self.tracker,
+            self.study,
+            self.parent,
+            lambda config: f"{self.data_sha256} {config.name}",
+            pool=self.pool,
+        ) as self.engine:
             self.engine.add_listed()
             self.engine.run()
 
@@ -276,7 +283,9 @@ def test_limits_end_a_study(root: Path) -> None:
 
 
 def test_several_objectives_give_a_pareto_front(root: Path) -> None:
-    launched = Launched(study("study.objectives={parameters:minimize}", "study.pruner=none", "study.n_trials=8"))
+    launched = Launched(
+        study("study.objectives={val/accuracy:maximize,parameters:minimize}", "study.pruner=none", "study.n_trials=8")
+    )
     assert all(len(t.values) == 2 for t in launched.study.completed())
     assert launched.study.best_trials()[0].values[0] == max(t.values[0] for t in launched.study.completed())
 
@@ -313,8 +322,58 @@ def test_the_sampler_never_sees_the_test_set(root: Path) -> None:
 
 
 def test_identity_is_json_and_ignores_what_changes_no_number(root: Path) -> None:
-    assert json.dumps(study("workers=1").identity) == json.dumps(study("workers=2", "retries=5", "seeds=[3]").identity)
+    assert json.dumps(study("workers=1").identity) == json.dumps(study("workers=2", "retries=5").identity)
 
 
 def test_the_closed_form_is_what_it_says(root: Path, config: Callable[..., RunConfig]) -> None:
     assert accuracy(config("optimizer.learning_rate=0.01", "seed=0"), 4) == pytest.approx(0.85)
+
+
+def test_data_sets_of_equal_shape_are_different_runs(root: Path) -> None:
+    sweep = compose_hydra_sweep(["data=fashion_mnist,mnist", "store.log_model=none", "trainer.epochs=1"], {})[1]
+    launched = Launched(sweep)
+    assert len(launched.pool.started) == 2
+    assert len({run.signature for run in launched.runs}) == 2
+
+
+def test_an_interval_of_whole_numbers_ends_when_all_are_tried(root: Path) -> None:
+    overrides = ["data=digits", "model.padding=same", "data.val_fraction=0.2", "model.filters=int(interval(4,6))"]
+    sweep = compose_hydra_sweep([*overrides, "store.log_model=none"], {"n_trials": 9, "pruner": "none"})[1]
+    launched = Launched(sweep)
+    assert launched.states["COMPLETE"] == 3
+    assert sum(launched.states.values()) < 200
+
+
+def test_more_of_a_grid_goes_on_where_less_of_it_ended(root: Path) -> None:
+    assert Launched(grid("model.filters=4,8,16", n_trials=1)).states == {"COMPLETE": 1}
+    assert Launched(grid("model.filters=4,8,16", n_trials=2)).states == {"COMPLETE": 2}
+    assert Launched(grid("model.filters=4,8,16")).states == {"COMPLETE": 3}
+
+
+def test_points_of_a_decimal_range_are_what_hydra_says(root: Path) -> None:
+    overrides = ["data=digits", "model.padding=same", "data.val_fraction=0.2", "model.dropout=range(0,0.5,0.1)"]
+    overrides += ["optimizer.learning_rate=interval(0.001,0.002)", "store.log_model=none"]
+    settings = {"n_trials": 12, "pruner": "none", "sampler": "random"}
+    launched = Launched(compose_hydra_sweep(overrides, settings)[1])
+    space = launched.sweep.space
+    assert space is not None
+    dropped = {space.point(t.params)["model.dropout"] for t in launched.study.completed()}
+    assert dropped <= {0.0, 0.1, 0.2, 0.3, 0.4}
+
+
+def test_a_limit_leaves_no_trial_running(root: Path) -> None:
+    sweep = study("study.n_trials=500", "seeds=[0,1,2,3]", "study.pruner=none", "study.timeout=1.5")
+    launched = Launched(sweep, FakePool(1))
+    assert "RUNNING" not in {*launched.states, *launched.statuses}
+    again = Launched(study("study.n_trials=1", "seeds=[0,1,2,3]", "study.pruner=none"))
+    assert again.states["COMPLETE"] >= 1
+
+
+def test_objectives_in_another_order_or_other_seeds_are_another_search(root: Path) -> None:
+    both = "study.objectives={val/accuracy:maximize,val/loss:minimize}"
+    Launched(study(both, "study.pruner=none", "study.n_trials=1"))
+    turned = "study.objectives={val/loss:minimize,val/accuracy:maximize}"
+    with pytest.raises(ConfigError, match="exists with another config"):
+        Study(study(turned, "study.pruner=none"))
+    with pytest.raises(ConfigError, match="seeds"):
+        Study(study(both, "study.pruner=none", "seeds=[7]"))

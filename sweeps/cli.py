@@ -71,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(str(error), REFUSED)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return _complain("interrupted; what was finished is kept, and the same command continues", INTERRUPTED)
     except Exception as error:
         from pipeline.patience import StoreError

@@ -96,6 +96,7 @@ class Engine:
         self.study.is_stopped = lambda: bool(self.stopped_by) or self._out_of_time()
         children = self.tracker.children(self.parent, self.sweep.name)
         self.finished = {run.signature: run for run in children if run.status == "FINISHED"}
+        self.own = {(run.signature, run.tags.get(TRIAL)): run for run in children if run.status == "FINISHED"}
 
     def __enter__(self) -> Self:
         """The engine itself; its workers start with the first run that has to be trained."""
@@ -105,13 +106,11 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the workers; after an error, close what is open in MLflow as KILLED and in Optuna as interrupted."""
-        if error is not None:  # nothing may disturb this; it takes seconds
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
-        if self._open_pool is not None:
-            self._open_pool.__exit__(kind, error, trace)
-        if error is not None:
-            self._close_open()
+        with _signals_handled_by(signal.SIG_IGN):  # nothing may disturb this; it takes seconds
+            if self._open_pool is not None:
+                self._open_pool.__exit__(kind, error, trace)
+            if error is not None:
+                self._close_open()
 
     def add_listed(self) -> None:
         """List the runs of a grid: what is tracked is taken, what is missing is queued, the dearest first."""
@@ -223,12 +222,12 @@ class Engine:
 
     def _reuse(self, unit: Unit) -> bool:
         """Take an equal finished run: this trial's own, or a copy of another's, tagged with where it comes from."""
-        known = self.finished.get(unit.signature) or self.tracker.find_finished(unit.signature)
+        own = self.own.get((unit.signature, unit.trial.label))
+        known = own or self.finished.get(unit.signature) or self.tracker.find_finished(unit.signature)
         if known is None:
             return False
         unit.reused = True
         self.reused += 1
-        own = known.tags.get(PARENT) == self.parent and known.tags.get(TRIAL) == unit.trial.label
         if own or (known.tags.get(PARENT) == self.parent and self.sweep.trials is None):
             unit.tracked = known
         else:
@@ -395,12 +394,8 @@ class Engine:
                 raise KeyboardInterrupt
             self.stopped_by = signal.Signals(number).name
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with _signals_handled_by(note):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _close_open(self) -> None:
         """Close what is open in MLflow as KILLED and in Optuna as interrupted, for the next launch to run again."""
@@ -410,3 +405,14 @@ class Engine:
                     self.tracker.close(unit.run_id, "KILLED", "the sweep was interrupted")
                     unit.run_id = ""
             self.study.interrupt_open()
+
+
+@contextmanager
+def _signals_handled_by(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Let `handler` have Ctrl-C and SIGTERM for a while."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -164,6 +164,9 @@ def test_equal_runs_of_a_grid_are_trained_once(root: Path) -> None:
     assert launched.statuses == {"FINISHED": 2}
     assert launched.states == {"COMPLETE": 2}
     assert sum("convsweep.reused_from" in run.tags for run in launched.runs) == 1
+    again = Launched(grid("model.kernel_size=1,3", "model.conv_layers=0"))
+    assert again.pool.started == []
+    assert again.statuses == {"FINISHED": 2}, "a copy is made once"
 
 
 def test_the_dearest_runs_of_a_grid_start_first(root: Path) -> None:
@@ -251,7 +254,9 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(root: Path, number: i
     def sweep() -> Sweep:
         return study("study.n_trials=6", "study.pruner=none", "trainer.epochs=3")
 
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     cut = Launched(sweep(), Interrupting(number, sent), KeyboardInterrupt)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert "RUNNING" not in cut.states
     assert "RUNNING" not in cut.statuses
     interrupted = [t.params for t in cut.study.trials() if t.user_attrs.get("interrupted")]

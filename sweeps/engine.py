@@ -23,6 +23,8 @@ from sweeps.sweep import Sweep, Trial
 from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool, Steps
 
 PRUNED_AT = "convsweep.pruned_at"
+# Ends the label of a trial that is trained again on fresh seeds.
+CONFIRMED = " confirmed"
 POLL_SECONDS = 0.25
 
 
@@ -132,7 +134,7 @@ class Engine:
     def confirm(self, trial: Trial, seeds: list[int]) -> list[Unit]:
         """Train a study's best config on fresh seeds with the test set, which no sampler has seen; its runs."""
         trainer = replace(trial.base.trainer, evaluate_test=True)
-        confirmed = replace(trial, label=f"{trial.label} confirmed", base=replace(trial.base, trainer=trainer))
+        confirmed = replace(trial, label=trial.label + CONFIRMED, base=replace(trial.base, trainer=trainer))
         before = len(self.units)
         self._add(confirmed, seeds)
         with self._signals_noted():

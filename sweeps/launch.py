@@ -21,9 +21,9 @@ from pipeline.progress import watch
 from pipeline.run import checkpoint_file
 from pipeline.train import one_line
 from sweeps.ablation import Ablation
-from sweeps.engine import Engine, Unit
+from sweeps.engine import CONFIRMED, Engine, Unit
 from sweeps.plan import refuse_over_budget
-from sweeps.report import Row, draw_axis, study_table, tables, write_csv, write_study_csv
+from sweeps.report import Row, draw_axis, mean_and_deviation, study_table, tables, write_csv, write_study_csv
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pipeline.tracking import TrackedRun, Tracker
 
 REGISTERED_ALIAS = "best"
-CONFIRMED = " confirmed"
 
 
 @dataclass
@@ -207,15 +206,12 @@ def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]
     runs = [unit.tracked for unit in units if unit.tracked]
     if not runs:
         return
-    from sweeps.report import mean_and_deviation
-
     told = {}
     for metric in sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))}):
         values = [run.metrics[metric] for run in runs]
         told[f"confirm/{metric}"] = fmean(values)
         console.print(f"  confirmed {metric:14} {mean_and_deviation(values)} (n={len(values)})", highlight=False)
-    sign = 1 if sweep.direction == "maximize" else -1
-    bias = sign * (best.values[0] - told[f"confirm/{sweep.objective}"])
+    bias = sweep.sign * (best.values[0] - told[f"confirm/{sweep.objective}"])
     told["selection_bias"] = bias
     console.print(
         f"  {sweep.objective} was {best.values[0]:.4f} when trial {best.number} was chosen: its choice flattered it by "
@@ -228,7 +224,6 @@ def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]
 def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
     """Config and run whose model is the sweep's: of the confirmation where there is one, else of the best trial."""
     sweep = launched.sweep
-    sign = 1 if sweep.direction == "maximize" else -1
     confirmed = [unit for unit in launched.engine.units if unit.trial.label.endswith(CONFIRMED)]
     found = [(unit.config, unit.tracked) for unit in confirmed if unit.tracked]
     if not found and sweep.trials is not None:
@@ -240,19 +235,18 @@ def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
         found = [
             (point.config(seed), launched.tracker.get(run_id)) for seed, run_id in zip(seeds, run_ids, strict=True)
         ]
-    return max(found, key=lambda pair: sign * pair[1].metrics[sweep.objective], default=None)
+    return max(found, key=lambda pair: sweep.sign * pair[1].metrics[sweep.objective], default=None)
 
 
 def _best_units(launched: Launch) -> list[Unit]:
     """Runs of a grid's best trial: by the mean of the objective over the seeds, among trials without a failed run."""
     sweep, by_label = launched.sweep, launched.engine.by_label
-    sign = 1 if sweep.direction == "maximize" else -1
     whole = [units for units in by_label.values() if all(unit.tracked for unit in units)]
 
     def mean(units: list[Unit]) -> float:
         return fmean(unit.tracked.metrics[sweep.objective] for unit in units if unit.tracked)
 
-    return max(whole, key=lambda units: sign * mean(units), default=[])
+    return max(whole, key=lambda units: sweep.sign * mean(units), default=[])
 
 
 def _point(sweep: Sweep, best: FrozenTrial) -> Trial:

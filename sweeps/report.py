@@ -117,9 +117,8 @@ def study_table(title: str, trials: Sequence[FrozenTrial], best: Sequence[Frozen
     several = len(sweep.objectives) > 1
     states = Counter(trial.state.name for trial in trials)
     told = ", ".join(f"{count} {name.lower()}" for name, count in sorted(states.items()))
-    sign = 1 if sweep.direction == "maximize" else -1
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    shown = best if several else sorted(complete, key=lambda t: (-sign * t.values[0], t.number))[:MOST_SHOWN]
+    shown = best if several else sorted(complete, key=lambda t: (-sweep.sign * t.values[0], t.number))[:MOST_SHOWN]
     out = Table(
         title=f"{title}\n{'the Pareto front' if several else 'the best trials'} of {told}", title_justify="left"
     )

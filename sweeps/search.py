@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
-from pipeline.config import ConfigError, RunConfig, check_keys, compose, require, require_one_of
+import yaml
+
+from pipeline.config import CONF, ConfigError, RunConfig, check_keys, compose, require, require_one_of
 from sweeps.space import Condition, Space, parse_space, parse_sweep
 from sweeps.study import PRUNERS, SAMPLERS
 from sweeps.sweep import (
@@ -120,7 +122,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     base = compose(RunConfig, "train", fixed)
     config = SweepConfig(
         **{item.name: getattr(base, item.name) for item in fields(RunConfig)},
-        **{key: given.get(key, value) for key, value in _BESIDE.items()},
+        **{key: given.get(key, value) for key, value in _beside().items()},
     )
     if space.is_finite and "objectives" not in given:
         given["objectives"] = grid_objectives(config)
@@ -148,15 +150,10 @@ def _with_seeds(sweep: Sweep) -> Sweep:
     return replace(sweep, identity=sweep.identity | {"seeds": sweep.seeds})
 
 
-_BESIDE: dict[str, Any] = {
-    "seeds": [0],
-    "workers": None,
-    "workers_max_runs": 100,
-    "workers_max_memory": 4.0,
-    "retries": 1,
-    "most_deaths": 3,
-    "budget": None,
-}
+def _beside() -> dict[str, Any]:
+    """What a Hydra-native sweep has beside its run's config: conf/sweep.yaml, but for a single seed."""
+    defaults: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
+    return defaults | {"seeds": [0]}
 
 
 def _section(swept: list[str], given: dict[str, Any], name: str, grid: bool) -> StudyConfig:

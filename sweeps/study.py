@@ -235,9 +235,8 @@ class Study:
         if state == "COMPLETE":
             label = trial.user_attrs.get(LABEL, str(trial.number))
             self.complete_seeds.setdefault(label, []).append(set(trial.user_attrs.get("seeds", [])))
-            sign = 1 if self.sweep.direction == "maximize" else -1
             value = trial.values[0]
-            if self.best is None or sign * value > sign * self.best:
+            if self.best is None or self.sweep.sign * value > self.sweep.sign * self.best:
                 self.best, self.since_best = value, 0
 
     # -- results ------------------------------------------------------------------------------------------------------
@@ -256,11 +255,10 @@ class Study:
         done = self.completed()
         if not done:
             return []
-        sign = 1 if self.sweep.direction == "maximize" else -1
         if len(self.sweep.objectives) > 1:
             done = self.study.best_trials
-            return sorted(done, key=lambda t: (-sign * t.values[0], t.number))
-        return [max(done, key=lambda t: (sign * t.values[0], -t.number))]
+            return sorted(done, key=lambda t: (-self.sweep.sign * t.values[0], t.number))
+        return [max(done, key=lambda t: (self.sweep.sign * t.values[0], -t.number))]
 
     def draw(self, folder: Path) -> list[str]:
         """Draw Optuna's figures of the study into `folder`; names of those that could not be drawn, with the reason."""

@@ -138,6 +138,11 @@ class Sweep:
         return self.objectives[self.objective]
 
     @property
+    def sign(self) -> int:
+        """1 where more of the first objective is better, -1 where less is."""
+        return 1 if self.direction == "maximize" else -1
+
+    @property
     def varied(self) -> list[str]:
         """Config keys that the trials set, groups included, in order of appearance."""
         if self.space:

@@ -114,6 +114,28 @@ class DataConfig:
 
 
 @dataclass
+class AugmentationConfig:
+    """Random changes of the training pictures. conf/model/conv.yaml explains each key."""
+
+    flip: str
+    shift: float
+    rotate: float
+    zoom: float
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise ConfigError."""
+        require_one_of("model.augmentation.flip", self.flip, ("none", "horizontal", "vertical", "both"))
+        for key, allowed, limit in (("shift", "1", 1), ("rotate", "360 (degrees)", 360), ("zoom", "1", 1)):
+            value = getattr(self, key)
+            require(0 <= value < limit, f"model.augmentation.{key}", value, f"from 0 up to but not including {allowed}")
+
+    @property
+    def used(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.flip != "none" or any((self.shift, self.rotate, self.zoom))
+
+
+@dataclass
 class ModelConfig:
     """An architecture. conf/model/conv.yaml explains each key."""
 
@@ -132,6 +154,7 @@ class ModelConfig:
     activation: str
     l1: float
     l2: float
+    augmentation: AugmentationConfig
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
@@ -269,6 +292,8 @@ class RunConfig:
         fits = image or self.model.conv_layers == 0
         need = f"0 with data={self.data.name}, whose examples have the shape {self.data.shape}"
         require(fits, "model.conv_layers", self.model.conv_layers, need)
+        only = f"none of it with data={self.data.name}, whose examples are no pictures"
+        require(image or not self.model.augmentation.used, "model.augmentation", self.model.augmentation, only)
         stop = self.trainer.stop_at_accuracy
         has_accuracy = self.data.task != "regression"
         require(stop is None or has_accuracy, "trainer.stop_at_accuracy", stop, "null: a regression has no accuracy")

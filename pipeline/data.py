@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.config import DataConfig, RunConfig
+from pipeline.pictures import read_folders
 from pipeline.sources import DataError, Say, fetch, read_idx
 
 
@@ -52,6 +52,8 @@ def load(data: DataConfig, say: Say = print) -> Dataset:
     readers = {"idx": _read_idx_set, "digits": _read_digits, "folders": _read_folders, "points": _read_points}
     dataset = readers[data.format](data, say)
     for part, examples, size in (("train", dataset.train, data.train_size), ("test", dataset.test, data.test_size)):
+        # A folder may hold broken pictures, which are named and left out.
+        size = len(examples) if data.format == "folders" else size
         if examples.x.shape != (size, *data.shape):
             wanted = (size, *data.shape)
             raise DataError(
@@ -180,29 +182,5 @@ def _read_points(data: DataConfig, say: Say) -> Dataset:
 
 def _read_folders(data: DataConfig, say: Say) -> Dataset:
     """Pictures in train/CLASS/ and validation/CLASS/, the latter as test set; resized to `data.shape`."""
-    root = Path(data.dir or ".").expanduser() / (data.folder or data.name)
-    if not data.dir or not root.is_dir():
-        where = f"there is no folder {root}" if data.dir else "CONVSWEEP_DATA_DIR is not set"
-        raise DataError(
-            f"data={data.name} cannot be had: {where}. What helps: put the pictures into FOLDER/{data.folder}/"
-            "{train,validation}/CLASS/ and set CONVSWEEP_DATA_DIR=FOLDER"
-        )
-    train, test = (
-        _read_pictures(root / part, tuple(data.class_names), tuple(data.shape)) for part in ("train", "validation")
-    )
+    train, test = (Examples(x, np.array(y)) for x, y in read_folders(data, say).values())
     return _dataset(train, test, _sha256_of_arrays(train.x, train.y, test.x, test.y))
-
-
-@lru_cache(maxsize=4)
-def _read_pictures(folder: Path, class_names: tuple[str, ...], shape: tuple[int, ...]) -> Examples:
-    from PIL import Image
-
-    height, width, channels = shape
-    pictures, labels = [], []
-    for label, name in enumerate(class_names):
-        for path in sorted((folder / name).iterdir()):
-            with Image.open(path) as picture:
-                fitted = picture.convert("RGB" if channels == 3 else "L").resize((width, height))
-                pictures.append(np.asarray(fitted, np.uint8).reshape(shape))
-            labels.append(label)
-    return Examples(np.stack(pictures), np.array(labels, np.uint8))

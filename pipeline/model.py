@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import ConfigError, ModelConfig, RunConfig
+from pipeline.config import AugmentationConfig, ConfigError, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +18,7 @@ class Layer:
 
     Attributes:
         name: Unique within the model, as in `conv_1`.
-        kind: `conv`, `pool`, `dropout`, `flatten` or `dense`.
+        kind: `augment`, `conv`, `pool`, `dropout`, `flatten` or `dense`.
         settings: What its Keras layer is made with.
         output_shape: Without the batch axis; height, width, channels for pictures.
         params: Trainable parameters.
@@ -49,7 +49,7 @@ def layers(config: RunConfig) -> list[Layer]:
         ConfigError: where a filter or pooling is larger than what is left of the picture, with the arithmetic.
     """
     model, shape = config.model, tuple(config.data.shape)
-    stack = _conv_stack(model, shape)
+    stack = [*_augmentation(model.augmentation, shape), *_conv_stack(model, shape)]
     stack.append(Layer("flatten", "flatten", {}, (prod(stack[-1].output_shape if stack else shape),)))
     for number, units in enumerate(model.dense_units, start=1):
         stack.append(_dense(f"dense_{number}", stack[-1], units, model.activation))
@@ -86,6 +86,13 @@ def build(config: RunConfig) -> keras.Model:
 
     stack = [_keras_layer(layer, config.model) for layer in layers(config)]
     return keras.Sequential([keras.Input(tuple(config.data.shape)), *stack], name=config.model.name)
+
+
+def _augmentation(told: AugmentationConfig, shape: tuple[int, ...]) -> list[Layer]:
+    """What changes the training pictures, and leaves them alone in evaluation and prediction."""
+    flip = told.flip if told.flip != "none" else None
+    settings = {"flip": flip, "shift": told.shift, "rotate": told.rotate, "zoom": told.zoom}
+    return [Layer(name, "augment", {name: value}, shape) for name, value in settings.items() if value]
 
 
 def _conv_stack(model: ModelConfig, shape: tuple[int, ...]) -> list[Layer]:
@@ -148,6 +155,8 @@ def _keras_layer(layer: Layer, model: ModelConfig) -> Any:
     settings = layer.settings
     penalty = L1L2(l1=model.l1, l2=model.l2) if model.l1 or model.l2 else None
     match layer.kind:
+        case "augment":
+            return _random_change(layer)
         case "conv":
             return k.Conv2D(
                 settings["filters"],
@@ -169,3 +178,21 @@ def _keras_layer(layer: Layer, model: ModelConfig) -> Any:
             dtype = "float32" if layer.name == "output" else None
             units, activation = settings["units"], settings["activation"]
             return k.Dense(units, activation=activation, kernel_regularizer=penalty, dtype=dtype, name=layer.name)
+
+
+def _random_change(layer: Layer) -> Any:
+    """The Keras layer of one kind of augmentation; what moves in from outside repeats the nearest pixel."""
+    from keras import layers as k
+
+    ((kind, value),) = layer.settings.items()
+    # In float32 always: bfloat16 cannot tell the coordinates of neighbouring pixels apart.
+    told: dict[str, Any] = {"name": layer.name, "dtype": "float32"}
+    match kind:
+        case "flip":
+            return k.RandomFlip("horizontal_and_vertical" if value == "both" else value, **told)
+        case "shift":
+            return k.RandomTranslation(value, value, fill_mode="nearest", **told)
+        case "rotate":
+            return k.RandomRotation(value / 360, fill_mode="nearest", **told)
+        case _:
+            return k.RandomZoom(value, fill_mode="nearest", **told)

@@ -15,7 +15,7 @@ from pipeline import data, hardware
 from pipeline.config import RunConfig
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
-from pipeline.signature import code_sha256, signature, work
+from pipeline.signature import code_sha256, signature, versions, work
 from pipeline.train import TrainingError, one_line, train
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
         "convsweep.precision": hardware.resolve_precision(config.trainer.precision),
         "convsweep.threads": str(config.trainer.threads or hardware.cores()),
         "convsweep.processor": hardware.processor(),
+        "convsweep.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
 
 

@@ -43,7 +43,7 @@ def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
         "penalties": penalties,
         "optimizer": to_dict(config.optimizer),
         "trainer": trainer | {"precision": resolve_precision(config.trainer.precision)},
-        "versions": {name: version(name) for name in ("keras", "tensorflow")},
+        "versions": versions(),
         "code": code_sha256(),
     }
 
@@ -60,6 +60,12 @@ def work(config: RunConfig) -> str:
     del shared["seed"]
     shared["trainer"] = {k: v for k, v in shared["trainer"].items() if k not in ("epochs", "stop_at_accuracy")}
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the libraries that compute."""
+    return {name: version(name) for name in ("keras", "tensorflow")}
 
 
 @cache

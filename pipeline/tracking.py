@@ -34,20 +34,28 @@ if TYPE_CHECKING:
 KIND, SWEEP, TRIAL, SIGNATURE = "convsweep.kind", "convsweep.sweep", "convsweep.trial", "convsweep.signature"
 REASON, OWNER, REUSED = "convsweep.reason", "convsweep.owner", "convsweep.reused_from"
 # Tags that say how a run's numbers came about: a copy keeps them.
-OF_THE_TRAINING = ("convsweep.threads", "convsweep.processor", "convsweep.precision", "convsweep.stopped")
+OF_THE_TRAINING = (
+    "convsweep.threads",
+    "convsweep.processor",
+    "convsweep.precision",
+    "convsweep.versions",
+    "convsweep.stopped",
+)
 PARENT = "mlflow.parentRunId"
 FLUSH_SECONDS = 2.0
 
 
 @dataclass
 class TrackedRun:
-    """A run as MLflow remembers it: identity, last metrics, tags, params (as text) and status."""
+    """A run as MLflow remembers it: identity, last metrics, tags, params (as text), status, end in epoch seconds."""
 
     run_id: str
     status: str
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
+    experiment_id: str = ""
+    ended: float = 0.0
 
     @property
     def signature(self) -> str:
@@ -96,11 +104,11 @@ class Tracker:
 
     def open_sweep(self, sweep: str, tags: dict[str, str]) -> str:
         """Id of the sweep's parent run: the one it has, or a new one; RUNNING from now on."""
-        for run in self._search([self.experiment(sweep)], {KIND: "sweep", SWEEP: sweep}):
+        if run := self.find_sweep(sweep):
             self.client.update_run(run.run_id, status="RUNNING")
             if REASON in run.tags:
                 self.client.delete_tag(run.run_id, REASON)
-            self._tag(run.run_id, tags | {OWNER: owner()})
+            self.tag(run.run_id, tags | {OWNER: owner()})
             return run.run_id
         return self._create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
 
@@ -144,7 +152,7 @@ class Tracker:
     def finish_run(self, run_id: str, result: RunResult, title: str, tags: dict[str, str] | None = None) -> None:
         """Log the final metrics and the learning curves, and close the run as FINISHED."""
         self.log_epoch(run_id, 0, result.final)  # MLflow's page draws bars for what has no step but 0
-        self._tag(run_id, (tags or {}) | ({"convsweep.stopped": result.stopped} if result.stopped else {}))
+        self.tag(run_id, (tags or {}) | ({"convsweep.stopped": result.stopped} if result.stopped else {}))
         with self._folder_for(run_id) as folder:
             draw_learning_curves(result, title, folder / "learning_curves.png")
         self.close(run_id, "FINISHED")
@@ -155,7 +163,7 @@ class Tracker:
         """Close a run as `status` (FINISHED, FAILED, KILLED) with the reason as a tag, details as an artifact."""
         self._flush(run_id)
         if reason or tags:
-            self._tag(run_id, (tags or {}) | ({REASON: reason[:5000]} if reason else {}))
+            self.tag(run_id, (tags or {}) | ({REASON: reason[:5000]} if reason else {}))
         if details:
             self.client.log_text(run_id, details, "traceback.txt")
         self.client.set_terminated(run_id, status)
@@ -263,6 +271,36 @@ class Tracker:
         for file in files:
             self.client.log_artifact(run_id, str(file))
 
+    def write_file(self, run_id: str, name: str, text: str) -> None:
+        """Log a text as the artifact `name` of a run."""
+        self.client.log_text(run_id, text, name)
+
+    def read_file(self, run_id: str, name: str) -> str | None:
+        """The text of the artifact `name` of a run; None where there is none."""
+        if not any(artifact.path == name for artifact in self.client.list_artifacts(run_id)):
+            return None
+        with tempfile.TemporaryDirectory() as scratch:
+            return Path(self.client.download_artifacts(run_id, name, scratch)).read_text()
+
+    def tag(self, run_id: str, tags: dict[str, str]) -> None:
+        """Set tags of a run."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def replace_tags(self, run_id: str, prefix: str, tags: dict[str, str]) -> None:
+        """Set tags of a run, and take away its others that begin with `prefix`."""
+        for key in self.get(run_id).tags:
+            if key.startswith(prefix) and key not in tags:
+                self.client.delete_tag(run_id, key)
+        self.tag(run_id, tags)
+
+    def find_sweep(self, sweep: str) -> TrackedRun | None:
+        """The sweep's parent run; None where there is none."""
+        if self.client.get_experiment_by_name(sweep) is None:
+            return None
+        return next(self._search([self.experiment(sweep)], {KIND: "sweep", SWEEP: sweep}), None)
+
     def save_view(self, sweep: str, parent: str, group_by: list[tuple[str, str]], columns: list[str]) -> str:
         """Save a view of the sweep for MLflow's page and return the page's address behind host and port.
 
@@ -311,11 +349,6 @@ class Tracker:
         run = self.client.create_run(self.experiment(experiment), run_name=name, tags=user | tags)
         return str(run.info.run_id)
 
-    def _tag(self, run_id: str, tags: dict[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
     def _flush(self, run_id: str) -> None:
         if waiting := self._waiting.pop(run_id, []):
             self.client.log_batch(run_id, metrics=waiting)
@@ -346,6 +379,11 @@ def view_path(experiment: str, key: str | None) -> str:
     return f"/#/experiments/{experiment}/runs?{urlencode(query)}"
 
 
+def run_path(run: TrackedRun) -> str:
+    """Address of a run's page behind host and port."""
+    return f"/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
 def owner() -> str:
     """Host, process and its start time: what tells whether a RUNNING run still has someone who runs it."""
     import psutil
@@ -367,7 +405,13 @@ def is_alive(owner: str) -> bool:
 
 def _tracked(run: Run) -> TrackedRun:
     return TrackedRun(
-        run.info.run_id, run.info.status, dict(run.data.metrics), dict(run.data.tags), dict(run.data.params)
+        run.info.run_id,
+        run.info.status,
+        dict(run.data.metrics),
+        dict(run.data.tags),
+        dict(run.data.params),
+        run.info.experiment_id,
+        (run.info.end_time or 0) / 1000,
     )
 
 

@@ -39,7 +39,8 @@ class RunResult:
 
     Attributes:
         history: Per metric (`train/loss`, `test/accuracy`, ...) its value after each epoch, epochs 1..E in order.
-        final: `train_eval/...`, `gap/accuracy`, `parameters`, `seconds`, `seconds_per_epoch`.
+        final: `train_eval/...`, `gap/accuracy`, `epochs` (trained), `parameters`, `seconds`, `seconds_per_epoch`
+            (median, without the first of several epochs, which also traces the model), a regression's `prediction`.
         stopped: Why it ended before `trainer.epochs`: `stop_at_accuracy`, `asked`, or empty.
     """
 
@@ -93,8 +94,8 @@ def train(
         callbacks=[watcher],
     )
     result = RunResult(watcher.history, stopped=watcher.stopped)
-    result.final = _final_metrics(config, parts.train, net, result)
-    result.final["seconds_per_epoch"] = median(watcher.seconds)
+    result.final = _final_metrics(config, parts, net, result)
+    result.final["seconds_per_epoch"] = median(watcher.seconds[1:] or watcher.seconds)
     result.final["seconds"] = time.perf_counter() - start
     if save_to:
         save_to.parent.mkdir(parents=True, exist_ok=True)
@@ -185,14 +186,19 @@ def evaluate(net: keras.Model, examples: data.Examples, config: RunConfig) -> di
     return {name: total / len(examples) for name, total in totals.items()}
 
 
-def _final_metrics(config: RunConfig, train: data.Examples, net: keras.Model, result: RunResult) -> dict[str, float]:
-    """The trained model on a fixed slice of its training set, its gap to the test set, and its size."""
-    stratified = config.data.task != "regression"
-    part = data.fixed_slice(train, config.trainer.train_eval_size, stratified)
+def _final_metrics(config: RunConfig, parts: data.Dataset, net: keras.Model, result: RunResult) -> dict[str, float]:
+    """The trained model on a fixed slice of its training set, its gap to the test set, its size, its prediction."""
+    regression = config.data.task == "regression"
+    part = data.fixed_slice(parts.train, config.trainer.train_eval_size, stratified=not regression)
     final = {f"train_eval/{name}": value for name, value in evaluate(net, part, config).items()}
     if tested := result.history.get("test/accuracy"):
         final["gap/accuracy"] = final["train_eval/accuracy"] - tested[-1]
-    return final | {"parameters": float(net.count_params())}
+    if (
+        regression and config.trainer.evaluate_test
+    ):  # of one number from one: what the course's first network predicts for its last point
+        x = parts.test.x.astype(np.float32) / np.float32(config.data.scale)
+        final["prediction"] = float(np.mean(net.predict_on_batch(x)))
+    return final | {"epochs": float(result.epochs), "parameters": float(net.count_params())}
 
 
 def _named(prefix: str, logs: dict[str, Any]) -> dict[str, float]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.config import ConfigError, compose, require
+from pipeline.config import ConfigError, compose, require, require_one_of
+from sweeps.claims import TIMED, ClaimConfig, Published, StatisticsConfig
 from sweeps.space import Value
 from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, require_name
 
@@ -20,6 +22,19 @@ class TrialConfig:
 
 
 @dataclass
+class TimingConfig:
+    """How seconds per epoch are compared. conf/ablation.yaml explains each key."""
+
+    rounds: int
+    examples: int
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise ConfigError."""
+        require(self.rounds >= 3, "timing.rounds", self.rounds, "a whole number from 3")
+        require(self.examples >= 1, "timing.examples", self.examples, "a whole number from 1")
+
+
+@dataclass
 class AblationConfig:
     """The `ablation` section. conf/ablation/filter_count.yaml shows one."""
 
@@ -27,11 +42,49 @@ class AblationConfig:
     description: str
     axis: str
     trials: dict[str, TrialConfig]
+    claims: dict[str, ClaimConfig]
+    # What we make of the findings, in words; shown with them.
+    discussion: str
 
     def __post_init__(self) -> None:
         """Check; raise ConfigError."""
         require_name("ablation.name", self.name)
         require(len(self.trials) > 0, "ablation.trials", self.trials, "at least one trial")
+        for name, claim in self.claims.items():
+            for label in claim.trials:
+                require_one_of(f"a trial of the claim {name}", label, self.trials)
+            if claim.metric:
+                require_metric(f"ablation.claims.{name}.metric", claim.metric)
+        for label, trial in self.trials.items():
+            for metric in (metric for told in trial.published.values() for metric in told):
+                require_metric(f"ablation.trials.{label}.published", metric)
+
+    @property
+    def published(self) -> list[Published]:
+        """Every published number of the trials."""
+        return [
+            Published(label, metric, source, value)
+            for label, trial in self.trials.items()
+            for source, told in trial.published.items()
+            for metric, value in told.items()
+        ]
+
+    @property
+    def timed(self) -> list[str]:
+        """Trials whose seconds per epoch a claim compares."""
+        named = [label for claim in self.claims.values() if claim.kind in TIMED for label in claim.trials]
+        return list(dict.fromkeys(named))
+
+
+METRIC = r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|gap/accuracy|epochs|parameters|prediction"
+
+
+def require_metric(key: str, metric: str) -> None:
+    """Raise ConfigError unless `metric` is one that runs have, or had after an epoch (NAME@EPOCH)."""
+    allowed = (
+        "PART/loss or PART/accuracy (PART: train, val, test, train_eval), with @EPOCH for one epoch's, gap/accuracy, "
+    )
+    require(bool(re.fullmatch(METRIC, metric)), key, metric, allowed + "epochs, parameters or prediction")
 
 
 @dataclass
@@ -39,14 +92,23 @@ class AblationSweepConfig(SweepConfig):
     """Everything that `convsweep ablate` needs: the base of all runs, and the listed trials."""
 
     ablation: AblationConfig
+    timing: TimingConfig
+    strict: bool
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """An ablation as launched: its section of the config, and the sweep that it asks for."""
+    """An ablation as launched: its section of the config, how it is judged, and the sweep that it asks for."""
 
     config: AblationConfig
+    timing: TimingConfig
+    strict: bool
     sweep: Sweep
+
+    @property
+    def statistics(self) -> StatisticsConfig:
+        """How its claims are judged."""
+        return self.sweep.config.statistics
 
 
 def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
@@ -70,10 +132,11 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
             "space": {label: trial.overrides for label, trial in config.ablation.trials.items()},
         },
         name_key="ablation.name",
+        command=("ablate", name, *overrides),
         trials=[],
     )
     trials = [_trial(label, trial, sweep) for label, trial in config.ablation.trials.items()]
-    return Ablation(config.ablation, replace(sweep, trials=trials))
+    return Ablation(config.ablation, config.timing, config.strict, replace(sweep, trials=trials))
 
 
 def _trial(label: str, trial: TrialConfig, sweep: Sweep) -> Trial:

@@ -52,6 +52,7 @@ convsweep train model.filters=64                train it
 convsweep ablate filter_count seeds=[0,1,2]     a published experiment, beside its published numbers
 convsweep study smoke                           a search with a sampler, judged on a validation split
 convsweep train -m model.filters=16,32          a grid, or a search, in Hydra's own grammar
+convsweep report filter_count                   its tables, figures and page again, from what is tracked
 convsweep ui filter_count                       its runs in MLflow's pages
 
 exit codes: 0 done, 1 something failed, 2 bad config or arguments (nothing was started), 130 interrupted
@@ -119,13 +120,19 @@ def _parser() -> argparse.ArgumentParser:
 
     ablate = commands.add_parser("ablate", help="run an ablation of conf/ablation beside its published numbers")
     ablate.set_defaults(command=_ablate)
-    ablate.add_argument("name", help="an ablation; `convsweep list` tells which there are")
-    ablate.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, ablation.name=...")
+    ablate.add_argument("name", help="an ablation; `convsweep list` tells which there are; several run in turn")
+    ablate.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, strict=true, ablation.name=...")
 
     study = commands.add_parser("study", help="search a space of conf/study with a sampler")
     study.set_defaults(command=_study)
     study.add_argument("name", help="a study; `convsweep list` tells which there are")
     study.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, study.n_trials=30, study.name=...")
+
+    report = commands.add_parser("report", help="rebuild a sweep's tables, figures and page from what is tracked")
+    report.set_defaults(command=_report)
+    report.add_argument("name", nargs="?", help="a sweep that has been run")
+    report.add_argument("overrides", nargs="*", help="store.root=...")
+    report.add_argument("--all", action="store_true", help="every ablation, and an index page over them")
 
     for command in (train, ablate, study):
         command.add_argument("--dry-run", action="store_true", help="print what would be done; train nothing")
@@ -285,15 +292,33 @@ def _print_plan(config: RunConfig, console: Console) -> None:
 def _ablate(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.ablation import compose_ablation
 
-    _known_option("ablation", arguments.name)
-    ablation = compose_ablation(arguments.name, arguments.overrides)
+    names = [word for word in (arguments.name, *arguments.overrides) if "=" not in word]
+    overrides = [word for word in arguments.overrides if "=" in word]
+    for name in names:
+        _known_option("ablation", name)
+    ablations = [compose_ablation(name, overrides) for name in names]
     if arguments.dry_run:
         from sweeps.plan import print_plan
 
-        return print_plan(ablation.sweep, ablation.config.description, console)
+        return max(print_plan(ablation.sweep, ablation.config.description, console) for ablation in ablations)
     from sweeps.launch import launch_ablation
 
-    return launch_ablation(ablation, console)
+    return max(launch_ablation(ablation, console) for ablation in ablations)
+
+
+def _report(arguments: argparse.Namespace, console: Console) -> int:
+    from sweeps.rebuild import rebuild, rebuild_all
+
+    words = [word for word in (arguments.name, *arguments.overrides) if word]
+    overrides = [word for word in words if "=" in word]
+    names = [word for word in words if "=" not in word]
+    if bool(names) == arguments.all:
+        raise ConfigError("report takes the name of a sweep, or --all")
+    for name in names:
+        rebuild(name, overrides, console)
+    if arguments.all:
+        rebuild_all(overrides, console)
+    return DONE
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:

@@ -1,32 +1,32 @@
-"""Launching a sweep: what stands before and after the engine; the plan that a dry run prints."""
+"""Launching a sweep: what stands before and after the engine."""
 
 from __future__ import annotations
 
-import tempfile
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-import yaml
 from filelock import FileLock, Timeout
 from rich.console import Console
 
 from pipeline import data
-from pipeline.config import ConfigError, DataConfig, RunConfig, to_dict
+from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.run import checkpoint_file
 from pipeline.train import one_line
 from sweeps.ablation import Ablation
+from sweeps.claims import CONTRADICTED
 from sweeps.engine import CONFIRMED, Engine, Unit
 from sweeps.plan import refuse_over_budget
-from sweeps.report import Row, draw_axis, mean_and_deviation, study_table, tables, write_csv, write_study_csv
+from sweeps.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
+from sweeps.results import Row, rows_of
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
+from sweeps.timing import timings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pipeline.tracking import TrackedRun, Tracker
 
 REGISTERED_ALIAS = "best"
+# Tag of a parent run: what `convsweep` was given, as JSON.
+COMMAND = "convsweep.command"
 
 
 @dataclass
@@ -45,23 +47,30 @@ class Launch:
     study: Study
     engine: Engine
     parent: str
-    console: Console
+    to: Publication
+
+    def runs(self) -> dict[str, dict[int, TrackedRun]]:
+        """Finished runs by trial and seed."""
+        by_label = self.engine.by_label
+        return {label: {u.seed: u.tracked for u in units if u.tracked} for label, units in by_label.items()}
 
 
 def launch_ablation(ablation: Ablation, console: Console) -> int:
-    """Run what is missing of the ablation and show all of it; the exit code.
+    """Run what is missing of the ablation, judge its claims and show all of it; the exit code.
 
     Raises:
         ConfigError: if the sweep is running already, exists with another config, or needs more than its budget.
         DataError: if the data cannot be had.
     """
 
-    def publish(launched: Launch) -> None:
-        rows = [
-            Row(trial.label, told.tick, *_finished(launched.engine.units_of(trial.label)), told.published)
-            for trial, told in zip(ablation.sweep.trials or [], ablation.config.trials.values(), strict=True)
-        ]
-        _publish_grid(launched, rows, ablation.config.description, ablation.config.axis)
+    def publish(launched: Launch) -> bool:
+        trials, told = ablation.sweep.trials or [], ablation.config.trials.values()
+        ticks, published = [trial.tick for trial in told], [trial.published for trial in told]
+        rows = rows_of(trials, ticks, published, launched.runs(), launched.tracker)
+        compared = [trial for trial in trials if trial.label in ablation.config.timed]
+        seconds = timings(compared, ablation.timing, launched.tracker, launched.parent, console)
+        findings = publish_ablation(launched.to, ablation, rows, seconds)
+        return not (ablation.strict and any(finding.verdict == CONTRADICTED for finding in findings))
 
     return _locked(ablation.sweep, ablation.config.description, publish, console)
 
@@ -69,18 +78,27 @@ def launch_ablation(ablation: Ablation, console: Console) -> int:
 def launch_search(config: StudyConfig, sweep: Sweep, console: Console) -> int:
     """Run a study, or a Hydra-native sweep, and show what came of it; the exit code. Raises as `launch_ablation`."""
 
-    def publish(launched: Launch) -> None:
+    def publish(launched: Launch) -> bool:
         if sweep.trials is not None:
-            trials = [(trial, _finished(launched.engine.units_of(trial.label))) for trial in sweep.trials]
-            rows = [Row(trial.label, trial.label.replace(" ", "\n"), *finished, {}) for trial, finished in trials]
-            _publish_grid(launched, rows, config.description, ", ".join(sweep.varied))
+            publish_grid(launched.to, grid_rows(sweep, launched.runs(), launched.tracker), sweep.config.statistics)
         else:
-            _publish_study(launched, config)
+
+            def confirm(point: Trial, best: FrozenTrial) -> list[TrackedRun]:
+                return _confirm(launched, point, best, config.confirm_seeds)
+
+            publish_study(launched.to, launched.study, confirm)
+        return True
 
     return _locked(sweep, config.description, publish, console)
 
 
-def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
+def grid_rows(sweep: Sweep, runs: dict[str, dict[int, TrackedRun]], tracker: Tracker) -> list[Row]:
+    """Rows of a Hydra grid, which has neither ticks nor published numbers of its own."""
+    trials = sweep.trials or []
+    return rows_of(trials, [trial.label.replace(" ", "\n") for trial in trials], [{}] * len(trials), runs, tracker)
+
+
+def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
     lock = sweep.store.folder / "locks" / f"{sweep.name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +110,7 @@ def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
         raise StoreError(f"the store {sweep.store.folder} cannot be used: {one_line(error)}") from error
 
 
-def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], console: Console) -> int:
+def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
     from pipeline.tracking import Tracker
 
     data_sha256 = _Hashes(console)
@@ -103,7 +121,9 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
     tracker.close_abandoned()
     study.close_abandoned()
     tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
+    tags[COMMAND] = json.dumps(sweep.command)
     parent = tracker.open_sweep(sweep.name, tags)
+    to = Publication(sweep, description, tracker, parent, console)
     try:
         address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
         with Engine(sweep, tracker, study, parent, data_sha256) as engine:
@@ -112,8 +132,8 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
             _tell_start(sweep, engine, console)
             with watch(console) as engine.watch:
                 engine.run()
-            launched = Launch(sweep, tracker, study, engine, parent, console)
-            publish(launched)
+            launched = Launch(sweep, tracker, study, engine, parent, to)
+            held = publish(launched)
         _log_best_model(launched)
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | ConfigError)
@@ -125,7 +145,9 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], None], c
     for unit in failed:
         console.print(f"failed: {unit.key}: {unit.reason}", style="red", soft_wrap=True)
     console.print(f"to browse: convsweep ui {sweep.name}\n  which serves {address}", soft_wrap=True, highlight=False)
-    return 1 if failed else 0
+    if not held:
+        console.print("a claim is CONTRADICTED, and strict=true", style="red")
+    return 1 if failed or not held else 0
 
 
 class _Hashes:
@@ -152,73 +174,16 @@ def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
         console.print(f"{sweep.name}: {counts.finished}{of_total} trials known, {len(sweep.seeds)} seeds each")
 
 
-def _finished(units: list[Unit]) -> tuple[list[int], list[TrackedRun]]:
-    """Seeds and tracked runs of the units that finished."""
-    done = [unit for unit in units if unit.tracked]
-    return [unit.seed for unit in done], [unit.tracked for unit in done if unit.tracked]
-
-
-def _publish_grid(launched: Launch, rows: list[Row], description: str, axis: str) -> None:
-    """Print the table; log results.csv and the figure on the parent run."""
-    sweep = launched.sweep
-    for part in tables(f"{sweep.name}: {description}", rows, launched.console.width):
-        launched.console.print(part)
-    metric = sweep.objective.partition("/")[2]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write_csv(rows, folder / "results.csv")
-        name = axis.replace(", ", "_").replace(".", "_")
-        draw_axis(rows, metric, axis, sweep.name, folder / f"{metric}_by_{name}.png")
-        if best := _best_units(launched):
-            values = [unit.tracked.metrics[sweep.objective] for unit in best if unit.tracked]
-            told = f"{best[0].trial.label}: {sweep.objective} {fmean(values):.6f}, mean over the seeds {sweep.seeds}."
-            _write_best(best[0].config, told, folder / "best.yaml", sweep)
-        launched.tracker.log_files(launched.parent, sorted(folder.iterdir()))
-
-
-def _publish_study(launched: Launch, config: StudyConfig) -> None:
-    """Confirm the best config, print the best trials, and log figures, results.csv and best.yaml on the parent run."""
-    sweep, study, console = launched.sweep, launched.study, launched.console
-    best = study.best_trials()
-    if not best:
-        console.print("no trial was completed", style="red")
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write_study_csv(study.trials(), sweep, folder / "results.csv")
-        for trouble in study.draw(folder):
-            console.print(f"no figure of {trouble}", highlight=False, soft_wrap=True)
-        point = _point(sweep, best[0])
-        told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
-        _write_best(point.config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
-        launched.tracker.log_files(launched.parent, sorted(folder.iterdir()))
-    console.print(study_table(f"{sweep.name}: {config.description}", study.trials(), best, sweep))
-    if config.confirm_seeds:
-        _confirm(launched, point, best[0], config.confirm_seeds)
-
-
-def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]) -> None:
-    """Train the best config on fresh seeds; tell its test metrics, and by how much its selection flattered it."""
-    sweep, console = launched.sweep, launched.console
-    console.print(f"trial {best.number} is confirmed on fresh seeds {seeds}; only this looks at the test set")
-    with watch(console) as launched.engine.watch:
-        units = launched.engine.confirm(point, seeds)
-    runs = [unit.tracked for unit in units if unit.tracked]
-    if not runs:
-        return
-    told = {}
-    for metric in sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))}):
-        values = [run.metrics[metric] for run in runs]
-        told[f"confirm/{metric}"] = fmean(values)
-        console.print(f"  confirmed {metric:14} {mean_and_deviation(values)} (n={len(values)})", highlight=False)
-    bias = sweep.sign * (best.values[0] - told[f"confirm/{sweep.objective}"])
-    told["selection_bias"] = bias
-    console.print(
-        f"  {sweep.objective} was {best.values[0]:.4f} when trial {best.number} was chosen: its choice flattered it by "
-        f"{bias:+.4f}",
-        highlight=False,
+def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]) -> list[TrackedRun]:
+    """Train the best config on fresh seeds with the test set; its finished runs."""
+    if not seeds:
+        return []
+    launched.to.console.print(
+        f"trial {best.number} is confirmed on fresh seeds {seeds}; only this looks at the test set"
     )
-    launched.tracker.log_epoch(launched.parent, 0, told)
+    with watch(launched.to.console) as launched.engine.watch:
+        units = launched.engine.confirm(point, seeds)
+    return [unit.tracked for unit in units if unit.tracked]
 
 
 def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
@@ -227,10 +192,9 @@ def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
     confirmed = [unit for unit in launched.engine.units if unit.trial.label.endswith(CONFIRMED)]
     found = [(unit.config, unit.tracked) for unit in confirmed if unit.tracked]
     if not found and sweep.trials is not None:
-        units = _best_units(launched)
-        found = [(unit.config, unit.tracked) for unit in units if unit.tracked]
+        found = [(unit.config, unit.tracked) for unit in _best_units(launched) if unit.tracked]
     elif not found and (best := launched.study.best_trials()):
-        point = _point(sweep, best[0])
+        point = point_of(sweep, best[0])
         seeds, run_ids = best[0].user_attrs["seeds"], best[0].user_attrs["run_ids"]
         found = [
             (point.config(seed), launched.tracker.get(run_id)) for seed, run_id in zip(seeds, run_ids, strict=True)
@@ -239,28 +203,10 @@ def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
 
 
 def _best_units(launched: Launch) -> list[Unit]:
-    """Runs of a grid's best trial: by the mean of the objective over the seeds, among trials without a failed run."""
-    sweep, by_label = launched.sweep, launched.engine.by_label
-    whole = [units for units in by_label.values() if all(unit.tracked for unit in units)]
-
-    def mean(units: list[Unit]) -> float:
-        return fmean(unit.tracked.metrics[sweep.objective] for unit in units if unit.tracked)
-
-    return max(whole, key=lambda units: sweep.sign * mean(units), default=[])
-
-
-def _point(sweep: Sweep, best: FrozenTrial) -> Trial:
-    """A finished trial of a study with its config."""
-    assert sweep.space is not None
-    return sweep.trial(str(best.number), sweep.space.overrides(sweep.space.point(best.params)), {})
-
-
-def _write_best(config: RunConfig, told: str, path: Path, sweep: Sweep) -> None:
-    """The best config, as `convsweep train --from best.yaml` reads it; `told` says how good it was."""
-    head = (
-        f"# The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml\n# {told}\n"
-    )
-    path.write_text(head + yaml.safe_dump(to_dict(config), sort_keys=False))
+    """Runs of a grid's best trial."""
+    rows = [Row(label, "", list(by_seed), list(by_seed.values()), {}) for label, by_seed in launched.runs().items()]
+    best = best_row(rows, launched.sweep)
+    return launched.engine.units_of(best.label) if best else []
 
 
 def _log_best_model(launched: Launch) -> None:
@@ -276,7 +222,9 @@ def _log_best_model(launched: Launch) -> None:
             tracker.log_model(run.run_id, file, config)
     if tracker.register(best[1].run_id, sweep.name, REGISTERED_ALIAS):
         name = best[1].tags.get("mlflow.runName", best[1].run_id)
-        launched.console.print(f"the model of {name} is registered as {sweep.name}@{REGISTERED_ALIAS}", highlight=False)
+        launched.to.console.print(
+            f"the model of {name} is registered as {sweep.name}@{REGISTERED_ALIAS}", highlight=False
+        )
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

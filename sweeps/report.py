@@ -1,19 +1,19 @@
-"""What a sweep gave: table, results.csv and figure, from what is tracked."""
+"""What a sweep gave, in the terminal and as results.csv: tables of results and of verdicts."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
-from pipeline.curves import COLOURS, MARKERS
-from pipeline.tracking import TrackedRun
+from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, told_counts
+from sweeps.results import Row
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -22,27 +22,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 10
 PARTS = ("train", "val", "test")
 FACTS = {"parameters": "parameters", "seconds_per_epoch": "s/epoch"}
-MOST_LEVEL_TICKS = 10
 WIDE = 122  # columns of a terminal that hold the whole table
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trial: its runs in the order of the seeds (finished ones only), and published values by source and metric."""
-
-    label: str
-    tick: str
-    seeds: list[int]
-    runs: list[TrackedRun]
-    published: dict[str, dict[str, float]]
-
-    def values(self, metric: str) -> list[float]:
-        """The metric's last value in every run that has it."""
-        return [run.metrics[metric] for run in self.runs if metric in run.metrics]
-
-    def published_value(self, metric: str) -> tuple[float, str] | None:
-        """The published value of a metric and its source, the first source that gives one; or None."""
-        return next(((told[metric], source) for source, told in self.published.items() if metric in told), None)
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
@@ -112,28 +92,55 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
                 out.writerow([row.label, seed, run.run_id, *values, *beside, sources])
 
 
+STYLES = {REPRODUCED: "green", CONTRADICTED: "red", INCONCLUSIVE: "yellow"}
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Verdict, claim and reason, a claim per row."""
+    out = Table(
+        title=f"claims: {told_counts(finding.verdict for finding in findings)}", title_justify="left", show_lines=True
+    )
+    out.add_column("verdict", no_wrap=True)
+    for name in ("claim", "what our seeds say"):
+        out.add_column(name)
+    for finding in findings:
+        source = f" ({', '.join(finding.question.source)})" if finding.question.source else ""
+        verdict = f"[{STYLES[finding.verdict]}]{finding.verdict}[/]"
+        out.add_row(verdict, escape(finding.question.says + source), escape(finding.sentence))
+    return out
+
+
 def study_table(title: str, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> Table:
     """The best trials of a study: their values and parameters; the Pareto front where it has several objectives."""
-    several = len(sweep.objectives) > 1
     states = Counter(trial.state.name for trial in trials)
     told = ", ".join(f"{count} {name.lower()}" for name, count in sorted(states.items()))
+    which = "the Pareto front" if len(sweep.objectives) > 1 else "the best trials"
+    out = Table(title=f"{title}\n{which} of {told}", title_justify="left")
+    for name in study_columns(sweep):
+        out.add_column(name, justify="right")
+    for line in study_lines(trials, best, sweep):
+        out.add_row(*line)
+    return out
+
+
+def study_columns(sweep: Sweep) -> list[str]:
+    """Columns of a study's table."""
+    return ["trial", *sweep.objectives, *(key.rpartition(".")[2] for key in sweep.varied)]
+
+
+def study_lines(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> list[list[str]]:
+    """Lines of a study's table, as text."""
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    several = len(sweep.objectives) > 1
     shown = best if several else sorted(complete, key=lambda t: (-sweep.sign * t.values[0], t.number))[:MOST_SHOWN]
-    out = Table(
-        title=f"{title}\n{'the Pareto front' if several else 'the best trials'} of {told}", title_justify="left"
-    )
-    out.add_column("trial", justify="right")
-    for metric in sweep.objectives:
-        out.add_column(metric, justify="right")
-    for key in sweep.varied:
-        out.add_column(key.rpartition(".")[2], justify="right")
+    lines = []
     for trial in shown:
         values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
         if len(sweep.seeds) > 1:
             values[0] = mean_and_deviation(list(trial.user_attrs.get("values", {}).values()))
         params = [_shown(trial.params.get(key, "")) for key in sweep.varied]
-        out.add_row(str(trial.number), *values, *params)
-    return out
+        lines.append([str(trial.number), *values, *params])
+    return lines
 
 
 def write_study_csv(trials: Sequence[FrozenTrial], sweep: Sweep, path: Path) -> None:
@@ -154,40 +161,6 @@ def write_study_csv(trials: Sequence[FrozenTrial], sweep: Sweep, path: Path) -> 
 
 def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def draw_axis(rows: Sequence[Row], metric: str, axis: str, title: str, path: Path) -> None:
-    """Draw `metric` of training and test against the axis: seeds as dots, means as a line, published values marked."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(min(24.0, max(7.0, 0.35 * len(rows))), 4.4), layout="constrained")
-    axes = figure.subplots()
-    for part, shift in (("train", -0.06), ("test", 0.06)):
-        name, colour = f"{part}/{metric}", COLOURS[part]
-        dots = [(at + shift, value) for at, row in enumerate(rows) for value in row.values(name)]
-        means = [(at + shift, fmean(row.values(name))) for at, row in enumerate(rows) if row.values(name)]
-        marks = [(at + shift, told[0]) for at, row in enumerate(rows) if (told := row.published_value(name))]
-        axes.plot(*_columns(means), color=colour, linewidth=1.2, alpha=0.7)
-        axes.plot(*_columns(dots), MARKERS[part], color=colour, markersize=4.5, label=f"{part}, one dot per seed")
-        if marks:
-            label = f"{part}, published"
-            axes.plot(*_columns(marks), "D", color=colour, markerfacecolor="none", markersize=9, label=label)
-    rotation = 90 if len(rows) > MOST_LEVEL_TICKS else 0
-    axes.set_xticks(range(len(rows)), [row.tick for row in rows], rotation=rotation)
-    axes.set(xlabel=axis, ylabel=metric)
-    axes.set_title(f"{title}\nlines join the means over {_seeds_told(rows)}", fontsize="medium")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.savefig(path, dpi=130)
-
-
-def _seeds_told(rows: Sequence[Row]) -> str:
-    counts = sorted({len(row.runs) for row in rows})
-    return f"n = {' to '.join(map(str, [counts[0], *counts[1:][-1:]]))} seeds"
-
-
-def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [y for _, y in points]
 
 
 def _published(row: Row, metric: str) -> str:

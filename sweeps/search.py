@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from pipeline.config import CONF, ConfigError, RunConfig, check_keys, compose, require, require_one_of
+from sweeps.claims import StatisticsConfig
 from sweeps.space import Condition, Space, parse_space, parse_sweep
 from sweeps.study import PRUNERS, SAMPLERS
 from sweeps.sweep import (
@@ -93,6 +94,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> tuple[StudyConfig, Swe
     for override in overrides:
         _refuse_swept(override, space)
     sweep = _with_seeds(_sweep(config, study, space, launched, "study", "study.name"))
+    sweep = replace(sweep, command=("study", name, *overrides))
     _check_first_point(sweep)
     return study, sweep
 
@@ -131,6 +133,8 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         section = _section(swept, given, "search", grid=space.is_finite)
         _check_search(config, section)
     sweep = replace(_sweep(config, section, space, tuple(fixed), "train", "hydra.sweeper.name"), schema=RunConfig)
+    command = [f"hydra.sweeper.{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
+    sweep = replace(sweep, command=("train", "-m", *overrides, *command))
     if space.is_finite:
         sweep = replace(sweep, objectives=dict(given["objectives"]))
     if "name" not in given:
@@ -153,7 +157,7 @@ def _with_seeds(sweep: Sweep) -> Sweep:
 def _beside() -> dict[str, Any]:
     """What a Hydra-native sweep has beside its run's config: conf/sweep.yaml, but for a single seed."""
     defaults: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
-    return defaults | {"seeds": [0]}
+    return defaults | {"seeds": [0], "statistics": StatisticsConfig(**defaults["statistics"])}
 
 
 def _section(swept: list[str], given: dict[str, Any], name: str, grid: bool) -> StudyConfig:
@@ -220,6 +224,7 @@ def _sweep(
         objectives=dict(study.objectives),
         identity={"base": base_identity(config), "space": {p.key: _told(p) for p in space.parameters}},
         name_key=name_key,
+        command=(),
         space=space,
         sampler=study.sampler,
         sampler_seed=study.sampler_seed,

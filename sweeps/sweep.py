@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline import model
 from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, flatten, require, to_dict
+from sweeps.claims import StatisticsConfig
 from sweeps.space import Space, Value
 
 # Sections and keys that change no number, or that a sweep varies itself.
@@ -17,6 +18,9 @@ NOT_OF_THE_BASE = (
     "seed",
     "store.",
     "ablation.",
+    "statistics.",
+    "timing.",
+    "strict",
     "study.",
     "workers",
     "retries",
@@ -48,6 +52,7 @@ class SweepConfig(RunConfig):
     retries: int
     most_deaths: int
     budget: str | None
+    statistics: StatisticsConfig
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
@@ -96,6 +101,7 @@ class Sweep:
         launched: Overrides from which the base config was composed.
         primary, schema: Primary config of conf/ that they were composed with, and what it was checked against.
         objectives: Metric -> `maximize` or `minimize`; a trial's value is its mean over the seeds.
+        command: What `convsweep` was given, by which it is composed again for a report.
         identity: What must stay for a launch to continue this sweep, as JSON: `base` config and `space`.
         trials: The listed trials of a grid; None where a sampler proposes them from `space`.
         space: The search space of a sampled sweep, or of a Hydra grid.
@@ -110,6 +116,7 @@ class Sweep:
     objectives: dict[str, str]
     identity: dict[str, Any]
     name_key: str
+    command: tuple[str, ...]
     trials: list[Trial] | None = None
     space: Space | None = None
     sampler: str = "random"

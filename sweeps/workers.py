@@ -239,5 +239,5 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
 def _loaded(config: DataConfig, datasets: dict[str, data.Dataset]) -> data.Dataset:
     """The set, loaded once per worker."""
     if config.name not in datasets:
-        datasets[config.name] = data.load(config)
+        datasets[config.name] = data.load(config, say=lambda line: None)  # the parent has told it
     return datasets[config.name]

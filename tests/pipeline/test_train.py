@@ -44,7 +44,15 @@ def test_result_has_every_metric_of_the_contract(config: Compose) -> None:
     assert set(result.history) == {
         f"{part}/{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
     }
-    wanted = {"train_eval/loss", "train_eval/accuracy", "gap/accuracy", "parameters", "seconds", "seconds_per_epoch"}
+    wanted = {
+        "train_eval/loss",
+        "train_eval/accuracy",
+        "gap/accuracy",
+        "epochs",
+        "parameters",
+        "seconds",
+        "seconds_per_epoch",
+    }
     assert set(result.final) == wanted
     assert result.epochs == 2
     assert result.final["gap/accuracy"] == result.final["train_eval/accuracy"] - result.history["test/accuracy"][-1]

@@ -1,0 +1,123 @@
+"""A sweep's report as one self-contained HTML page and as Markdown; and the index over all ablations."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, StatisticsConfig, told_counts
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Told apart without colour too.
+MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: its text, something smaller beneath it, where it leads."""
+
+    text: str
+    beneath: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table; faint ones stand beside the one above."""
+
+    cells: list[Cell]
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of a page."""
+
+    title: str
+    columns: list[str]
+    rows: list[Line]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure of a page: a PNG file, and what it shows."""
+
+    path: Path
+    caption: str
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def base64(self) -> str:
+        """The file's content, for the page."""
+        return base64.b64encode(self.path.read_bytes()).decode()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report shows, in this order."""
+
+    name: str
+    description: str
+    findings: list[Finding] = field(default_factory=list)
+    numbers: list[Finding] = field(default_factory=list)
+    method: str = ""
+    discussion: str = ""
+    tables: list[PageTable] = field(default_factory=list)
+    figures: list[PageFigure] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def method_told(settings: StatisticsConfig) -> str:
+    """How verdicts came about, in words."""
+    error = 1 - settings.confidence
+    limits = ", ".join(f"{name} {value:g}" for name, value in settings.tolerance.items())
+    return (
+        f"Intervals have {settings.confidence:.0%} confidence. Claims are tested over seeds, paired where two configs "
+        f"are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below {error:.2g} after "
+        "Holm's correction for all claims of the ablation, published numbers likewise among themselves. A published "
+        "number is reproduced where it lies in the prediction interval for one further run of ours, widened by a "
+        f"tolerance ({limits}; losses and predictions relative). INCONCLUSIVE: the seeds do not tell."
+    )
+
+
+def render(template: str, **told: Any) -> str:
+    """A template of sweeps/templates, filled in."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["counts"] = told_counts
+    environment.globals["mark"] = MARKS
+    from markupsafe import Markup
+
+    style = Markup((TEMPLATES / "style.css").read_text())
+    return environment.get_template(template).render(style=style, **told)
+
+
+def write_page(page: Page, folder: Path) -> None:
+    """Write report.html and report.md into the folder, which holds the figures."""
+    for kind in ("html", "md"):
+        (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page))
+
+
+def write_index(pages: Sequence[Mapping[str, Any]], made: str, method: str, folder: Path) -> None:
+    """Write index.html and results.md: the scoreboard over all ablations, from their claims.json."""
+    findings = [finding for page in pages for finding in page["findings"]]
+    numbers = [finding for page in pages for finding in page["numbers"]]
+    told = {"pages": pages, "made": made, "method": method, "findings": findings, "numbers": numbers}
+    (folder / "index.html").write_text(render("index.html.j2", **told))
+    (folder / "results.md").write_text(render("index.md.j2", **told))

@@ -1,0 +1,104 @@
+"""`convsweep report`: a sweep's tables, figures and page again from what is tracked. Trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, config_groups, did_you_mean
+from pipeline.tracking import TrackedRun, Tracker
+from sweeps.ablation import compose_ablation
+from sweeps.engine import CONFIRMED
+from sweeps.launch import COMMAND, grid_rows
+from sweeps.publish import Publication, publish_ablation, publish_grid, publish_index, publish_study
+from sweeps.results import rows_of, tracked_runs
+from sweeps.search import StudyConfig, compose_hydra_sweep, compose_study
+from sweeps.study import Study
+from sweeps.sweep import Sweep
+from sweeps.timing import timings
+
+
+def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
+    """Rebuild the report of the sweep `name`; `overrides` say where the store is.
+
+    Raises:
+        ConfigError: if there is no store or no such sweep in it.
+    """
+    store, tracker = _open(overrides)
+    _rebuild(name, store, tracker, overrides, console)
+
+
+def rebuild_all(overrides: Sequence[str], console: Console) -> None:
+    """Rebuild the reports of all ablations in the store, and the index over them. Raises as `rebuild`."""
+    store, tracker = _open(overrides)
+    parents = {name: tracker.find_sweep(name) for name in tracker.sweeps()}
+    ablations = [name for name, parent in parents.items() if parent and _command(name, parent)[:1] == ["ablate"]]
+    if not ablations:
+        raise ConfigError(f"{store.folder} holds no ablation; make one: convsweep ablate demo")
+    for name in ablations:
+        _rebuild(name, store, tracker, overrides, console)
+    console.print(f"index: {publish_index(store)}", soft_wrap=True, highlight=False)
+
+
+def _open(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
+    for override in overrides:
+        if not override.startswith("store."):
+            raise ConfigError(f"{override}: a report is of what is tracked; only store.KEY=... can be given")
+    store = compose(RunConfig, "train", overrides).store
+    if store.tracking_uri is None and not (store.folder / "mlflow.db").exists():
+        raise ConfigError(
+            f"there is no store in {store.folder}; name another with store.root=..., or run a sweep first"
+        )
+    return store, Tracker(store)
+
+
+def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequence[str], console: Console) -> None:
+    parent = tracker.find_sweep(name)
+    if parent is None:
+        known = [sweep for sweep in tracker.sweeps() if tracker.find_sweep(sweep)]
+        has = f"There are: {', '.join(known)}" if known else "There is none"
+        raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, known)}. {has}")
+    kind, *words = _command(name, parent)
+    words = [word for word in words if not word.startswith("store.")] + list(overrides)
+    runs = tracked_runs(tracker, parent.run_id, name)
+    if kind == "ablate":
+        ablation = compose_ablation(words[0], words[1:])
+        told = ablation.config.trials.values()
+        to = Publication(ablation.sweep, ablation.config.description, tracker, parent.run_id, console)
+        trials = ablation.sweep.trials or []
+        rows = rows_of(trials, [trial.tick for trial in told], [trial.published for trial in told], runs, tracker)
+        compared = [trial for trial in trials if trial.label in ablation.config.timed]
+        seconds = timings(compared, ablation.timing, tracker, parent.run_id, console, measure=False)
+        publish_ablation(to, ablation, rows, seconds)
+        return
+    section, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
+    to = Publication(sweep, section.description, tracker, parent.run_id, console)
+    if sweep.trials is not None:
+        publish_grid(to, grid_rows(sweep, runs, tracker), sweep.config.statistics)
+    else:
+        confirmed = [run for label, by_seed in runs.items() if label.endswith(CONFIRMED) for run in by_seed.values()]
+        publish_study(to, Study(sweep), lambda point, best: _of_trial(confirmed, f"{best.number}{CONFIRMED}"))
+
+
+def _of_trial(runs: list[TrackedRun], label: str) -> list[TrackedRun]:
+    return [run for run in runs if run.tags["convsweep.trial"] == label]
+
+
+def _command(name: str, parent: TrackedRun) -> list[str]:
+    """What launched a sweep: as tagged; a sweep from before there was a tag is known by its name."""
+    if COMMAND in parent.tags:
+        told: list[str] = json.loads(parent.tags[COMMAND])
+        return told
+    for group, command in (("ablation", "ablate"), ("study", "study")):
+        if name in config_groups()[group]:
+            return [command, name]
+    raise ConfigError(f"the sweep {name} does not say how it was launched; launch it again, which trains nothing twice")
+
+
+def _hydra_sweep(words: Sequence[str]) -> tuple[StudyConfig, Sweep]:
+    """The sweep of `train -m` words, with hydra.sweeper.KEY=JSON as a launch writes them."""
+    settings = [word.partition("=") for word in words if word.startswith("hydra.sweeper.")]
+    overrides = [word for word in words if word != "-m" and not word.startswith("hydra.sweeper.")]
+    return compose_hydra_sweep(overrides, {key.rpartition(".")[2]: json.loads(value) for key, _, value in settings})

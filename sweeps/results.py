@@ -1,0 +1,104 @@
+"""What is tracked of a sweep, by trial and seed: the evidence for claims, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.config import RunConfig
+from pipeline.tracking import TRIAL, TrackedRun, Tracker
+from sweeps.sweep import Trial
+
+Curves = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial: its finished runs in the order of the seeds, and published values by source and metric.
+
+    Attributes:
+        label, tick: What the trial is called, in tables and on the axis.
+        seeds, runs: One of each per finished run.
+        curves: Per run, each metric's values after epochs 1..E; empty where nobody asks for them.
+    """
+
+    label: str
+    tick: str
+    seeds: list[int]
+    runs: list[TrackedRun]
+    published: dict[str, dict[str, float]]
+    curves: list[Curves] = field(default_factory=list)
+
+    def values(self, metric: str) -> list[float]:
+        """The metric's last value, or with NAME@EPOCH that epoch's, in every run that has it."""
+        return list(self.by_seed(metric).values())
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """The same by seed."""
+        name, _, epoch = metric.partition("@")
+        if epoch:
+            curves = self.curve(name)
+            return {seed: curve[int(epoch) - 1] for seed, curve in curves.items() if len(curve) >= int(epoch)}
+        return {seed: run.metrics[name] for seed, run in zip(self.seeds, self.runs, strict=True) if name in run.metrics}
+
+    def curve(self, metric: str) -> dict[int, list[float]]:
+        """The metric after each epoch, by seed."""
+        return {seed: told[metric] for seed, told in zip(self.seeds, self.curves, strict=False) if metric in told}
+
+    def published_value(self, metric: str) -> tuple[float, str] | None:
+        """The published value of a metric and its source, the first source that gives one; or None."""
+        return next(((told[metric], source) for source, told in self.published.items() if metric in told), None)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Evidence for claims: rows, the configs that they come from, and seconds per epoch timed in turn."""
+
+    rows: Sequence[Row]
+    configs: Mapping[str, RunConfig]
+    timings: Mapping[str, list[float]]
+
+    def _row(self, trial: str) -> Row:
+        return next(row for row in self.rows if row.label == trial)
+
+    def values(self, trial: str, metric: str) -> dict[int, float]:
+        """The metric's last value, or with NAME@EPOCH that epoch's, by seed."""
+        return self._row(trial).by_seed(metric)
+
+    def curve(self, trial: str, metric: str) -> dict[int, list[float]]:
+        """The metric after each epoch, by seed."""
+        return self._row(trial).curve(metric)
+
+    def rounds(self, trial: str) -> list[float]:
+        """Seconds per epoch, timed side by side with the other trials, round by round."""
+        return self.timings.get(trial, [])
+
+    def target(self, trial: str) -> tuple[int, float]:
+        """Epochs that the trial was allowed, and the training accuracy at which it was to stop."""
+        trainer = self.configs[trial].trainer
+        return trainer.epochs, trainer.stop_at_accuracy or 1.0
+
+
+def tracked_runs(tracker: Tracker, parent: str, sweep: str) -> dict[str, dict[int, TrackedRun]]:
+    """The finished runs of a sweep by trial and seed; the newest where there are several."""
+    found: dict[str, dict[int, TrackedRun]] = {}
+    for run in tracker.children(parent, sweep):  # the newest comes first
+        if run.status == "FINISHED" and "seed" in run.params:
+            found.setdefault(run.tags.get(TRIAL, ""), {}).setdefault(int(run.params["seed"]), run)
+    return found
+
+
+def rows_of(
+    trials: Sequence[Trial],
+    ticks: Sequence[str],
+    published: Sequence[dict[str, dict[str, float]]],
+    runs: Mapping[str, Mapping[int, TrackedRun]],
+    tracker: Tracker,
+) -> list[Row]:
+    """A row per trial, with the learning curves of its runs."""
+    rows = []
+    for trial, tick, told in zip(trials, ticks, published, strict=True):
+        by_seed = dict(sorted(runs.get(trial.label, {}).items()))
+        curves = [tracker.history(run.run_id) for run in by_seed.values()]
+        rows.append(Row(trial.label, tick, list(by_seed), list(by_seed.values()), told, curves))
+    return rows

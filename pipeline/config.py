@@ -326,9 +326,11 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
         )
         OmegaConf.set_struct(composed, False)  # keys are checked already; mappings such as study.objectives may grow
         for override in keys:
-            # A mapping given as a whole replaces the one in the file: merged, it could not take anything away.
-            value = override.value()
-            OmegaConf.update(composed, override.key_or_group, value, merge=not isinstance(value, dict))
+            value, key = override.value(), override.key_or_group
+            if isinstance(value, dict) and OmegaConf.get_type(OmegaConf.select(composed, key)) is dict:
+                # A mapping with free names, given as a whole, replaces the file's: merged, it could take nothing away.
+                OmegaConf.update(composed, key, {}, merge=False)
+            OmegaConf.update(composed, key, value, merge=True)
         config = OmegaConf.to_object(composed)
     except (OmegaConfBaseException, HydraException) as error:
         raise ConfigError(_explain(schema, error)) from error
@@ -508,6 +510,8 @@ def _explain(schema: type, error: BaseException) -> str:
         return _unknown_key(key, known_keys(schema))
     if told := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", reason):
         return f"{key}={told[1]} is not allowed: {key} must be {_KINDS.get(told[2], told[2])}"
+    if told := re.match(r"Value '(.*)' is not a valid bool", reason):
+        return f"{key}={told[1]} is not allowed: {key} must be true or false"
     if "is not a ListConfig" in reason:
         return f"{key} must be a list, written {key}=[1,2]"
     if "is not Optional" in reason or "Incompatible value 'None'" in reason:

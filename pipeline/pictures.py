@@ -41,6 +41,8 @@ def read_picture(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
             picture = ImageOps.exif_transpose(opened)
             odd = [f"{picture.width}x{picture.height} pixels"] if picture.size != (width, height) else []
             odd += [f"colours {picture.mode}"] if picture.mode != mode else []
+            if picture.mode.startswith("I;16"):  # converted by Pillow, all above 255 would be white
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             if picture.mode in ("P", "PA", "LA"):
                 picture = picture.convert("RGBA")
             fitted = picture.convert(mode)

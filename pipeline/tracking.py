@@ -70,6 +70,7 @@ class Tracker:
         """Open the store, creating and migrating its database at the first use."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         logging.getLogger("alembic").setLevel(logging.WARNING)
         # It logs what it raises, with the traceback; we tell it in one line, or try again.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -237,6 +238,37 @@ class Tracker:
         outputs = self.client.get_run(run_id).outputs
         return bool(outputs and outputs.model_outputs)
 
+    def model_file(self, run_id: str, folder: Path) -> Path | None:
+        """The `.keras` file of the run's logged model, fetched into `folder`; None where none is logged."""
+        outputs = self.client.get_run(run_id).outputs
+        if not outputs or not outputs.model_outputs:
+            return None
+        import mlflow.artifacts
+
+        fetched = Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{outputs.model_outputs[0].model_id}", dst_path=str(folder)
+            )
+        )
+        return next(iter(sorted(fetched.rglob("*.keras"))), None)
+
+    def runs_beginning(self, letters: str) -> list[TrackedRun]:
+        """All runs whose id begins so."""
+        return [run for run in self._search(self._all_experiments(), {}) if run.run_id.startswith(letters)]
+
+    def registered_run(self, name: str, alias: str) -> TrackedRun | None:
+        """The run whose model is registered as `name` under `alias`; None where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.get(cast("str", self.client.get_model_version_by_alias(name, alias).run_id))
+        except MlflowException:
+            return None
+
+    def registered_names(self) -> list[str]:
+        """Names of all registered models."""
+        return sorted(model.name for model in self.client.search_registered_models())
+
     def register(self, run_id: str, name: str, alias: str) -> bool:
         """Register the run's logged model as the newest version of `name` under `alias`; False where it has none.
 
@@ -266,10 +298,10 @@ class Tracker:
             if REUSED not in run.tags and "convsweep.stopped" not in run.tags and "seconds" in run.metrics
         ]
 
-    def log_files(self, run_id: str, files: Iterable[Path]) -> None:
-        """Log files as artifacts of a run."""
+    def log_files(self, run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
+        """Log files as artifacts of a run, in a folder of its artifacts if one is given."""
         for file in files:
-            self.client.log_artifact(run_id, str(file))
+            self.client.log_artifact(run_id, str(file), folder)
 
     def write_file(self, run_id: str, name: str, text: str) -> None:
         """Log a text as the artifact `name` of a run."""

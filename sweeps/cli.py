@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
+MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
 NUMBERS = [
     f"hydra.sweeper.{name}"
@@ -53,10 +54,16 @@ convsweep ablate filter_count seeds=[0,1,2]     a published experiment, beside i
 convsweep study smoke                           a search with a sampler, judged on a validation split
 convsweep train -m model.filters=16,32          a grid, or a search, in Hydra's own grammar
 convsweep report filter_count                   its tables, figures and page again, from what is tracked
+convsweep explain filter_count@best             what its best model sees
+convsweep predict filter_count@best shoe.png    what that model says of a picture
 convsweep ui filter_count                       its runs in MLflow's pages
 
 exit codes: 0 done, 1 something failed, 2 bad config or arguments (nothing was started), 130 interrupted
 """
+
+
+# Options that a value follows.
+WITH_VALUE = ("--from", "--images", "--filter")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,7 +97,7 @@ def _options_last(words: Sequence[str]) -> list[str]:
     options: list[str] = []
     others: list[str] = []
     for word in words:
-        is_option = word.startswith("-") or options[-1:] == ["--from"]
+        is_option = word.startswith("-") or (options and options[-1] in WITH_VALUE)
         (options if is_option else others).append(word)
     return [*others, *options]
 
@@ -133,6 +140,22 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("name", nargs="?", help="a sweep that has been run")
     report.add_argument("overrides", nargs="*", help="store.root=...")
     report.add_argument("--all", action="store_true", help="every ablation, and an index page over them")
+
+    explain = commands.add_parser("explain", help="what a tracked model sees: activation maps, filters, mistakes")
+    explain.set_defaults(command=_explain)
+    explain.add_argument("name", metavar="RUN", help=MODEL)
+    explain.add_argument("overrides", nargs="*", help="store.root=...")
+    explain.add_argument(
+        "--images",
+        default="0,23,28",
+        help="places in the test set, from 0 (default: 0,23,28, the course's three shoes)",
+    )
+    explain.add_argument("--filter", type=int, default=1, help="the filter whose maps are shown, from 0 (default: 1)")
+
+    predict = commands.add_parser("predict", help="class and probability of pictures, by a tracked model")
+    predict.set_defaults(command=_predict)
+    predict.add_argument("name", metavar="RUN_OR_MODEL", help=MODEL)
+    predict.add_argument("pictures", nargs="+", help="files, or folders of them; store.root=...")
 
     for command in (train, ablate, study):
         command.add_argument("--dry-run", action="store_true", help="print what would be done; train nothing")
@@ -319,6 +342,36 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.all:
         rebuild_all(overrides, console)
     return DONE
+
+
+def _explain(arguments: argparse.Namespace, console: Console) -> int:
+    from pipeline.explain import explain
+    from pipeline.saved import load_model, open_store
+
+    try:
+        images = [int(place) for place in arguments.images.split(",")]
+    except ValueError:
+        raise ConfigError(f"--images {arguments.images} is not allowed: write places as in 0,23,28") from None
+    store, tracker = open_store(arguments.overrides)
+    saved = load_model(arguments.name, store, tracker)
+    folder = store.folder / "reports" / "explain" / saved.run.run_id
+    for path in explain(saved, images, arguments.filter, folder, console):
+        tracker.log_files(saved.run.run_id, [path], "explain")
+        console.print(str(path), soft_wrap=True, highlight=False)
+    console.print(f"logged with run {saved.run.run_id}", soft_wrap=True, highlight=False)
+    return DONE
+
+
+def _predict(arguments: argparse.Namespace, console: Console) -> int:
+    from pipeline.predict import check_words, predict
+    from pipeline.saved import load_model, open_store
+
+    overrides = [word for word in arguments.pictures if word.startswith("store.") and "=" in word]
+    pictures = [word for word in arguments.pictures if word not in overrides]
+    if not pictures:
+        raise ConfigError("name at least one picture, or a folder of them")
+    check_words(pictures)
+    return predict(load_model(arguments.name, *open_store(overrides)), pictures, console)
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:

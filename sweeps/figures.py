@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -199,7 +200,7 @@ def _mark_onset(axes: Axes, losses: list[list[float]], legend: bool) -> None:
 
 def _draw_lines(axes: Axes, rows: Sequence[Row], metric: str, shift: float, colour: str) -> None:
     """Join the means of neighbours on a scale; between names, a line would mean nothing."""
-    for at, (first, second) in enumerate(zip(rows, rows[1:], strict=False)):
+    for at, (first, second) in enumerate(pairwise(rows)):
         values = [row.values(metric) for row in (first, second)]
         if all(row.tick.replace(".", "", 1).isdigit() for row in (first, second)) and all(values):
             axes.plot([at + shift, at + 1 + shift], [fmean(v) for v in values], color=colour, linewidth=1.1, alpha=0.7)

@@ -16,6 +16,7 @@ from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.run import checkpoint_file
+from pipeline.saved import ALIAS
 from pipeline.train import one_line
 from sweeps.ablation import Ablation
 from sweeps.claims import CONTRADICTED
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from pipeline.tracking import TrackedRun, Tracker
 
-REGISTERED_ALIAS = "best"
 # Tag of a parent run: what `convsweep` was given, as JSON.
 COMMAND = "convsweep.command"
 
@@ -220,11 +220,9 @@ def _log_best_model(launched: Launch) -> None:
         file = checkpoint_file(config, run.signature)
         if not tracker.has_model(run.run_id) and file.exists():
             tracker.log_model(run.run_id, file, config)
-    if tracker.register(best[1].run_id, sweep.name, REGISTERED_ALIAS):
+    if tracker.register(best[1].run_id, sweep.name, ALIAS):
         name = best[1].tags.get("mlflow.runName", best[1].run_id)
-        launched.to.console.print(
-            f"the model of {name} is registered as {sweep.name}@{REGISTERED_ALIAS}", highlight=False
-        )
+        launched.to.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, config_groups, did_you_mean
+from pipeline.config import ConfigError, StoreConfig, config_groups, did_you_mean
+from pipeline.saved import open_store
 from pipeline.tracking import TrackedRun, Tracker
 from sweeps.ablation import compose_ablation
 from sweeps.engine import CONFIRMED
@@ -26,13 +27,13 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
     Raises:
         ConfigError: if there is no store or no such sweep in it.
     """
-    store, tracker = _open(overrides)
+    store, tracker = open_store(overrides)
     _rebuild(name, store, tracker, overrides, console)
 
 
 def rebuild_all(overrides: Sequence[str], console: Console) -> None:
     """Rebuild the reports of all ablations in the store, and the index over them. Raises as `rebuild`."""
-    store, tracker = _open(overrides)
+    store, tracker = open_store(overrides)
     parents = {name: tracker.find_sweep(name) for name in tracker.sweeps()}
     ablations = [name for name, parent in parents.items() if parent and _command(name, parent)[:1] == ["ablate"]]
     if not ablations:
@@ -40,18 +41,6 @@ def rebuild_all(overrides: Sequence[str], console: Console) -> None:
     for name in ablations:
         _rebuild(name, store, tracker, overrides, console)
     console.print(f"index: {publish_index(store)}", soft_wrap=True, highlight=False)
-
-
-def _open(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
-    for override in overrides:
-        if not override.startswith("store."):
-            raise ConfigError(f"{override}: a report is of what is tracked; only store.KEY=... can be given")
-    store = compose(RunConfig, "train", overrides).store
-    if store.tracking_uri is None and not (store.folder / "mlflow.db").exists():
-        raise ConfigError(
-            f"there is no store in {store.folder}; name another with store.root=..., or run a sweep first"
-        )
-    return store, Tracker(store)
 
 
 def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequence[str], console: Console) -> None:

@@ -48,7 +48,7 @@ def test_every_ablation_composes_and_says_what_it_is(name: str) -> None:
     for word in ("Reproduces:", "Expected:", "Cost:", f"Command: convsweep ablate {name}"):
         assert word in header
     metrics = {m for trial in ablation.config.trials.values() for told in trial.published.values() for m in told}
-    assert all(re.fullmatch(r"(train|test)/(loss|accuracy)", metric) for metric in metrics)
+    assert all(re.fullmatch(r"(train|test)/(loss|accuracy)(@\d+)?|prediction", metric) for metric in metrics)
 
 
 @pytest.mark.parametrize("name", config_groups()["study"])

@@ -34,6 +34,9 @@ REFUSED = [
     ("seed=null", "seed=null", "must have a value"),
     ("seed=-1", "seed=-1", "from 0"),
     ("data=line", "model.conv_layers=2", "0 with data=line"),
+    ("model.augmentation.flip=up", "model.augmentation.flip=up", "none, horizontal, vertical, both"),
+    ("model.augmentation.shift=1", "model.augmentation.shift=1", "from 0 up to but not including 1"),
+    ("model.augmentation.rotate=-5", "model.augmentation.rotate=-5", "360 (degrees)"),
     ("store.log_model=some", "store.log_model=some", "none, best, all"),
 ]
 
@@ -50,6 +53,13 @@ def test_overrides_and_groups_compose() -> None:
     config = compose(RunConfig, "train", ["model=dense", "model.dense_units=[512,256]", "data=mnist", "seed=3"])
     assert (config.model.dense_units, config.data.name, config.seed) == ([512, 256], "mnist", 3)
     assert (config.trainer.epochs, config.trainer.batch_size) == (5, 32)
+
+
+def test_a_section_given_as_a_whole_keeps_its_other_keys() -> None:
+    told = compose(RunConfig, "train", ["model.augmentation={flip: horizontal, shift: 0.1}"]).model.augmentation
+    assert (told.flip, told.shift, told.rotate, told.zoom) == ("horizontal", 0.1, 0.0, 0.0)
+    with pytest.raises(ConfigError, match="no pictures"):
+        compose(RunConfig, "train", ["data=line", "model=line", "model.augmentation.zoom=0.1"])
 
 
 def test_data_dir_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline import model
 from pipeline.config import RunConfig
+from pipeline.runtime import start_tensorflow
 from pipeline.train import RunResult, TrainingError, train
 from tests.conftest import SMALL
 
 Compose = Callable[..., RunConfig]
+AUGMENTED = ["model.augmentation={flip: both, shift: 0.1, rotate: 10, zoom: 0.1}"]
 CODE = """
 import json, sys
 from pipeline.config import RunConfig, compose
@@ -32,7 +36,7 @@ def trained_elsewhere(*overrides: str) -> list[object]:
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_equal_runs_are_equal_bit_for_bit(precision: str) -> None:
-    overrides = [f"trainer.precision={precision}", "model.dropout=0.3"]
+    overrides = [f"trainer.precision={precision}", "model.dropout=0.3", *AUGMENTED]
     first = trained_elsewhere(*overrides)
     assert first == trained_elsewhere(*overrides)
     assert first == trained_elsewhere(*overrides, "trainer.steps_per_execution=1")
@@ -79,6 +83,27 @@ def test_stops_once_training_accuracy_passes(config: Compose) -> None:
     assert (result.stopped, result.epochs < 20) == ("stop_at_accuracy", True)
 
 
+def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:
+    plain, augmented = train(config()), train(config(*AUGMENTED))
+    assert plain.history["train/loss"] != augmented.history["train/loss"]
+    kinds = [layer.kind for layer in model.layers(config(*AUGMENTED))]
+    assert kinds[:5] == ["augment"] * 4 + ["conv"]
+    start_tensorflow(1)
+    net = model.build(config(*AUGMENTED))
+    x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    for layer in net.layers[:4]:
+        assert (np.asarray(layer(x, training=False)) == x).all()
+        assert not (np.asarray(layer(x, training=True)) == x).all()
+        assert layer.count_params() == 0
+
+
+def test_an_epoch_may_have_fewer_steps_than_the_set(config: Compose) -> None:
+    steps: list[tuple[int, int]] = []
+    train(config("trainer.steps_per_epoch=3"), on_steps=lambda epoch, step, total, metrics: steps.append((step, total)))
+    assert {total for _, total in steps} == {3}
+    assert max(step for step, _ in steps) == 3
+
+
 def test_stops_when_asked(config: Compose) -> None:
     result = train(config("trainer.epochs=5"), on_epoch=lambda epoch, metrics: epoch < 2)
     assert (result.stopped, result.epochs) == ("asked", 2)
@@ -109,6 +134,8 @@ def test_the_line_is_learnt(config: Compose) -> None:
     result = train(config("trainer.epochs=300", base=["data=line", "model=line", "trainer=line", "optimizer=sgd"]))
     assert result.history["test/loss"][-1] < 0.05
     assert "gap/accuracy" not in result.final
+    loss = (result.final["prediction"] - 4.0) ** 2
+    assert loss == pytest.approx(result.history["test/loss"][-1], rel=1e-3)
 
 
 def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> None:

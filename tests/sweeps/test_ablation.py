@@ -36,7 +36,8 @@ def study_of(root: Path, sweep: str) -> optuna.Study:
 
 @pytest.mark.slow
 def test_filter_count_on_real_fashion_mnist(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["ablate", "filter_count", "data.limit=1000", "trainer.epochs=2", "seeds=[0,1]"]
+    arguments = ["ablate", "filter_count", "data.limit=1000", "trainer.epochs=2", "seeds=[0,1]", "timing.rounds=3"]
+    arguments += ["timing.examples=1000"]
     assert main(arguments) == 0
     told = capsys.readouterr().out
     for part in ("conv_64", "243,786", "published (N22", ".9024", "convsweep ui filter_count"):
@@ -50,7 +51,15 @@ def test_filter_count_on_real_fashion_mnist(root: Path, capsys: pytest.CaptureFi
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {
         "accuracy_by_filters.png",
         "best.yaml",
+        "claims.json",
+        "cost.png",
+        "gap.png",
+        "learning_curves.png",
+        "loss_by_filters.png",
+        "report.html",
+        "report.md",
         "results.csv",
+        "timings.json",
     }
     best = max(children, key=lambda run: run.data.metrics["test/accuracy"])
     assert [bool(run.outputs.model_outputs) for run in children].count(True) == 1

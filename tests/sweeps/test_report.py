@@ -7,7 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.tracking import TrackedRun
-from sweeps.report import Row, draw_axis, mean_and_deviation, tables, write_csv
+from sweeps.figures import draw_axis
+from sweeps.report import mean_and_deviation, tables, write_csv
+from sweeps.results import Row
 
 PUBLISHED = {"N22": {"test/accuracy": 0.90, "train/accuracy": 0.93}, "N21": {"test/accuracy": 0.91, "test/loss": 0.3}}
 

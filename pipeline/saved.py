@@ -1,0 +1,99 @@
+"""A tracked model, found by its run or registered name, with the config that it was trained with."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, compose_from
+from pipeline.run import checkpoint_file
+from pipeline.runtime import start_tensorflow
+from pipeline.tracking import TrackedRun, Tracker
+
+if TYPE_CHECKING:
+    import keras
+
+ALIAS = "best"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model, its run and its config."""
+
+    net: keras.Model
+    run: TrackedRun
+    config: RunConfig
+
+
+def open_store(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
+    """The store that `overrides` (store.KEY=...) name, and its tracker.
+
+    Raises:
+        ConfigError: for another override, or where there is no store.
+    """
+    for override in overrides:
+        if not override.startswith("store."):
+            raise ConfigError(f"{override}: this looks at what is tracked; only store.KEY=... can be given")
+    store = compose(RunConfig, "train", overrides).store
+    if store.tracking_uri is None and not (store.folder / "mlflow.db").exists():
+        raise ConfigError(
+            f"there is no store in {store.folder}; name another with store.root=..., or run a sweep first"
+        )
+    return store, Tracker(store)
+
+
+def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
+    """The model called `name`: a run's id, or its first letters, or a registered model as in filter_count@best.
+
+    Loaded in Keras's safe mode: a model with code of its own is refused, not executed.
+
+    Raises:
+        ConfigError: if there is no such run or model, or none was kept with the run.
+    """
+    run = _find(name, tracker)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        written = tracker.read_file(run.run_id, "config.yaml")
+        if written is None:
+            raise ConfigError(
+                f"run {run.run_id} has no config.yaml: it is no run of convsweep, or a sweep's parent run"
+            )
+        (folder / "config.yaml").write_text(written)
+        config = compose_from(folder / "config.yaml", [])
+        config.store = store
+        kept = checkpoint_file(config, run.signature)
+        file = tracker.model_file(run.run_id, folder) or (kept if kept.exists() else None)
+        if file is None:
+            raise ConfigError(
+                f"no model was kept of run {run.run_id}; train it again with store.log_model=all and another name, "
+                "or take a sweep's best one, as filter_count@best"
+            )
+        start_tensorflow(None)
+        import keras
+
+        try:
+            net = keras.saving.load_model(file, compile=False, safe_mode=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {error}") from error
+    return SavedModel(net, run, config)
+
+
+def _find(name: str, tracker: Tracker) -> TrackedRun:
+    if re.fullmatch(r"[0-9a-f]{4,32}", name):
+        found = tracker.runs_beginning(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ConfigError(f"{name} begins the ids of {len(found)} runs; give more of its letters")
+    model, _, alias = name.partition("@")
+    if run := tracker.registered_run(model, alias or ALIAS):
+        return run
+    known = tracker.registered_names()
+    has = (
+        f"registered models: {', '.join(f'{model}@{ALIAS}' for model in known)}" if known else "no model is registered"
+    )
+    raise ConfigError(f"there is no run or registered model {name}; {has}. `convsweep ui` shows every run's id")

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import data
+from pipeline.config import DataConfig, RunConfig
+from pipeline.pictures import PictureError, read_picture
+
+Compose = Callable[..., RunConfig]
+
+
+@pytest.fixture
+def folders(tmp_path: Path, config: Compose) -> DataConfig:
+    """A small set of red and blue pictures, 6x6 pixels, as folders."""
+    root = tmp_path / "sets" / "colours"
+    for part, count in (("train", 4), ("validation", 2)):
+        for name, colour in (("red", (250, 0, 0)), ("blue", (0, 0, 250))):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (6, 6), colour).save(root / part / name / f"{number}.png")
+    base = config(base=["data=horse_or_human", "model=horse_conv"]).data
+    told = {"folder": "colours", "shape": [6, 6, 3], "class_names": ["red", "blue"], "train_size": 8, "test_size": 4}
+    return replace(base, name="colours", dir=str(tmp_path / "sets"), cache=str(tmp_path / "cache"), **told)
+
+
+def loaded(config: DataConfig) -> tuple[data.Dataset, list[str]]:
+    said: list[str] = []
+    return data.load(config, said.append), said
+
+
+def test_labels_come_from_folder_names(folders: DataConfig) -> None:
+    found, said = loaded(folders)
+    assert found.train.x.shape == (8, 6, 6, 3)
+    assert found.train.y.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert found.test.y.tolist() == [0, 0, 1, 1]
+    assert (found.train.x[0] == [250, 0, 0]).all()
+    assert said == ["data=colours: reading 12 pictures, once"]
+
+
+def test_pictures_are_read_once(folders: DataConfig) -> None:
+    first, _ = loaded(folders)
+    again, said = loaded(folders)
+    assert said == []
+    assert again.sha256 == first.sha256
+    changed = Path(folders.dir or "") / "colours" / "train" / "red" / "0.png"
+    Image.new("RGB", (6, 6), (200, 0, 0)).save(changed)
+    third, said = loaded(folders)
+    assert said == ["data=colours: reading 12 pictures, once"]
+    assert third.sha256 != first.sha256
+
+
+def test_broken_and_odd_pictures_are_named_and_stop_nothing(folders: DataConfig) -> None:
+    red = Path(folders.dir or "") / "colours" / "train" / "red"
+    (red / "0.png").write_bytes((red / "0.png").read_bytes()[:50])
+    (red / "notes.txt").write_text("no picture")
+    (red / ".hidden").write_text("not looked at")
+    Image.new("L", (9, 5), 77).save(red / "grey.png")
+    for _ in range(2):  # named at every launch, not only at the first
+        found, said = loaded(folders)
+        told = "\n".join(said)
+        assert "left out: " in told
+        assert "0.png: no picture that can be read" in told
+        assert "notes.txt" in told
+        assert "1 pictures were fitted to [6, 6, 3], as red/grey.png (9x5 pixels, colours L)" in told
+        assert ".hidden" not in told
+        assert found.train.x.shape == (8, 6, 6, 3)
+    (red / "grey.png").unlink()
+    found, said = loaded(folders)
+    assert len(found.train) == 7
+    assert "train/ holds 7 pictures, its config says 8" in "\n".join(said)
+
+
+def test_a_class_without_pictures_is_refused(folders: DataConfig) -> None:
+    with pytest.raises(data.DataError, match=r"no pictures of the class green .*there are the folders blue, red"):
+        loaded(replace(folders, class_names=["red", "green"]))
+    for path in (Path(folders.dir or "") / "colours" / "train" / "red").iterdir():
+        path.write_text("broken")
+    with pytest.raises(data.DataError, match="no picture of red in train/ can be read"):
+        loaded(folders)
+    assert not list(Path(folders.cache).rglob("told.json")), "nothing half read is kept"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_kind_of_picture_is_read(mode: str, channels: int, tmp_path: Path) -> None:
+    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    picture = Image.fromarray(np.full((8, 8), 40000, np.uint16)) if mode == "I;16" else Image.new(mode, (8, 8), 1)
+    picture.save(path)
+    found, _ = read_picture(path, (4, 4, channels))
+    assert (found.shape, found.dtype) == ((4, 4, channels), np.uint8)
+    assert mode != "I;16" or (found == 40000 // 256).all()
+
+
+def test_a_picture_as_large_as_asked_is_not_touched(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    found, odd = read_picture(tmp_path / "p.png", (5, 5, 3))
+    assert (found == pixels).all()
+    assert odd == ""
+
+
+def test_no_picture_says_which_file(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_text("hello")
+    with pytest.raises(PictureError, match=r"x\.jpg: no picture that can be read"):
+        read_picture(tmp_path / "x.jpg", (4, 4, 1))

@@ -324,9 +324,16 @@ def _ablate(arguments: argparse.Namespace, console: Console) -> int:
         from sweeps.plan import print_plan
 
         return max(print_plan(ablation.sweep, ablation.config.description, console) for ablation in ablations)
+    from pipeline.sources import DataError
     from sweeps.launch import launch_ablation
 
-    return max(launch_ablation(ablation, console) for ablation in ablations)
+    code = DONE
+    for ablation in ablations:
+        try:
+            code = max(code, launch_ablation(ablation, console))
+        except DataError as error:  # the others may have their data
+            code = max(code, _complain(str(error), FAILED))
+    return code
 
 
 def _report(arguments: argparse.Namespace, console: Console) -> int:

@@ -31,7 +31,7 @@ def draw_axis(
     rows: Sequence[Row], metric: str, axis: str, title: str, path: Path, settings: StatisticsConfig | None = None
 ) -> None:
     """Draw `metric` of training and test against the axis: seeds, means with intervals, published values."""
-    figure = _figure(min(24.0, max(7.0, 0.9 * len(rows))), 4.4)
+    figure = _figure(min(24.0, max(7.0, 1.15 * len(rows))), 4.4)
     axes = figure.subplots()
     for part, shift in (("train", -0.09), ("val", 0.0), ("test", 0.09)):
         name, colour = f"{part}/{metric}", COLOURS[part]
@@ -91,7 +91,7 @@ def draw_gap(rows: Sequence[Row], axis: str, title: str, path: Path, settings: S
     axes.axvline(0, color=NEUTRAL, linewidth=0.8)
     axes.set_yticks(range(len(shown)), [row.tick.replace("\n", " ") for row in shown])
     axes.invert_yaxis()
-    axes.set(xlabel="accuracy on training pictures minus accuracy on test pictures, dropout off", ylabel=axis)
+    axes.set(xlabel="training accuracy minus test accuracy, dropout off", ylabel=axis)
     axes.set_title(f"{title}: overfitting, {_seeds_told(shown)}{_bars_told(settings)}", fontsize="medium")
     _save(figure, path)
 

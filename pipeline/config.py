@@ -275,6 +275,17 @@ class StoreConfig:
 
 
 @dataclass
+class CheckpointsConfig:
+    """What is kept of trainings, to continue them. conf/train.yaml explains each key."""
+
+    keep: float
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise ConfigError."""
+        require(0 <= self.keep < float("inf"), "checkpoints.keep", self.keep, "GiB, from 0")
+
+
+@dataclass
 class RunConfig:
     """Everything that one run needs: one training of one model with one seed."""
 
@@ -283,6 +294,7 @@ class RunConfig:
     optimizer: OptimizerConfig
     trainer: TrainerConfig
     store: StoreConfig
+    checkpoints: CheckpointsConfig
     seed: int
 
     def __post_init__(self) -> None:
@@ -371,10 +383,10 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"--from {path} cannot be read: {error}") from error
     names = [item.name for item in dataclasses.fields(RunConfig)]
-    if not isinstance(told, dict) or set(told) != set(names):
+    if not isinstance(told, dict) or {*told, "checkpoints"} != set(names):
         raise ConfigError(f"--from {path} holds no run config: its sections must be {', '.join(names)}")
     here = to_dict(compose(RunConfig, "train", []))
-    told["store"] = here["store"]
+    told |= {key: here[key] for key in ("store", "checkpoints")}
     told["data"] |= {key: here["data"][key] for key in ("dir", "cache")} if isinstance(told["data"], dict) else {}
     try:
         merged = OmegaConf.merge(OmegaConf.structured(RunConfig), told, OmegaConf.from_dotlist(list(overrides)))

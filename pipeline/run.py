@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from filelock import FileLock
 from rich.console import Console
 
 from pipeline import data, hardware
-from pipeline.config import RunConfig
+from pipeline.checkpoints import Chain, free
+from pipeline.config import RunConfig, StoreConfig
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
-from pipeline.signature import code_sha256, signature, versions, work
-from pipeline.train import TrainingError, one_line, train
+from pipeline.signature import chain, code_sha256, signature, versions, work
+from pipeline.train import TrainingError, one_line, restore_model, train
 
 if TYPE_CHECKING:
     from pipeline.tracking import Tracker
@@ -28,6 +29,7 @@ def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
     """Tags that say what a run is and what it ran on."""
     return {
         "convsweep.signature": signature(config, data_sha256),
+        "convsweep.chain": chain(config, data_sha256),
         "convsweep.work": work(config),
         "convsweep.data_sha256": data_sha256,
         "convsweep.code_sha256": code_sha256(),
@@ -38,9 +40,15 @@ def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
     }
 
 
-def checkpoint_file(config: RunConfig, signature: str) -> Path:
-    """Where the trained model of a run is kept."""
-    return config.store.folder / "checkpoints" / f"{signature}.keras"
+def chains(store: StoreConfig) -> Path:
+    """The folder of all checkpoints of a store."""
+    return store.folder / "checkpoints"
+
+
+def chain_of(config: RunConfig, tags: Mapping[str, str]) -> Chain | None:
+    """The checkpoints that a run with these tags continues from, and leaves; None where none are to be kept."""
+    known = tags.get("convsweep.chain") if config.checkpoints.keep else None
+    return Chain(chains(config.store) / known[:40]) if known else None
 
 
 def run(config: RunConfig, overrides: list[str], console: Console) -> int:
@@ -76,7 +84,7 @@ def _run(
     start_tensorflow(config.trainer.threads)
     name = run_name(overrides, config.seed)
     run_id = tracker.open_run(config, EXPERIMENT, name, tags, overrides)
-    save_to = None if config.store.log_model == "none" else checkpoint_file(config, tags["convsweep.signature"])
+    kept = chain_of(config, tags)
     epochs = config.trainer.epochs
     with _closed_whatever_happens(tracker, run_id), watch(console) as progress:
 
@@ -88,10 +96,11 @@ def _run(
         def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
             progress.on_steps(name, epochs, epoch, step, steps, metrics)
 
-        result = train(config, on_epoch, on_steps, dataset, save_to)
-        if save_to:
-            tracker.log_model(run_id, save_to, config)
+        result = train(config, on_epoch, on_steps, dataset, kept)
+        if kept and config.store.log_model != "none" and (checkpoint := kept.latest(result.epochs)):
+            tracker.log_model(run_id, restore_model(config, checkpoint), config)
         tracker.finish_run(run_id, result, name)
+    free(chains(config.store), config.checkpoints.keep)
     _print_metrics(result.metrics, console)
     console.print(f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui", soft_wrap=True)
     return 0

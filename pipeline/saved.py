@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, compose_from
-from pipeline.run import checkpoint_file
+from pipeline.run import chain_of
 from pipeline.runtime import start_tensorflow
 from pipeline.tracking import TrackedRun, Tracker
+from pipeline.train import restore_model
 
 if TYPE_CHECKING:
     import keras
@@ -65,8 +66,9 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         (folder / "config.yaml").write_text(written)
         config = compose_from(folder / "config.yaml", [])
         config.store = store
-        kept = checkpoint_file(config, run.signature)
-        file = tracker.model_file(run.run_id, folder) or (kept if kept.exists() else None)
+        file = tracker.model_file(run.run_id, folder)
+        if file is None and (net := from_checkpoint(config, run)):
+            return SavedModel(net, run, config)
         if file is None:
             raise ConfigError(
                 f"no model was kept of run {run.run_id}; train it again with store.log_model=all and another name, "
@@ -80,6 +82,13 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {error}") from error
     return SavedModel(net, run, config)
+
+
+def from_checkpoint(config: RunConfig, run: TrackedRun) -> keras.Model | None:
+    """The model as the checkpoint of the run's last epoch has it; None where that was not kept."""
+    kept, epochs = chain_of(config, run.tags), int(run.metrics.get("epochs", 0))
+    checkpoint = kept.latest(epochs) if kept else None
+    return restore_model(config, checkpoint) if checkpoint and checkpoint.epoch == epochs else None
 
 
 def _find(name: str, tracker: Tracker) -> TrackedRun:

@@ -54,6 +54,13 @@ def _limit(config: RunConfig) -> int | None:
     return limit if limit and limit < max(config.data.train_size, config.data.test_size) else None
 
 
+def chain(config: RunConfig, data_sha256: str) -> str:
+    """SHA-256 of what runs share that continue one another: all of a signature but when to stop."""
+    shared = ingredients(config, data_sha256)
+    shared["trainer"] = {k: v for k, v in shared["trainer"].items() if k not in ("epochs", "stop_at_accuracy")}
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
 def work(config: RunConfig) -> str:
     """What two runs share that take equally long per epoch: all of a signature but seed, epochs and data content."""
     shared = ingredients(config, "")

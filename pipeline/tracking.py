@@ -24,10 +24,10 @@ from pipeline import model
 from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
 from pipeline.curves import draw_learning_curves
 from pipeline.patience import Patient, StoreError
-from pipeline.runtime import start_tensorflow
 from pipeline.train import RunResult, one_line
 
 if TYPE_CHECKING:
+    import keras
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
@@ -209,9 +209,8 @@ class Tracker:
             self.close(run.run_id, "KILLED", "its process ended without a word")
         return len(abandoned)
 
-    def log_model(self, run_id: str, file: Path, config: RunConfig) -> None:
-        """Log the Keras model in `file` with its signature as the run's `model`. Imports TensorFlow."""
-        start_tensorflow(None)
+    def log_model(self, run_id: str, net: keras.Model, config: RunConfig) -> None:
+        """Log a Keras model with its signature as the run's `model`."""
         import keras
         import mlflow.keras
         import numpy as np
@@ -228,7 +227,7 @@ class Tracker:
             mlflow.keras,
             name="model",
             run_id=run_id,
-            model=keras.saving.load_model(file, compile=False),
+            model=net,
             signature=ModelSignature(inputs, outputs),
             pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline import data, model
+from pipeline.checkpoints import Chain, Checkpoint
 from pipeline.config import RunConfig
 from pipeline.hardware import resolve_precision
 from pipeline.runtime import start_tensorflow
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
 OnSteps = Callable[[int, int, int, dict[str, float]], None]
+OnMilestone = Callable[[int, "RunResult"], None]
 
 
 class TrainingError(RuntimeError):
@@ -64,18 +65,24 @@ def train(
     on_epoch: OnEpoch = lambda epoch, metrics: True,
     on_steps: OnSteps = lambda epoch, step, steps, metrics: None,
     dataset: data.Dataset | None = None,
-    save_to: Path | None = None,
+    chain: Chain | None = None,
+    milestones: Sequence[int] = (),
+    on_milestone: OnMilestone = lambda epoch, result: None,
 ) -> RunResult:
     """Train one model with one seed, evaluating after every epoch.
 
-    Same config, seed, threads and precision give the same metrics bit for bit.
+    Same config, seed, threads and precision give the same metrics bit for bit, whether trained in one go or continued
+    from a checkpoint of its chain: the order of the examples is a function of (seed, epoch), and random generators are
+    part of the checkpoint.
 
     Args:
         config: The run.
         on_epoch: Called with the epoch (from 1) and its metrics; training stops where it returns False.
         on_steps: Called some twenty times per epoch with epoch, steps done, steps per epoch, running metrics.
         dataset: The set as `data.load` gives it, if the caller has it already.
-        save_to: `.keras` file for the trained model; none if None.
+        chain: Where checkpoints are looked for and kept, after every epoch the newest; none if None.
+        milestones: Epochs at which a shorter run would end: their checkpoints stay, and their results are told.
+        on_milestone: Called with a milestone's epoch and the result that a run of so many epochs has.
 
     Raises:
         TrainingError: if the loss is not finite, with the epoch and step where that began.
@@ -85,24 +92,68 @@ def train(
     _seed_everything(config)
     parts = data.split(dataset or data.load(config.data), config)
     net = _compiled(config, parts)
-    watcher = _watcher(config, parts, on_epoch, on_steps)
-    net.fit(
-        _batches(config, parts.train, watcher.epoch),
-        epochs=config.trainer.epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=[watcher],
-    )
-    result = RunResult(watcher.history, stopped=watcher.stopped)
-    result.final = _final_metrics(config, parts, net, result)
-    result.final["seconds_per_epoch"] = median(watcher.seconds[1:] or watcher.seconds)
-    result.final["seconds"] = time.perf_counter() - start
-    if save_to:
-        save_to.parent.mkdir(parents=True, exist_ok=True)
-        # Without our own metric, which nobody else could load.
-        net.compile(optimizer=net.optimizer, loss=_loss(config), metrics=_metrics(config))
-        net.save(save_to)
-    return result
+    known = _restored(config, net, chain)
+    earlier = sum(known.seconds) if known else 0.0
+
+    def result_now(history: dict[str, list[float]], seconds: list[float], stopped: str) -> RunResult:
+        result = RunResult({name: list(values) for name, values in history.items()}, stopped=stopped)
+        result.final = _final_metrics(config, parts, net, result)
+        result.final["seconds_per_epoch"] = median(seconds[1:] or seconds)
+        result.final["seconds"] = earlier + time.perf_counter() - start
+        return result
+
+    watcher = _watcher(config, parts, on_epoch, on_steps, chain, known, tuple(milestones))
+    watcher.on_milestone = lambda epoch: on_milestone(epoch, result_now(watcher.history, watcher.seconds, ""))
+    if watcher.replay():
+        net.fit(
+            _batches(config, parts.train, watcher.epoch),
+            initial_epoch=known.epoch if known else 0,
+            epochs=config.trainer.epochs,
+            verbose=0,
+            shuffle=False,
+            callbacks=[watcher],
+        )
+    if known and len(watcher.seconds) < known.epoch:  # asked to stop at an epoch that lies behind: its model is gone
+        return RunResult(watcher.history, stopped=watcher.stopped)
+    return result_now(watcher.history, watcher.seconds, watcher.stopped)
+
+
+def restore_model(config: RunConfig, checkpoint: Checkpoint) -> keras.Model:
+    """The trained model of a checkpoint of `config`'s chain; uncompiled."""
+    start_tensorflow(config.trainer.threads)
+    import keras
+
+    keras.config.set_dtype_policy(resolve_precision(config.trainer.precision))
+    net = model.build(config)
+    for variable, value in zip(net.variables, checkpoint.arrays, strict=False):  # the optimizer's come after
+        variable.assign(value)
+    return net
+
+
+def _restored(config: RunConfig, net: keras.Model, chain: Chain | None) -> Checkpoint | None:
+    """Put the newest checkpoint that does not lie behind the run's end into the model; what it was, if there is one."""
+    net.optimizer.build(net.trainable_variables)
+    known = chain.latest(config.trainer.epochs) if chain else None
+    end = _stop_epoch(config, known.history) if known else None
+    if chain and known and end and end < known.epoch:
+        known = chain.latest(end)
+    if known:
+        for variable, value in zip(_state(net), known.arrays, strict=True):
+            variable.assign(value)
+    return known
+
+
+def _state(net: keras.Model) -> list[Any]:
+    """All variables that decide how training goes on: weights, random generators, the optimizer's."""
+    kept = {id(variable) for variable in net.metrics_variables}
+    return [v for v in net.variables if id(v) not in kept] + list(net.optimizer.variables)
+
+
+def _stop_epoch(config: RunConfig, history: dict[str, list[float]]) -> int | None:
+    """The epoch after which `stop_at_accuracy` ends a run with this history; None where it does not."""
+    target = config.trainer.stop_at_accuracy
+    reached = (e for e, value in enumerate(history.get("train/accuracy", []), start=1) if target and value > target)
+    return next(reached, None)
 
 
 def _seed_everything(config: RunConfig) -> None:
@@ -228,8 +279,16 @@ def _finite_steps() -> Any:
     return FiniteSteps()
 
 
-def _watcher(config: RunConfig, parts: data.Dataset, on_epoch: OnEpoch, on_steps: OnSteps) -> Any:
-    """The callback around Keras's fit: sets the epoch, evaluates, tells, and stops where it should."""
+def _watcher(
+    config: RunConfig,
+    parts: data.Dataset,
+    on_epoch: OnEpoch,
+    on_steps: OnSteps,
+    chain: Chain | None,
+    known: Checkpoint | None,
+    milestones: tuple[int, ...],
+) -> Any:
+    """The callback around Keras's fit: sets the epoch, evaluates, saves, tells, and stops where it should."""
     import keras
     import tensorflow as tf
 
@@ -245,6 +304,40 @@ def _watcher(config: RunConfig, parts: data.Dataset, on_epoch: OnEpoch, on_steps
             self.history: dict[str, list[float]] = {}
             self.seconds: list[float] = []
             self.stopped = ""
+            self.on_milestone: Callable[[int], None] = lambda epoch: None
+            self.saved: int | None = None
+
+        def replay(self) -> bool:
+            """Tell of the epochs that a checkpoint knows, as if trained now; whether any are left to train."""
+            for epoch in range(1, known.epoch + 1 if known else 1):
+                assert known is not None
+                self.seconds.append(known.seconds[epoch - 1])
+                metrics = {name: values[epoch - 1] for name, values in known.history.items()}
+                for name, value in metrics.items():
+                    self.history.setdefault(name, []).append(value)
+                self.tell(epoch, metrics)
+                if self.stopped:
+                    return False
+            if known and known.epoch in milestones:
+                self.on_milestone(known.epoch)
+            return not known or known.epoch < config.trainer.epochs
+
+        def tell(self, epoch: int, metrics: dict[str, float]) -> None:
+            """Ask whether to go on, and stop where not, or where the accuracy aimed at is reached."""
+            if not on_epoch(epoch, metrics):
+                self.stopped = "asked"
+            elif _stop_epoch(config, self.history):
+                self.stopped = "stop_at_accuracy"
+
+        def save(self, epoch: int) -> None:
+            """Keep the state after this epoch, and no longer that of the one before, unless a run ends there."""
+            if chain is None:
+                return
+            arrays = [np.asarray(variable) for variable in _state(self.model)]
+            chain.save(Checkpoint(epoch, arrays, self.history, self.seconds))
+            if self.saved is not None and self.saved not in milestones:
+                chain.remove(self.saved)
+            self.saved = epoch
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.epoch.assign(epoch)
@@ -267,12 +360,11 @@ def _watcher(config: RunConfig, parts: data.Dataset, on_epoch: OnEpoch, on_steps
                 raise TrainingError(f"{', '.join(bad)} is not finite after epoch {epoch + 1}, step {steps} of {steps}")
             for name, value in metrics.items():
                 self.history.setdefault(name, []).append(value)
-            target = config.trainer.stop_at_accuracy
-            if not on_epoch(epoch + 1, metrics):
-                self.stopped = "asked"
-            elif target is not None and metrics["train/accuracy"] > target:
-                self.stopped = "stop_at_accuracy"
+            self.save(epoch + 1)
+            self.tell(epoch + 1, metrics)
             self.model.stop_training = bool(self.stopped)
+            if epoch + 1 in milestones and not self.stopped:
+                self.on_milestone(epoch + 1)
 
     return Watcher()
 

@@ -12,15 +12,16 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from pipeline import model
+from pipeline.checkpoints import free
 from pipeline.config import DataConfig, RunConfig
 from pipeline.hardware import cores
 from pipeline.patience import StoreError
 from pipeline.progress import Watch, silent
-from pipeline.run import checkpoint_file, run_name, run_tags
+from pipeline.run import chain_of, chains, run_name, run_tags
 from pipeline.tracking import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
-from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool, Steps
+from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Milestone, Pool, Steps
 
 PRUNED_AT = "convsweep.pruned_at"
 # Ends the label of a trial that is trained again on fresh seeds.
@@ -44,6 +45,7 @@ class Unit:
     unwanted: bool = False
     failures: int = 0
     deaths: int = 0
+    followers: list[Unit] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -118,6 +120,7 @@ class Engine:
         """List the runs of a grid: what is tracked is taken, what is missing is queued, the dearest first."""
         for trial in self.sweep.trials or []:
             self._add(trial, self.sweep.seeds)
+        self._join()
         self.queue.sort(key=lambda unit: -unit.cost)
 
     def run(self) -> None:
@@ -144,6 +147,16 @@ class Engine:
     def units_of(self, label: str) -> list[Unit]:
         """Runs of one trial, in the order of the seeds."""
         return self.by_label.get(label, [])
+
+    def _join(self) -> None:
+        """Where queued runs differ in nothing but their epochs, queue the longest alone: the others end on its way."""
+        longest: dict[str, Unit] = {}
+        for unit in sorted(self.queue, key=lambda unit: -unit.config.trainer.epochs):
+            if unit.config.trainer.stop_at_accuracy is None:
+                leader = longest.setdefault(unit.tags["convsweep.chain"], unit)
+                if leader is not unit:
+                    leader.followers.append(unit)
+                    self.queue.remove(unit)
 
     # -- scheduling ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +217,7 @@ class Engine:
     def _total(self) -> int:
         """Runs that are to be trained in all, as far as that is known."""
         if self.sweep.trials is not None:
-            return len(self.queue)
+            return sum(1 + len(unit.followers) for unit in self.queue)
         n_trials = self.sweep.limits.n_trials
         return 0 if n_trials is None else (n_trials - self.study.counts.finished) * len(self.sweep.seeds)
 
@@ -247,10 +260,13 @@ class Engine:
         return self.sweep.trials is None and len(self.sweep.seeds) == 1 and unit.trial.label in self.study.open
 
     def _start(self, pool: Pool, unit: Unit) -> None:
-        wanted = self.sweep.store.log_model != "none"
-        save_to = checkpoint_file(unit.config, unit.signature) if wanted else None
-        pool.start(Job(unit.key, unit.config, save_to))
+        milestones = tuple(follower.config.trainer.epochs for follower in unit.followers)
+        pool.start(Job(unit.key, unit.config, chain_of(unit.config, unit.tags), milestones))
         self.running[unit.key] = unit
+        self._open(unit)
+
+    def _open(self, unit: Unit) -> None:
+        """Open the run in the study and in MLflow."""
         if self.sweep.trials is not None:
             self.study.begin(unit.trial)
         unit.tags["convsweep.threads"] = str(self.threads)
@@ -268,12 +284,26 @@ class Engine:
             pool.answer(key, self._goes_on(unit, message))
             self.watch.on_epoch(key, epochs, message.epoch, message.metrics)
             self.tracker.log_epoch(unit.run_id, message.epoch, message.metrics)
+        elif isinstance(message, Milestone):
+            self._end_on_the_way(unit, message)
         else:
             del self.running[key]
+            self.queue[:0] = [follower for follower in unit.followers if not follower.settled]
+            unit.followers.clear()
             if self.queue and isinstance(message, Done):  # the worker goes on while its last run is written down
                 self._fill(pool, propose)
             self._end(unit, message)
             self._settle(unit.trial)
+
+    def _end_on_the_way(self, leader: Unit, message: Milestone) -> None:
+        """Write down a shorter run, whose last epoch a longer one has just passed."""
+        unit = next(unit for unit in leader.followers if unit.config.trainer.epochs == message.epoch)
+        self._open(unit)
+        for epoch in range(1, message.epoch + 1):
+            told = {name: values[epoch - 1] for name, values in message.result.history.items()}
+            self.tracker.log_epoch(unit.run_id, epoch, told)
+        self._end(unit, Done(message.result))
+        self._settle(unit.trial)
 
     def _goes_on(self, unit: Unit, message: Epoch) -> bool:
         """Whether a run trains on: asks the pruner after each epoch where a trial has one seed."""
@@ -300,6 +330,8 @@ class Engine:
             self.tracker.finish_run(unit.run_id, message.result, unit.key)
             unit.tracked = self.finished[unit.signature] = self.tracker.get(unit.run_id)
         unit.run_id = ""
+        used = [kept.folder for other in self.running.values() if (kept := chain_of(other.config, other.tags))]
+        free(chains(self.sweep.store), self.sweep.config.checkpoints.keep, used)
         if unit.settled:
             self._release_waiting(unit)
         self.watch.on_end(unit.key, how, again=not unit.settled)

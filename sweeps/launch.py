@@ -15,8 +15,7 @@ from pipeline import data
 from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import watch
-from pipeline.run import checkpoint_file
-from pipeline.saved import ALIAS
+from pipeline.saved import ALIAS, from_checkpoint
 from pipeline.train import one_line
 from sweeps.ablation import Ablation
 from sweeps.claims import CONTRADICTED
@@ -217,9 +216,8 @@ def _log_best_model(launched: Launch) -> None:
         return
     every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
     for config, run in every if sweep.store.log_model == "all" else [best]:
-        file = checkpoint_file(config, run.signature)
-        if not tracker.has_model(run.run_id) and file.exists():
-            tracker.log_model(run.run_id, file, config)
+        if not tracker.has_model(run.run_id) and (net := from_checkpoint(config, run)):
+            tracker.log_model(run.run_id, net, config)
     if tracker.register(best[1].run_id, sweep.name, ALIAS):
         name = best[1].tags.get("mlflow.runName", best[1].run_id)
         launched.to.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)

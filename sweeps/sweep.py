@@ -17,6 +17,7 @@ from sweeps.space import Space, Value
 NOT_OF_THE_BASE = (
     "seed",
     "store.",
+    "checkpoints.",
     "ablation.",
     "statistics.",
     "timing.",

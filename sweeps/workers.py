@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pipeline import data
+from pipeline.checkpoints import Chain
 from pipeline.config import DataConfig, RunConfig
 from pipeline.runtime import start_tensorflow
 from pipeline.train import RunResult, TrainingError, one_line, train
@@ -22,11 +22,12 @@ from pipeline.train import RunResult, TrainingError, one_line, train
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train: its key, its config, and the file for its model, if any."""
+    """One run to train: its key, its config, where its checkpoints are, and at which epochs shorter runs end."""
 
     key: str
     config: RunConfig
-    save_to: Path | None = None
+    chain: Chain | None = None
+    milestones: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Milestone:
+    """What a run of only so many epochs gives; needs no answer."""
+
+    epoch: int
+    result: RunResult
+
+
+@dataclass(frozen=True)
 class Done:
     """A finished run."""
 
@@ -63,7 +72,7 @@ class Failed:
     died: bool = False
 
 
-Message = Steps | Epoch | Done | Failed
+Message = Steps | Epoch | Milestone | Done | Failed
 
 
 class Pool(Protocol):
@@ -225,9 +234,12 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
     def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         connection.send(Steps(epoch, step, steps, metrics))
 
+    def on_milestone(epoch: int, result: RunResult) -> None:
+        connection.send(Milestone(epoch, result))
+
     try:
         dataset = _loaded(job.config.data, datasets)
-        return Done(train(job.config, on_epoch, on_steps, dataset, job.save_to))
+        return Done(train(job.config, on_epoch, on_steps, dataset, job.chain, job.milestones, on_milestone))
     except TrainingError as error:
         return Failed(str(error), traceback.format_exc())
     except (EOFError, ConnectionError):  # the parent is gone

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline import model
+from pipeline.checkpoints import Chain
 from pipeline.config import RunConfig
 from pipeline.runtime import start_tensorflow
-from pipeline.train import RunResult, TrainingError, train
+from pipeline.train import RunResult, TrainingError, restore_model, train
 from tests.conftest import SMALL
 
 Compose = Callable[..., RunConfig]
@@ -145,7 +146,11 @@ def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> N
     from pipeline.train import evaluate
 
     settings = config()
-    result: RunResult = train(settings, save_to=tmp_path / "model.keras")
+    chain = Chain(tmp_path / "chain")
+    result: RunResult = train(settings, chain=chain)
+    checkpoint = chain.latest(2)
+    assert checkpoint is not None
+    restore_model(settings, checkpoint).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     loaded.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     test = data.load(settings.data).test

@@ -1,0 +1,145 @@
+"""Epochs that were trained are never trained again: a continued run equals one that was never stopped, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.checkpoints import Chain, Checkpoint, free
+from pipeline.config import RunConfig, compose, config_groups
+from pipeline.signature import chain
+from pipeline.train import RunResult, train
+from tests.conftest import SMALL
+
+Compose = Callable[..., RunConfig]
+FITTING = {
+    "horse_conv": ["data=horse_or_human", "trainer=horse", "optimizer=rmsprop", "data.limit=6"],
+    "line": ["data=line", "trainer=line", "optimizer=sgd", "optimizer.momentum=0.9"],
+}
+ANIMATED = ["model.dropout=0.3", "model.l2=0.001"]
+AUGMENTED = ["model.augmentation={flip: both, shift: 0.1, rotate: 10, zoom: 0.1}"]
+TIMES = ("seconds", "seconds_per_epoch")
+
+
+def numbers(result: RunResult) -> tuple[Any, ...]:
+    """All that a run gave but its times."""
+    return result.history, {k: v for k, v in result.final.items() if k not in TIMES}, result.stopped
+
+
+def weights(kept: Chain, epoch: int) -> list[bytes]:
+    found = kept.latest(epoch)
+    assert found is not None
+    assert found.epoch == epoch
+    return [array.tobytes() for array in found.arrays]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", config_groups()["model"])
+def test_every_model_continues_bit_for_bit(name: str, precision: str, tmp_path: Path) -> None:
+    fitting = FITTING.get(name, ["data=mnist", "data.limit=48", "trainer.batch_size=16"])
+    pictures = AUGMENTED if name != "line" else []
+    overrides = [f"model={name}", *fitting, *ANIMATED, *pictures, f"trainer.precision={precision}", "trainer.threads=1"]
+
+    def of(epochs: int) -> RunConfig:
+        return compose(RunConfig, "train", [*overrides, f"trainer.epochs={epochs}"])
+
+    straight, broken = Chain(tmp_path / "straight"), Chain(tmp_path / "broken")
+    whole = train(of(3), chain=straight)
+    train(of(1), chain=broken)
+    told: list[int] = []
+    continued = train(of(3), chain=broken, on_steps=lambda epoch, *rest: told.append(epoch))
+    assert numbers(continued) == numbers(whole)
+    assert weights(broken, 3) == weights(straight, 3)
+    assert set(told) == {2, 3}, "the first epoch was not trained again"
+
+
+def test_a_finished_run_is_not_trained_again(config: Compose, tmp_path: Path) -> None:
+    kept = Chain(tmp_path)
+    whole = train(config(), chain=kept)
+    steps: list[int] = []
+    epochs: list[int] = []
+    again = train(config(), lambda e, m: not epochs.append(e), lambda *told: steps.append(1), chain=kept)  # type: ignore[func-returns-value]
+    assert numbers(again) == numbers(whole)
+    assert (epochs, steps) == ([1, 2], [])
+
+
+def test_shorter_runs_end_on_the_way_of_the_longest(config: Compose, tmp_path: Path) -> None:
+    found: dict[int, RunResult] = {}
+    train(config("trainer.epochs=4"), chain=Chain(tmp_path), milestones=(1, 3), on_milestone=found.__setitem__)
+    assert {e: numbers(r) for e, r in found.items()} == {
+        e: numbers(train(config(f"trainer.epochs={e}"))) for e in (1, 3)
+    }
+    assert sorted(Chain(tmp_path).epochs()) == [1, 3, 4]
+
+
+def test_a_run_that_was_stopped_is_revived(config: Compose, tmp_path: Path) -> None:
+    kept = Chain(tmp_path)
+    pruned = train(config("trainer.epochs=3"), lambda epoch, metrics: epoch < 2, chain=kept)
+    assert (pruned.stopped, pruned.epochs) == ("asked", 2)
+    revived = train(config("trainer.epochs=3"), chain=kept)
+    assert numbers(revived) == numbers(train(config("trainer.epochs=3")))
+
+
+def test_stopping_at_an_accuracy_knows_the_epochs_behind_it(config: Compose, tmp_path: Path) -> None:
+    stops = ["trainer.epochs=8", "trainer.stop_at_accuracy=0.7"]
+    whole = train(config(*stops, "model.filters=16"))
+    assert 1 < whole.epochs < 8
+    kept = Chain(tmp_path)
+    train(config("trainer.epochs=8", "model.filters=16"), chain=kept, milestones=(whole.epochs,))
+    assert numbers(train(config(*stops, "model.filters=16"), chain=kept)) == numbers(whole)
+
+
+def test_what_was_pruned_behind_its_end_is_pruned_again(config: Compose, tmp_path: Path) -> None:
+    kept = Chain(tmp_path)
+    train(config("trainer.epochs=3"), chain=kept)
+    again = train(config("trainer.epochs=3"), lambda epoch, metrics: False, chain=kept)
+    assert (again.stopped, again.epochs) == ("asked", 1)
+
+
+def test_a_damaged_checkpoint_is_ignored(config: Compose, tmp_path: Path) -> None:
+    kept = Chain(tmp_path)
+    train(config("trainer.epochs=3"), chain=kept, milestones=(1,))
+    path = kept.path(3)
+    content = bytearray(path.read_bytes())
+    for damage in (content[:100], content[:10], b"", bytes([*content[:-1], content[-1] ^ 1])):
+        path.write_bytes(damage)
+        found = kept.latest(3)
+        assert found is not None
+        assert found.epoch == 1
+        assert not path.exists()
+
+
+def test_only_the_newest_and_the_ends_stay(config: Compose, tmp_path: Path) -> None:
+    train(config("trainer.epochs=4"), chain=Chain(tmp_path))
+    assert Chain(tmp_path).epochs() == [4]
+    train(config("trainer.epochs=6"), chain=Chain(tmp_path))
+    assert sorted(Chain(tmp_path).epochs()) == [4, 6]
+
+
+def test_chains_differ_by_all_but_epochs() -> None:
+    base = chain(compose(RunConfig, "train", SMALL), "sha")
+    for same in ("trainer.epochs=9", "trainer.stop_at_accuracy=0.5", "trainer.threads=2", "store.root=elsewhere"):
+        assert chain(compose(RunConfig, "train", [*SMALL, same]), "sha") == base
+    for other in ("seed=1", "model.filters=5", "model.l2=0.1", "trainer.batch_size=7", "optimizer.learning_rate=0.1"):
+        assert chain(compose(RunConfig, "train", [*SMALL, other]), "sha") != base
+    assert chain(compose(RunConfig, "train", SMALL), "other") != base
+
+
+def test_checkpoints_fill_no_more_than_asked(tmp_path: Path) -> None:
+    import os
+
+    size = 0
+    for number, name in enumerate("abc"):
+        path = Chain(tmp_path / name).save(Checkpoint(1, [np.zeros(1000, np.float32)], {"train/loss": [1.0]}, [0.1]))
+        os.utime(path, (number, number))
+        size = path.stat().st_size
+    assert free(tmp_path, 2.5 * size / 2**30) == (1, size)
+    assert not (tmp_path / "a").exists(), "the one used longest ago went first"
+    assert free(tmp_path, 0.0, but=[tmp_path / "b"]) == (1, size)
+    assert [path.parent.name for path in tmp_path.glob("*/*")] == ["b"]
+    assert free(tmp_path, 0.0) == (1, size)
+    assert free(tmp_path, 0.0) == (0, 0)

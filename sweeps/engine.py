@@ -288,11 +288,14 @@ class Engine:
             self._end_on_the_way(unit, message)
         else:
             del self.running[key]
-            self.queue[:0] = [follower for follower in unit.followers if not follower.settled]
+            left = [follower for follower in unit.followers if not follower.settled]
+            self.queue[:0] = left
             unit.followers.clear()
             if self.queue and isinstance(message, Done):  # the worker goes on while its last run is written down
                 self._fill(pool, propose)
             self._end(unit, message)
+            if left:  # the longest has failed, or had passed their end before it was started
+                self._join()
             self._settle(unit.trial)
 
     def _end_on_the_way(self, leader: Unit, message: Milestone) -> None:

@@ -10,8 +10,9 @@ from typing import Self
 
 from pipeline.config import RunConfig
 from pipeline.train import RunResult
-from sweeps.workers import Done, Epoch, Failed, Job, Message
+from sweeps.workers import Done, Epoch, Failed, Job, Message, Milestone
 
+FINAL = {"parameters": 10.0, "seconds": 1.0, "seconds_per_epoch": 0.1}
 Formula = Callable[[RunConfig, int], float]
 
 
@@ -32,6 +33,7 @@ class FakePool:
         self.started: list[str] = []
         self.answers: dict[str, bool] = {}
         self.results: dict[str, RunResult] = {}
+        self.passed: dict[str, int] = {}
 
     def __call__(self, count: int, threads: int) -> Self:
         return self
@@ -63,6 +65,10 @@ class FakePool:
 
     def _next(self, job: Job) -> Message:
         result = self.results[job.key]
+        if self.passed.pop(job.key, 0):
+            short = RunResult({name: list(values) for name, values in result.history.items()})
+            short.final = FINAL | {"epochs": float(result.epochs)}
+            return Milestone(result.epochs, short)
         failure = self.fails(job, self.started.count(job.key)) if result.epochs == 0 else None
         if (
             failure is not None
@@ -72,10 +78,12 @@ class FakePool:
             self.jobs.remove(job)
             if failure is not None:
                 return failure
-            result.final = {"parameters": 10.0, "seconds": 1.0, "seconds_per_epoch": 0.1}
+            result.final = FINAL | {"epochs": float(result.epochs)}
             return Done(result)
         value = self.formula(job.config, result.epochs + 1)
         part = "test" if job.config.trainer.evaluate_test else "val"
         for name, told in ((f"{part}/accuracy", value), (f"{part}/loss", 1 - value)):
             result.history.setdefault(name, []).append(told)
+        if result.epochs in job.milestones:
+            self.passed[job.key] = result.epochs
         return Epoch(result.epochs, {name: values[-1] for name, values in result.history.items()})

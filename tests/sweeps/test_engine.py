@@ -382,3 +382,44 @@ def test_objectives_in_another_order_or_other_seeds_are_another_search(root: Pat
         Study(study(turned, "study.pruner=none"))
     with pytest.raises(ConfigError, match="seeds"):
         Study(study(both, "study.pruner=none", "seeds=[7]"))
+
+
+def epochs_grid(*overrides: str, **settings: Any) -> Sweep:
+    base = ["data=digits", "model.padding=same", "store.log_model=none", "trainer.epochs=1,2,4"]
+    return compose_hydra_sweep([*base, *overrides], settings)[1]
+
+
+def test_runs_that_differ_in_epochs_alone_are_trained_once(root: Path) -> None:
+    launched = Launched(epochs_grid(seeds=[0, 1]))
+    assert sorted(launched.pool.started) == ["epochs=4 seed=0", "epochs=4 seed=1"]
+    assert launched.statuses == {"FINISHED": 6}
+    assert launched.states == {"COMPLETE": 3}
+    for run in launched.runs:
+        epochs = int(run.params["trainer.epochs"])
+        config = launched.sweep.trial("", [f"trainer.epochs={epochs}"], {}).config(int(run.params["seed"]))
+        curve = launched.tracker.history(run.run_id)["test/accuracy"]
+        assert curve == [accuracy(config, epoch) for epoch in range(1, epochs + 1)]
+        assert run.metrics["epochs"] == epochs
+    again = Launched(epochs_grid(seeds=[0, 1]))
+    assert again.pool.started == []
+
+
+def test_a_longest_run_that_dies_takes_no_shorter_one_with_it(root: Path) -> None:
+    def fails(job: Job, start: int) -> Failed | None:
+        return Failed("its worker process died", died=True) if job.config.trainer.epochs == 4 and start == 1 else None
+
+    launched = Launched(epochs_grid(), FakePool(fails=fails))
+    assert launched.pool.started == ["epochs=4 seed=0"] * 2, "they joined again"
+    assert launched.statuses == {"KILLED": 1, "FINISHED": 3}
+
+    def always(job: Job, start: int) -> Failed | None:
+        return Failed("no number") if job.config.trainer.epochs == 4 else None
+
+    launched = Launched(epochs_grid("seed=7", name="other"), FakePool(fails=always))
+    assert launched.statuses == {"FAILED": 2, "FINISHED": 2}
+    assert launched.states == {"FAIL": 1, "COMPLETE": 2}
+
+
+def test_a_target_accuracy_joins_nothing(root: Path) -> None:
+    launched = Launched(epochs_grid("trainer.stop_at_accuracy=0.99"))
+    assert len(launched.pool.started) == 3

@@ -41,6 +41,8 @@ def read_picture(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
             picture = ImageOps.exif_transpose(opened)
             odd = [f"{picture.width}x{picture.height} pixels"] if picture.size != (width, height) else []
             odd += [f"colours {picture.mode}"] if picture.mode != mode else []
+            if picture.mode in ("I", "F"):
+                raise ValueError(f"pixels of 32 bits (mode {picture.mode}) have no range that is known")
             if picture.mode.startswith("I;16"):  # converted by Pillow, all above 255 would be white
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             if picture.mode in ("P", "PA", "LA"):
@@ -74,9 +76,9 @@ def read_folders(data: DataConfig, say: Say) -> dict[str, tuple[np.ndarray, np.n
         with FileLock(kept.parent / ".lock"):  # one process reads, the others wait and use what it read
             if _digest_of(kept) != digest:
                 _keep(listing, data, kept, digest, say)
-        told = json.loads((kept / "told.json").read_text())
-        arrays = {part: tuple(np.load(kept / f"{part}_{a}.npy", mmap_mode="r") for a in ARRAYS) for part in PARTS}
-    except OSError as error:
+            told = json.loads((kept / "told.json").read_text())
+            arrays = {part: tuple(np.load(kept / f"{part}_{a}.npy", mmap_mode="r") for a in ARRAYS) for part in PARTS}
+    except (OSError, ValueError) as error:
         raise DataError(f"the cache {kept} cannot be used: {error}. What helps: set CONVSWEEP_CACHE_DIR") from error
     for line in told["problems"]:
         say(f"data={data.name}: {line}")
@@ -139,7 +141,10 @@ def _keep(listing: dict[str, list[tuple[Path, int]]], data: DataConfig, kept: Pa
         np.save(fresh / f"{part}_y.npy", np.array(labels, np.uint8))
         missing = sorted(set(range(len(data.class_names))) - set(labels))
         if missing:
-            raise DataError(f"data={data.name}: no picture of {data.class_names[missing[0]]} in {part}/ can be read")
+            shutil.rmtree(fresh)
+            name = data.class_names[missing[0]]
+            why = next((line for line in problems if f"/{name}/" in line), "")
+            raise DataError(f"data={data.name}: no picture of {name} in {part}/ can be read. {why}".strip())
         if count != size:
             problems.append(f"{part}/ holds {count:,} pictures, its config says {size:,}")
     (fresh / "told.json").write_text(json.dumps({"digest": digest, "problems": problems}))

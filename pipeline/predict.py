@@ -32,6 +32,8 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
     data = saved.config.data
     if list(data.shape) == [1]:
         return _predict_numbers(saved, words, console)
+    told = "x".join(map(str, data.shape))
+    console.print(f"{saved.config.model.name} on {data.name} ({told}), run {saved.run.run_id[:8]}", highlight=False)
     files, broken = _files(words), 0
     for start in range(0, len(files), BATCH):
         pictures, named = [], []
@@ -78,7 +80,9 @@ def _files(words: Sequence[str]) -> list[Path]:
     for word in words:
         path = Path(word).expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in endings and not p.name.startswith("."))
+            inside = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file() and p.name[0] != "."
+            )
             if not inside:
                 raise ConfigError(f"the folder {path} holds no picture")
             found += inside

@@ -135,4 +135,5 @@ def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
 
 def _print_metrics(metrics: dict[str, float], console: Console) -> None:
     for name in sorted(metrics):
-        console.print(f"  {name:22} {metrics[name]:12,.4f}", highlight=False)
+        digits = 0 if name in ("epochs", "parameters") else 4
+        console.print(f"  {name:22} {metrics[name]:12,.{digits}f}", highlight=False)

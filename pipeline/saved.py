@@ -13,7 +13,7 @@ from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, compos
 from pipeline.run import chain_of
 from pipeline.runtime import start_tensorflow
 from pipeline.tracking import TrackedRun, Tracker
-from pipeline.train import restore_model
+from pipeline.train import one_line, restore_model
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +61,8 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         written = tracker.read_file(run.run_id, "config.yaml")
         if written is None:
             raise ConfigError(
-                f"run {run.run_id} has no config.yaml: it is no run of convsweep, or a sweep's parent run"
+                f"run {run.run_id} has no config.yaml: it is a sweep's parent run, no run of "
+                "convsweep, or its files were moved"
             )
         (folder / "config.yaml").write_text(written)
         config = compose_from(folder / "config.yaml", [])
@@ -79,8 +80,8 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
 
         try:
             net = keras.saving.load_model(file, compile=False, safe_mode=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {error}") from error
+        except Exception as error:  # damaged files fail in as many ways as they can be damaged
+            raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {one_line(error)}") from error
     return SavedModel(net, run, config)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -31,6 +32,12 @@ class DataError(RuntimeError):
 def cache_dir(data: DataConfig) -> Path:
     """The folder in the cache that holds this set's checked files."""
     return Path(data.cache).expanduser().resolve() / (data.folder or data.name)
+
+
+def source_key(data: DataConfig) -> str:
+    """Equal for configs that load the same set: all of them but how it is split."""
+    split = ("limit", "val_fraction", "train_fraction", "description", "timeout")
+    return repr({key: value for key, value in asdict(data).items() if key not in split})
 
 
 def fetch(data: DataConfig, say: Say = print) -> dict[str, Path]:

@@ -129,7 +129,7 @@ class Tracker:
         """Log a new run's parameters, data set and config files."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-        params = [Param(key, _as_text(value)) for key, value in flatten(to_dict(config)).items()]
+        params = [Param(key, as_text(value)) for key, value in flatten(to_dict(config)).items()]
         self.client.log_batch(run_id, params=params)
         source = json.dumps({"uri": config.data.name})
         schema = json.dumps({"shape": config.data.shape, "task": config.data.task})
@@ -446,5 +446,6 @@ def _tracked(run: Run) -> TrackedRun:
     )
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A param's value as MLflow keeps it."""
     return "null" if value is None else str(value)

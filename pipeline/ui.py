@@ -16,7 +16,7 @@ from rich.console import Console
 from pipeline.config import ConfigError, StoreConfig, did_you_mean
 from pipeline.tracking import Tracker
 
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 
 
 def serve(store: StoreConfig, sweep: str | None, open_browser: bool, console: Console) -> int:
@@ -81,4 +81,5 @@ def _wait(server: subprocess.Popen[str], address: str) -> None:
             time.sleep(0.2)
     server.terminate()
     told = (server.communicate()[1] or "").strip().splitlines()[-3:]
-    raise ConfigError("MLflow's server did not start:\n" + "\n".join(told))
+    why = "it ended" if server.returncode and time.monotonic() < end else f"no answer within {START_SECONDS:.0f} s"
+    raise ConfigError(f"MLflow's server did not start ({why}):\n" + "\n".join(told))

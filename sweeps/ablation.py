@@ -98,12 +98,16 @@ class AblationSweepConfig(SweepConfig):
 
 @dataclass(frozen=True)
 class Ablation:
-    """An ablation as launched: its section of the config, how it is judged, and the sweep that it asks for."""
+    """An ablation as launched: its section of the config, how it is judged, and the sweep that it asks for.
+
+    `changed` names the keys that make its runs others than those of its file: published numbers are not theirs then.
+    """
 
     config: AblationConfig
     timing: TimingConfig
     strict: bool
     sweep: Sweep
+    changed: tuple[str, ...] = ()
 
     @property
     def statistics(self) -> StatisticsConfig:
@@ -136,7 +140,26 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
         trials=[],
     )
     trials = [_trial(label, trial, sweep) for label, trial in config.ablation.trials.items()]
-    return Ablation(config.ablation, config.timing, config.strict, replace(sweep, trials=trials))
+    targets = {trial.label: trial.base.trainer.stop_at_accuracy for trial in trials}
+    for key, claim in config.ablation.claims.items():
+        if claim.kind == "stops" and targets[claim.trial or ""] is None:
+            raise ConfigError(f"the claim {key}: the trial {claim.trial} has no trainer.stop_at_accuracy")
+    sweep = replace(sweep, trials=trials)
+    changed = _changed(sweep, compose_ablation(name, []).sweep) if overrides else ()
+    return Ablation(config.ablation, config.timing, config.strict, sweep, changed)
+
+
+# Keys that documents leave open, or that only evaluate.
+LEFT_OPEN = ("trainer.precision", "trainer.train_eval_size")
+
+
+def _changed(sweep: Sweep, filed: Sweep) -> tuple[str, ...]:
+    """What differs from the ablation's file, as KEY=VALUE; trials as their label."""
+    base, theirs = sweep.identity["base"], filed.identity["base"]
+    keys = [f"{k}={v}" for k, v in base.items() if k not in LEFT_OPEN and theirs.get(k) != v]
+    space = sweep.identity["space"]
+    trials = [f"trial {label}" for label, told in space.items() if filed.identity["space"].get(label) != told]
+    return tuple(keys + trials)
 
 
 def _trial(label: str, trial: TrialConfig, sweep: Sweep) -> Trial:

@@ -2,12 +2,15 @@
 
 A claim is judged over seeds, paired where two configs are compared: Student's t on the differences, and on the slopes
 for a trend. The two-sided p-values of all claims of an ablation are corrected together (Holm 1979, with directional
-decisions as in Shaffer 1980), those of all published numbers together as well, so that the chance of any wrong verdict
-in a family is at most 1 - confidence. Below `min_seeds` seeds there is no verdict.
+decisions as in Shaffer 1980), so that the chance of any wrong verdict among them is at most 1 - confidence. Published
+numbers are corrected among themselves in the same way, so that the chance of calling any further run of ours
+contradicted is at most that; REPRODUCED says only that a number cannot be told apart from a further run of ours, known
+to within a few tolerances. Below `min_seeds` seeds there is no verdict.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,10 +22,8 @@ from pipeline.config import ConfigError, require, require_one_of
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE = "REPRODUCED", "CONTRADICTED", "INCONCLUSIVE"
 NEAR = "near"
-# A published number inside a prediction interval that is wider than so many tolerances proves nothing.
-WIDEST = 5.0
-# Smallest difference that a metric can show, by its last word: equal values are known no better than this.
-RESOLUTIONS = {"accuracy": 1e-4, "epochs": 1.0}
+# A published number inside a prediction interval of more than so many tolerances to either side proves nothing.
+WIDEST = 3.0
 
 
 @dataclass
@@ -53,7 +54,17 @@ class ClaimConfig:
                 raise ConfigError(f"the claim '{self.says}' ({self.kind}) has no {key}")
             if given and key not in needed.split() + OPTIONAL.get(self.kind, "").split():
                 raise ConfigError(f"the claim '{self.says}': {key} has no meaning for the kind {self.kind}")
-        require(self.margin is None or self.margin >= 0, f"margin of '{self.says}'", self.margin, "a number from 0")
+        told = f"the claim '{self.says}' ({self.kind})"
+        if self.value is not None and (self.than or self.kind not in ("greater", "less", "equal_within")):
+            raise ConfigError(f"{told}: value has a meaning only for greater, less and equal_within, and without than")
+        if len(self.than) > 1 and self.kind not in ("greater", "less"):
+            raise ConfigError(f"{told} is compared with one trial, not with {', '.join(self.than)}")
+        if self.along and len(set(self.along)) < 2:
+            raise ConfigError(f"{told} goes along at least two trials")
+        for key in ("margin", "value"):
+            number = getattr(self, key)
+            require(number is None or math.isfinite(number), f"{key} of {told}", number, "a finite number")
+        require(self.margin is None or self.margin >= 0, f"margin of {told}", self.margin, "a number from 0")
 
     @property
     def trials(self) -> list[str]:
@@ -94,6 +105,9 @@ class Evidence(Protocol):
 
     def target(self, trial: str) -> tuple[int, float]:
         """Epochs that the trial was allowed, and the training accuracy at which it was to stop."""
+
+    def resolution(self, trial: str, metric: str) -> float:
+        """The smallest difference that the metric can show: one example of an accuracy, one epoch."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +232,9 @@ class MeanTest(NamedTuple):
 
 
 def mean_test(values: Sequence[float], settings: StatisticsConfig, resolution: float = 1e-6) -> MeanTest:
-    """Student's t-test of the mean of at least two values.
+    """Student's t-test of the mean of at least two values, with a standard deviation of at least `resolution`.
 
-    Values that can only differ by `resolution` have at least the standard deviation of rounding to it.
+    Values that are counts of few examples tie by chance: without that, three equal ones would be certain.
     """
     from scipy.stats import t
 
@@ -238,13 +252,14 @@ def interval_of(values: Sequence[float], settings: StatisticsConfig) -> tuple[fl
 
 
 def deviation(values: Sequence[float], resolution: float) -> float:
-    """Sample standard deviation (n - 1), at least that of rounding to `resolution`."""
-    return max(float(np.std(values, ddof=1)), resolution / 12**0.5)
+    """Sample standard deviation (n - 1), at least `resolution`."""
+    return max(float(np.std(values, ddof=1)), resolution)
 
 
 def turn(curves: Sequence[Sequence[float]]) -> int:
-    """Epoch, from 1, at which the mean of the curves is lowest."""
-    return int(np.mean([list(curve) for curve in curves], axis=0).argmin()) + 1
+    """Epoch, from 1, at which the mean of the curves is lowest, among epochs that all of them have."""
+    shortest = min(map(len, curves))
+    return int(np.mean([list(curve[:shortest]) for curve in curves], axis=0).argmin()) + 1
 
 
 # -- kinds ------------------------------------------------------------------------------------------------------------
@@ -263,12 +278,13 @@ def _near(told: Published, evidence: Evidence, settings: StatisticsConfig) -> Ou
         return few
     word, n, mean = _word(told.metric), len(values), float(np.mean(values))
     tolerance = settings.tolerance.get(word, 0.0) * (1.0 if word == "accuracy" else abs(told.value))
-    error = deviation(values, RESOLUTIONS.get(word, 1e-6)) * (1 + 1 / n) ** 0.5
+    error = deviation(values, evidence.resolution(told.trial, told.metric)) * (1 + 1 / n) ** 0.5
     half = float(t.ppf((1 + settings.confidence) / 2, n - 1)) * error + tolerance
     inside = abs(told.value - mean) <= half
     p = float(2 * t.sf(max(0.0, abs(told.value - mean) - tolerance) / error, n - 1))
     words = f"ours: {_number(mean)}, a further run between {_number(mean - half)} and {_number(mean + half)}"
-    vague = "our seeds scatter too widely to tell" if inside and half > WIDEST * tolerance else ""
+    wide = inside and half > WIDEST * tolerance > 0
+    vague = "our seeds scatter too widely to tell" if wide else ""
     return Outcome(mean, mean - half, mean + half, n, p, inside, words, told.metric, vague)
 
 
@@ -277,23 +293,23 @@ def _compare(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig,
     pairs = _paired(claim, evidence)
     if few := _too_few(min(len(d) for d in pairs.values()), settings):
         return few
+    shift, fineness = claim.margin or 0.0, _resolution(claim, evidence)
     tests = {
-        other: mean_test([sign * d - (claim.margin or 0.0) for d in differences], settings, _resolution(claim))
+        other: mean_test([sign * d - shift for d in differences], settings, fineness)
         for other, differences in pairs.items()
     }
-    hardest = min(tests, key=lambda other: tests[other].mean)
-    mean, low, high, _ = tests[hardest]
-    supports = mean > 0
     # For: every comparison has to hold. Against: one that fails is enough, and any of them may.
-    against = min((test.p for test in tests.values() if test.mean <= 0), default=1.0)
-    p = max(test.p for test in tests.values()) if supports else min(1.0, against * len(tests))
-    shift = claim.margin or 0.0
+    failing = [other for other in tests if tests[other].mean <= 0]
+    supports = not failing
+    decisive = max(tests, key=lambda o: tests[o].p) if supports else min(failing, key=lambda o: tests[o].p)
+    mean, low, high, p = tests[decisive]
     estimate = sign * (mean + shift)
     low, high = sorted((sign * (low + shift), sign * (high + shift)))
-    words = f"{claim.metric} of {claim.trial} minus {hardest}: {_interval(estimate, low, high)}"
+    words = f"{claim.metric} of {claim.trial} minus {decisive}: {_interval(estimate, low, high)}"
     if len(tests) > 1:
-        words += f"; {hardest} is the nearest of {len(tests)}"
-    return Outcome(estimate, low, high, len(pairs[hardest]), p, supports, words, claim.metric or "")
+        words += f", the {'hardest' if supports else 'clearest failure'} of {len(tests)} comparisons"
+    p = p if supports else min(1.0, p * len(tests))
+    return Outcome(estimate, low, high, len(pairs[decisive]), p, supports, words, claim.metric or "")
 
 
 def _equal_within(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome | str:
@@ -304,9 +320,9 @@ def _equal_within(claim: ClaimConfig, evidence: Evidence, settings: StatisticsCo
     if few := _too_few(len(differences), settings):
         return few
     assert claim.margin is not None
-    mean, low, high, _ = mean_test(differences, settings, _resolution(claim))
+    mean, low, high, _ = mean_test(differences, settings, _resolution(claim, evidence))
     n = len(differences)
-    error = deviation(differences, _resolution(claim)) / n**0.5
+    error = deviation(differences, _resolution(claim, evidence)) / n**0.5
     inside = abs(mean) <= claim.margin
     room = abs(claim.margin - abs(mean)) / error
     far = (claim.margin + abs(mean)) / error
@@ -322,38 +338,43 @@ def _trend(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, s
     seeds = sorted(set.intersection(*(set(column) for column in columns)))
     if few := _too_few(len(seeds), settings):
         return few
-    steps = np.arange(len(columns))
-    slopes = [float(np.polyfit(steps, [column[seed] for column in columns], 1)[0]) for seed in seeds]
-    mean, low, high, p = mean_test(slopes, settings, _resolution(claim))
+    slopes = [_slope([column[seed] for column in columns]) for seed in seeds]
+    mean, low, high, p = mean_test(slopes, settings, _resolution(claim, evidence) / len(columns))
     words = f"{claim.metric} per step along {', '.join(claim.along)}: {_interval(mean, low, high)}"
     return Outcome(mean, low, high, len(seeds), p, sign * mean > 0, words, f"{claim.metric} per step")
 
 
 def _overfits(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome | str:
-    """Whether the gap train_eval - test is above 0, or grew since `than`, and test loss turned before the end.
+    """Whether the gap train_eval - test is above 0, or grew since `than`, and test loss rises in the end.
 
-    The rise of test loss since its turn is measured with the turn taken from the other seeds: taken from the seed
-    itself, any noise would look like a turn.
+    The rise is each seed's least-squares slope over the second half of its epochs: chosen beforehand, where the epoch
+    with the lowest loss, which is told beside it, is chosen by the noise.
     """
     assert claim.trial is not None
     gaps = evidence.values(claim.trial, "gap/accuracy")
     before = evidence.values(claim.than[0], "gap/accuracy") if claim.than else dict.fromkeys(gaps, 0.0)
-    curves = evidence.curve(claim.trial, "test/loss")
+    curves = {seed: curve for seed, curve in evidence.curve(claim.trial, "test/loss").items() if len(curve) >= 4}
     seeds = sorted(set(gaps) & set(before) & set(curves))
     if few := _too_few(len(seeds), settings):
-        return few
-    growth = mean_test([gaps[seed] - before[seed] for seed in seeds], settings, RESOLUTIONS["accuracy"])
-    others = {seed: [curves[other] for other in seeds if other != seed] for seed in seeds}
-    rises = [curves[seed][-1] - curves[seed][turn(others[seed]) - 1] for seed in seeds]
-    rise = mean_test(rises, settings)
+        return f"{few}, of at least four epochs each"
+    fineness = max(evidence.resolution(trial, "gap/accuracy") for trial in claim.trials)
+    growth = mean_test([gaps[seed] - before[seed] for seed in seeds], settings, fineness)
+    rise = mean_test([_slope(curves[seed][len(curves[seed]) // 2 :]) for seed in seeds], settings)
     supports = growth.mean > 0 and rise.mean > 0
-    against = growth.p if growth.mean <= 0 else rise.p
-    p = max(growth.p, rise.p) if supports else against
-    onset = turn([curves[seed] for seed in seeds])
+    wrong = [test.p for test in (growth, rise) if test.mean <= 0]
+    p = max(growth.p, rise.p) if supports else min(1.0, 2 * min(wrong))
+    onset, last = turn([curves[seed] for seed in seeds]), min(len(curves[seed]) for seed in seeds)
     since = f" above {claim.than[0]}'s" if claim.than else ""
-    turned = f"test loss is lowest after epoch {onset} of {len(curves[seeds[0]])} and ends {rise.mean:+.4f} above that"
-    words = f"gap{since}: {_interval(*growth[:3])}; {turned}"
-    return Outcome(*growth[:3], len(seeds), p, supports, words, "gap/accuracy")
+    words = (
+        f"gap{since}: {_interval(growth.mean, growth.low, growth.high)}; test loss is lowest after epoch {onset} of "
+        f"{last}, and over the second half of the epochs changes by {rise.mean:+.4f} per epoch"
+    )
+    return Outcome(growth.mean, growth.low, growth.high, len(seeds), p, supports, words, "gap/accuracy")
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Least-squares slope per step."""
+    return float(np.polyfit(np.arange(len(values)), values, 1)[0])
 
 
 def _reduces_overfitting(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome | str:
@@ -367,9 +388,10 @@ def _reduces_overfitting(claim: ClaimConfig, evidence: Evidence, settings: Stati
         if few := _too_few(len(seeds), settings):
             return few
         found[metric] = [ours[seed] - theirs[seed] for seed in seeds]
-    gap = mean_test(found["gap/accuracy"], settings, RESOLUTIONS["accuracy"])
-    accuracy = mean_test(found["test/accuracy"], settings, RESOLUTIONS["accuracy"])
-    kept = mean_test([d + settings.harmless for d in found["test/accuracy"]], settings, RESOLUTIONS["accuracy"])
+    fine = {metric: max(evidence.resolution(trial, metric) for trial in claim.trials) for metric in found}
+    gap = mean_test(found["gap/accuracy"], settings, fine["gap/accuracy"])
+    accuracy = mean_test(found["test/accuracy"], settings, fine["test/accuracy"])
+    kept = mean_test([d + settings.harmless for d in found["test/accuracy"]], settings, fine["test/accuracy"])
     supports = gap.mean < 0 and kept.mean > 0
     wrong = [p for p, bad in ((gap.p, gap.mean >= 0), (kept.p, kept.mean <= 0)) if bad]
     p = max(gap.p, kept.p) if supports else min(1.0, 2 * min(wrong))
@@ -404,17 +426,18 @@ def _stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -
     limit, target = evidence.target(claim.trial)
     if few := _too_few(len(epochs), settings):
         return few
-    mean, low, high, _ = mean_test(list(epochs.values()), settings, RESOLUTIONS["epochs"])
-    stopped = sum(value < limit for value in epochs.values())
-    reached = list(evidence.values(claim.trial, "train/accuracy").values())
-    if stopped == 0:
-        missed = mean_test([target - value for value in reached], settings, RESOLUTIONS["accuracy"])
-        ended = _number(float(np.mean(reached)))
-        words = f"no seed stopped within {limit} epochs; training accuracy ended at {ended}, not {target:g}"
-        return Outcome(mean, low, high, len(epochs), missed.p if missed.mean > 0 else 1.0, False, words, "epochs")
-    early = mean_test([limit - value for value in epochs.values()], settings, RESOLUTIONS["epochs"])
-    words = f"{stopped} of {len(epochs)} seeds stopped, after {_interval(mean, low, high, 1)} of {limit} epochs"
-    vague = "" if stopped == len(epochs) else "not every seed stopped"
+    mean, low, high, _ = mean_test(list(epochs.values()), settings, evidence.resolution(claim.trial, "epochs"))
+    reached = evidence.values(claim.trial, "train/accuracy")
+    stopped = [seed for seed in epochs if reached[seed] > target]
+    if not stopped:
+        fineness = evidence.resolution(claim.trial, "train/accuracy")
+        missed = mean_test([target - value for value in reached.values()], settings, fineness)
+        ended = _number(float(np.mean(list(reached.values()))))
+        words = f"no seed stopped within {limit} epochs; training accuracy ended at {ended}, not above {target:g}"
+        return Outcome(mean, low, high, len(epochs), missed.p, False, words, "epochs")
+    early = mean_test([limit + 1 - value for value in epochs.values()], settings, 1.0)
+    words = f"{len(stopped)} of {len(epochs)} seeds stopped, after {_interval(mean, low, high, 1)} of {limit} epochs"
+    vague = "" if len(stopped) == len(epochs) else "not every seed stopped"
     return Outcome(mean, low, high, len(epochs), early.p, True, words, "epochs", vague)
 
 
@@ -469,21 +492,22 @@ def _decide(asked: list[tuple[Question, Outcome | str]], settings: StatisticsCon
             found.append(Finding(question, INCONCLUSIVE, outcome + "."))
             continue
         p = next(adjusted)
-        verdict, why = _verdict(outcome, p, settings, question.kind)
+        verdict, why = _verdict(outcome, p, settings, question.kind, len(tested))
         n = f"n={outcome.n} {'rounds' if question.kind in TIMED else 'seeds'}"
         found.append(Finding(question, verdict, f"{outcome.told} ({n}){why}.", outcome, p))
     return found
 
 
-def _verdict(outcome: Outcome, p: float, settings: StatisticsConfig, kind: str) -> tuple[str, str]:
+def _verdict(outcome: Outcome, p: float, settings: StatisticsConfig, kind: str, family: int) -> tuple[str, str]:
     """The verdict, and what is to be added to the sentence for it."""
     if outcome.vague:
         return INCONCLUSIVE, f"; {outcome.vague}"
     if kind == NEAR and outcome.supports:
         return REPRODUCED, ""  # it lies inside the interval: there is nothing to reject
+    after = f"p={p:.2g} after correction for {family} {'published numbers' if kind == NEAR else 'claims'}"
     if p >= 1 - settings.confidence:
-        return INCONCLUSIVE, f"; that may be chance (p={p:.2g} after correction)"
-    return (REPRODUCED if outcome.supports else CONTRADICTED), f"; p={p:.2g} after correction"
+        return INCONCLUSIVE, f"; {after}: not decided"
+    return (REPRODUCED if outcome.supports else CONTRADICTED), f"; {after}"
 
 
 def _paired(claim: ClaimConfig, evidence: Evidence) -> dict[str, list[float]]:
@@ -508,8 +532,8 @@ def _word(metric: str) -> str:
     return metric.partition("@")[0].rpartition("/")[2]
 
 
-def _resolution(claim: ClaimConfig) -> float:
-    return RESOLUTIONS.get(_word(claim.metric or ""), 1e-6)
+def _resolution(claim: ClaimConfig, evidence: Evidence) -> float:
+    return max(evidence.resolution(trial, claim.metric or "") for trial in claim.trials)
 
 
 def _number(value: float) -> str:

@@ -58,7 +58,8 @@ convsweep explain filter_count@best             what its best model sees
 convsweep predict filter_count@best shoe.png    what that model says of a picture
 convsweep ui filter_count                       its runs in MLflow's pages
 
-exit codes: 0 done, 1 something failed, 2 bad config or arguments (nothing was started), 130 interrupted
+exit codes: 0 done, 1 something failed (or strict=true and CONTRADICTED),
+2 bad config or arguments (nothing was started), 130 interrupted
 """
 
 
@@ -70,9 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(_options_last(words))
-    console = _PatientConsole()
+    console = _PatientConsole(markup=False)  # brackets in names and reasons are no styles
     if not console.is_terminal:
-        console = _PatientConsole(width=140)
+        console = _PatientConsole(width=140, markup=False)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(arguments.command(arguments, console))
@@ -184,6 +185,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, with errors that end with where help is."""
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace(", overrides", "")  # argparse says so of what may be left out
         sys.exit(_complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
 
 
@@ -315,7 +317,7 @@ def _print_plan(config: RunConfig, console: Console) -> None:
 def _ablate(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.ablation import compose_ablation
 
-    names = [word for word in (arguments.name, *arguments.overrides) if "=" not in word]
+    names = list(dict.fromkeys(word for word in (arguments.name, *arguments.overrides) if "=" not in word))
     overrides = [word for word in arguments.overrides if "=" in word]
     for name in names:
         _known_option("ablation", name)

@@ -132,7 +132,7 @@ def draw_published(findings: Sequence[Finding], published: Sequence[float], titl
         axes.plot((value - finding.outcome.estimate) / half, at, marker, color=colour, markersize=6, label=label)
     axes.set_yticks(range(len(shown)), [finding.question.name for finding, _ in shown], fontsize="small")
     axes.invert_yaxis()
-    axes.set(xlabel="published minus ours, in halves of the prediction interval for one further run")
+    axes.set(xlabel="published minus ours; the band is the interval for one further run")
     axes.set_title(f"{title}: published numbers", fontsize="medium")
     axes.legend(fontsize="small")
     _save(figure, path)

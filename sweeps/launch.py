@@ -16,6 +16,7 @@ from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.saved import ALIAS, from_checkpoint
+from pipeline.sources import source_key
 from pipeline.train import one_line
 from sweeps.ablation import Ablation
 from sweeps.claims import CONTRADICTED
@@ -69,7 +70,11 @@ def launch_ablation(ablation: Ablation, console: Console) -> int:
         compared = [trial for trial in trials if trial.label in ablation.config.timed]
         seconds = timings(compared, ablation.timing, launched.tracker, launched.parent, console)
         findings = publish_ablation(launched.to, ablation, rows, seconds)
-        return not (ablation.strict and any(finding.verdict == CONTRADICTED for finding in findings))
+        wrong = [finding.question.name for finding in findings if finding.verdict == CONTRADICTED]
+        if ablation.strict and wrong:
+            why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(wrong)}"
+            console.print(why, style="red", soft_wrap=True)
+        return not (ablation.strict and wrong)
 
     return _locked(ablation.sweep, ablation.config.description, publish, console)
 
@@ -144,8 +149,6 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
     for unit in failed:
         console.print(f"failed: {unit.key}: {unit.reason}", style="red", soft_wrap=True)
     console.print(f"to browse: convsweep ui {sweep.name}\n  which serves {address}", soft_wrap=True, highlight=False)
-    if not held:
-        console.print("a claim is CONTRADICTED, and strict=true", style="red")
     return 1 if failed or not held else 0
 
 
@@ -154,10 +157,10 @@ class _Hashes:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.known: dict[tuple[object, ...], str] = {}
+        self.known: dict[str, str] = {}
 
     def __call__(self, config: DataConfig) -> str:
-        key = (config.name, config.dir, config.cache, config.format, config.folder, config.train_size, config.test_size)
+        key = source_key(config)
         if key not in self.known:
             self.known[key] = data.load(config, self.console.print).sha256
         return self.known[key]

@@ -114,10 +114,17 @@ def write_page(page: Page, folder: Path) -> None:
         (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page))
 
 
-def write_index(pages: Sequence[Mapping[str, Any]], made: str, method: str, folder: Path) -> None:
-    """Write index.html and results.md: the scoreboard over all ablations, from their claims.json."""
-    findings = [finding for page in pages for finding in page["findings"]]
-    numbers = [finding for page in pages for finding in page["numbers"]]
-    told = {"pages": pages, "made": made, "method": method, "findings": findings, "numbers": numbers}
-    (folder / "index.html").write_text(render("index.html.j2", **told))
-    (folder / "results.md").write_text(render("index.md.j2", **told))
+def write_index(pages: Sequence[Mapping[str, Any]], made: str, folder: Path) -> None:
+    """Write index.html and results.md: the scoreboard over all ablations, from their claims.json.
+
+    Ablations that were run otherwise than their files say stand apart, and do not count.
+    """
+    kept = [page for page in pages if not page["changed"]]
+    findings = [finding for page in kept for finding in page["findings"]]
+    numbers = [finding for page in kept for finding in page["numbers"]]
+    methods = list(dict.fromkeys(page["method"] for page in pages))
+    told = {"pages": kept, "changed": [page for page in pages if page["changed"]], "made": made, "methods": methods}
+    for template, name in (("index.html.j2", "index.html"), ("index.md.j2", "results.md")):
+        fresh = folder / f".{name}"
+        fresh.write_text(render(template, findings=findings, numbers=numbers, **told))
+        fresh.replace(folder / name)

@@ -6,14 +6,16 @@ All of it is made from what is tracked, written to reports/NAME/ in the store, a
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
@@ -22,7 +24,6 @@ from pipeline.config import RunConfig, StoreConfig, to_dict
 from pipeline.tracking import TrackedRun, Tracker, run_path
 from sweeps.ablation import Ablation
 from sweeps.claims import (
-    CONTRADICTED,
     REPRODUCED,
     Finding,
     StatisticsConfig,
@@ -60,11 +61,18 @@ class Publication:
         return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"
 
     def folder(self) -> Path:
-        """An empty folder for the sweep's files, in the store."""
-        folder = reports(self.sweep.store) / self.sweep.name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
+        """An empty folder for the sweep's files, beside the one that it replaces when all of them are there."""
+        reports(self.sweep.store).mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{self.sweep.name}-", dir=reports(self.sweep.store)))
+
+    def finish(self, folder: Path) -> None:
+        """Log all files of the folder, put it in place, and say where it is."""
+        self.tracker.log_files(self.parent, sorted(folder.iterdir()))
+        place = reports(self.sweep.store) / self.sweep.name
+        shutil.rmtree(place, ignore_errors=True)
+        folder.chmod(0o755)
+        folder.rename(place)
+        self.console.print(f"report: {place / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
 
 
 def reports(store: StoreConfig) -> Path:
@@ -79,7 +87,11 @@ def publish_ablation(
     trials = ablation.sweep.trials or []
     evidence = Measured(rows, {trial.label: trial.base for trial in trials}, timings)
     findings = judge(ablation.config.claims, evidence, ablation.statistics)
-    numbers = judge_published(ablation.config.published, evidence, ablation.statistics)
+    published = [] if ablation.changed else ablation.config.published
+    numbers = judge_published(published, evidence, ablation.statistics)
+    note = _note(ablation)
+    if note:
+        to.console.print(note, style="yellow", soft_wrap=True)
     _print_rows(to, rows)
     _print_findings(to.console, findings, numbers)
     folder = to.folder()
@@ -90,9 +102,7 @@ def publish_ablation(
             PageFigure(folder / "cost.png", "What each config costs: a dot per seed, or per round of timing.")
         )
     if any(finding.outcome for finding in numbers):
-        draw_published(
-            numbers, [told.value for told in ablation.config.published], to.sweep.name, folder / "published.png"
-        )
+        draw_published(numbers, [told.value for told in published], to.sweep.name, folder / "published.png")
         caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
         figures.append(PageFigure(folder / "published.png", caption))
     page = Page(
@@ -101,13 +111,19 @@ def publish_ablation(
         findings,
         numbers,
         method_told(ablation.statistics),
-        ablation.config.discussion,
-        [_results_table(to, rows, ablation.statistics, numbers), _runs_table(to, rows)],
+        note or ablation.config.discussion,
+        [
+            _results_table(to, rows, ablation.statistics, numbers),
+            *([_timing_table(timings, ablation.timing.examples)] if timings else []),
+            _runs_table(to, rows),
+        ],
         figures,
         _facts(to, rows),
     )
     told: dict[str, object] = {"name": page.name, "description": page.description, "discussion": page.discussion}
     told |= {
+        "changed": list(ablation.changed),
+        "method": page.method,
         "made": _made(rows),
         "findings": [f.as_dict() for f in findings],
         "numbers": [f.as_dict() for f in numbers],
@@ -119,6 +135,16 @@ def publish_ablation(
     to.tracker.replace_tags(to.parent, "convsweep.verdict", verdicts | {"convsweep.verdict": summary or "none"})
     publish_index(to.sweep.store)
     return [*findings, *numbers]
+
+
+def _note(ablation: Ablation) -> str:
+    """What to say where this is another experiment than the documents'; empty where it is theirs."""
+    if not ablation.changed:
+        return ""
+    return (
+        f"This is not the documents' experiment: {', '.join(ablation.changed)}. Their numbers are shown, not judged, "
+        "and the claims are judged for what was run here."
+    )
 
 
 def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfig) -> None:
@@ -159,21 +185,26 @@ def publish_study(to: Publication, study: Study, confirm: Callable[[Trial, Froze
         tables.append(_tell_confirmed(to, best[0], runs))
     facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in runs], runs, {})])
     write_page(Page(sweep.name, to.description, tables=tables, figures=figures, facts=facts), folder)
-    to.tracker.log_files(to.parent, sorted(folder.iterdir()))
-    _tell_where(to, folder)
+    to.finish(folder)
 
 
 def publish_index(store: StoreConfig) -> Path | None:
     """Write reports/index.html and reports/results.md over all ablations with a report; None without any."""
-    from sweeps.ablation import compose_ablation
-
     folder = reports(store)
-    pages = [json.loads(path.read_text()) for path in sorted(folder.glob("*/claims.json"))]
+    pages = [page for path in sorted(folder.glob("*/claims.json")) if (page := _read_claims(path))]
     if not pages:
         return None
-    newest = max(page["made"] for page in pages)
-    write_index(pages, f"Written on {_today()}. {newest}", method_told(compose_ablation("demo", []).statistics), folder)
+    write_index(pages, f"Written on {_today()}.", folder)
     return folder / "index.html"
+
+
+def _read_claims(path: Path) -> dict[str, Any]:
+    """A sweep's claims.json; empty where it is damaged: its own report mends it."""
+    try:
+        told: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if {"name", "findings", "numbers", "changed", "method", "made"} <= set(told) else {}
 
 
 def best_row(rows: Sequence[Row], sweep: Sweep) -> Row | None:
@@ -198,12 +229,7 @@ def _finish(to: Publication, page: Page, rows: Sequence[Row], folder: Path) -> N
         told = f"{best.label}: {to.sweep.objective} {mean:.6f}, mean over the seeds {best.seeds}."
         _write_best(trial.config(best.seeds[0]), told, folder / "best.yaml", to.sweep)
     write_page(page, folder)
-    to.tracker.log_files(to.parent, sorted(folder.iterdir()))
-    _tell_where(to, folder)
-
-
-def _tell_where(to: Publication, folder: Path) -> None:
-    to.console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    to.finish(folder)
 
 
 def _print_rows(to: Publication, rows: Sequence[Row]) -> None:
@@ -213,21 +239,19 @@ def _print_rows(to: Publication, rows: Sequence[Row]) -> None:
 
 def _print_findings(console: Console, findings: list[Finding], numbers: list[Finding]) -> None:
     if findings:
-        console.print(findings_table(findings))
+        console.print(findings_table(findings, "claims"))
     if numbers:
         counts = told_counts(finding.verdict for finding in numbers)
         console.print(f"published numbers: {counts}", highlight=False)
-        for finding in numbers:
-            if finding.verdict != REPRODUCED:
-                told = f"  {finding.verdict}: {finding.question.says} ({', '.join(finding.question.source)})"
-                console.print(f"{told}; {finding.sentence}", highlight=False, soft_wrap=True)
+        if others := [finding for finding in numbers if finding.verdict != REPRODUCED]:
+            console.print(findings_table(others, "published numbers that are not reproduced"))
 
 
 def _draw_rows(
     to: Publication, rows: Sequence[Row], axis: str, folder: Path, settings: StatisticsConfig
 ) -> list[PageFigure]:
     """The figures that every grid has, where there is something to draw."""
-    figures, name = [], axis.replace(", ", "_").replace(".", "_").replace(" ", "_")
+    figures, name = [], re.sub(r"\W+", "_", axis).strip("_")
     for metric in ("accuracy", "loss"):
         if any(row.values(f"{part}/{metric}") for row in rows for part in ("train", "val", "test")):
             path = folder / f"{metric}_by_{name}.png"
@@ -266,9 +290,13 @@ def _results_table(
     caption = (
         f"Mean ± standard deviation over the seeds [{settings.confidence:.0%} interval of the mean]. Training figures "
         "are running averages over the last epoch; gap is accuracy on training minus test pictures, dropout off. "
-        f"Published: one run each, seed unknown; {MARKS[REPRODUCED]} plausible for a further run of ours, "
-        f"{MARKS[CONTRADICTED]} not. Seconds per epoch were taken while runs shared the machine."
+        "Seconds per epoch were taken while runs shared the machine."
     )
+    if any(row.published for row in rows):
+        caption += " Published: one run each, seed unknown"
+        caption += (
+            f"; {', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}." if numbers else ", not judged."
+        )
     return PageTable("Results", ["config", "seeds", "parameters", "s/epoch", *metrics], lines, caption)
 
 
@@ -287,8 +315,20 @@ def _runs_table(to: Publication, rows: Sequence[Row]) -> PageTable:
         for row in rows
         for seed, run in zip(row.seeds, row.runs, strict=True)
     ]
-    caption = f"The links open in MLflow's pages while `convsweep ui {to.sweep.name}` runs."
+    caption = f"The links open in MLflow's pages while convsweep ui {to.sweep.name} runs."
     return PageTable("Runs", ["config", "seed", *metrics, "run"], lines, caption)
+
+
+def _timing_table(timings: Mapping[str, list[float]], examples: int) -> PageTable:
+    lines = [
+        Line([Cell(label), Cell(str(len(seconds))), Cell(f"{median(seconds):.3f}" if seconds else "-")])
+        for label, seconds in timings.items()
+    ]
+    caption = (
+        f"Epochs of {examples:,} training examples, one config after the other on all cores, several rounds: what the "
+        "claims about speed rest on. The first epoch, which also traces the model, is not counted."
+    )
+    return PageTable("Timed side by side", ["config", "rounds", "median seconds"], lines, caption)
 
 
 def _study_table(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> PageTable:

@@ -51,12 +51,12 @@ def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequenc
         raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, known)}. {has}")
     kind, *words = _command(name, parent)
     words = [word for word in words if not word.startswith("store.")] + list(overrides)
-    runs = tracked_runs(tracker, parent.run_id, name)
     if kind == "ablate":
         ablation = compose_ablation(words[0], words[1:])
         told = ablation.config.trials.values()
         to = Publication(ablation.sweep, ablation.config.description, tracker, parent.run_id, console)
         trials = ablation.sweep.trials or []
+        runs = tracked_runs(tracker, parent.run_id, ablation.sweep)
         rows = rows_of(trials, [trial.tick for trial in told], [trial.published for trial in told], runs, tracker)
         compared = [trial for trial in trials if trial.label in ablation.config.timed]
         seconds = timings(compared, ablation.timing, tracker, parent.run_id, console, measure=False)
@@ -64,6 +64,7 @@ def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequenc
         return
     section, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
     to = Publication(sweep, section.description, tracker, parent.run_id, console)
+    runs = tracked_runs(tracker, parent.run_id, sweep)
     if sweep.trials is not None:
         publish_grid(to, grid_rows(sweep, runs, tracker), sweep.config.statistics)
     else:

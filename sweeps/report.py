@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, told_counts
 from sweeps.results import Row
@@ -61,7 +61,7 @@ def _table(title: str, rows: Sequence[Row], metrics: list[str], facts: dict[str,
         told = [_fact(row, name) for name in facts]
         measured = [mean_and_deviation(row.values(metric)) for metric in metrics]
         out.add_row(row.label, *told, f"measured (n={len(row.runs)})", *measured, end_section=not row.published)
-        if row.published:
+        if any(row.published_value(metric) for metric in metrics):
             sources = dict.fromkeys(p[1] for metric in metrics if (p := row.published_value(metric)))
             blank = [""] * len(told)
             published = [_published(row, metric) for metric in metrics]
@@ -95,18 +95,18 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 STYLES = {REPRODUCED: "green", CONTRADICTED: "red", INCONCLUSIVE: "yellow"}
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: Sequence[Finding], title: str) -> Table:
     """Verdict, claim and reason, a claim per row."""
     out = Table(
-        title=f"claims: {told_counts(finding.verdict for finding in findings)}", title_justify="left", show_lines=True
+        title=f"{title}: {told_counts(finding.verdict for finding in findings)}", title_justify="left", show_lines=True
     )
     out.add_column("verdict", no_wrap=True)
     for name in ("claim", "what our seeds say"):
         out.add_column(name)
     for finding in findings:
         source = f" ({', '.join(finding.question.source)})" if finding.question.source else ""
-        verdict = f"[{STYLES[finding.verdict]}]{finding.verdict}[/]"
-        out.add_row(verdict, escape(finding.question.says + source), escape(finding.sentence))
+        verdict = Text(finding.verdict, STYLES[finding.verdict])
+        out.add_row(verdict, finding.question.says + source, finding.sentence)
     return out
 
 

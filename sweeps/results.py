@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.config import RunConfig
-from pipeline.tracking import TRIAL, TrackedRun, Tracker
-from sweeps.sweep import Trial
+from pipeline.data import split_sizes
+from pipeline.tracking import TRIAL, TrackedRun, Tracker, as_text
+from sweeps.sweep import Sweep, Trial, base_identity
 
 Curves = dict[str, list[float]]
 
@@ -73,19 +74,42 @@ class Measured:
         """Seconds per epoch, timed side by side with the other trials, round by round."""
         return self.timings.get(trial, [])
 
+    def resolution(self, trial: str, metric: str) -> float:
+        """The smallest difference that the metric can show: one example of an accuracy, one epoch."""
+        part, _, word = metric.partition("@")[0].rpartition("/")
+        config = self.configs[trial]
+        if word == "epochs":
+            return 1.0
+        if word != "accuracy":
+            return 1e-6
+        sizes = split_sizes(config.data)
+        sizes["train_eval"] = min(config.trainer.train_eval_size, sizes["train"])
+        if part == "gap":
+            return 1 / sizes["train_eval"] + 1 / sizes["test"]
+        return 1 / max(1, sizes[part])
+
     def target(self, trial: str) -> tuple[int, float]:
         """Epochs that the trial was allowed, and the training accuracy at which it was to stop."""
         trainer = self.configs[trial].trainer
         return trainer.epochs, trainer.stop_at_accuracy or 1.0
 
 
-def tracked_runs(tracker: Tracker, parent: str, sweep: str) -> dict[str, dict[int, TrackedRun]]:
-    """The finished runs of a sweep by trial and seed; the newest where there are several."""
+def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> dict[str, dict[int, TrackedRun]]:
+    """The finished runs of a sweep's seeds, by trial and seed; the newest where there are several.
+
+    A run whose trial has another config by now, its file having changed since, is left out.
+    """
     found: dict[str, dict[int, TrackedRun]] = {}
-    for run in tracker.children(parent, sweep):  # the newest comes first
-        if run.status == "FINISHED" and "seed" in run.params:
-            found.setdefault(run.tags.get(TRIAL, ""), {}).setdefault(int(run.params["seed"]), run)
-    return found
+    configs = {trial.label: base_identity(trial.base) for trial in sweep.trials or []}
+    for run in tracker.children(parent, sweep.name):  # the newest comes first
+        label = run.tags.get(TRIAL, "")
+        wanted = configs.get(label, {})
+        equal = all(run.params[key] == as_text(value) for key, value in wanted.items() if key in run.params)
+        if run.status == "FINISHED" and equal and "seed" in run.params:
+            found.setdefault(label, {}).setdefault(int(run.params["seed"]), run)
+    if sweep.trials is None:
+        return found
+    return {label: {seed: by_seed[seed] for seed in sweep.seeds if seed in by_seed} for label, by_seed in found.items()}
 
 
 def rows_of(

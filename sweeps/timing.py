@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -44,7 +45,7 @@ def timings(
     if not trials:
         return {}
     key = _key(trials, timing)
-    kept = json.loads(tracker.read_file(parent, FILE) or "{}")
+    kept = _kept(tracker, parent)
     if kept.get("seconds") and (kept["of"] == key or not measure):
         return {trial.label: kept["seconds"].get(trial.label, []) for trial in trials}
     if not measure:
@@ -52,6 +53,15 @@ def timings(
     seconds = _measure(trials, timing, console)
     tracker.write_file(parent, FILE, json.dumps({"of": key, "seconds": seconds}, indent=2))
     return seconds
+
+
+def _kept(tracker: Tracker, parent: str) -> dict[str, Any]:
+    """What was kept; nothing where that is damaged."""
+    try:
+        told = json.loads(tracker.read_file(parent, FILE) or "{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _key(trials: Sequence[Trial], timing: TimingConfig) -> dict[str, object]:
@@ -74,9 +84,17 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
     order = [trials[(place + turn) % len(trials)] for turn in range(timing.rounds) for place in range(len(trials))]
     told = f"timing {len(trials)} configs side by side"
     with LocalPool(1, hardware.cores(), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
+        failed: set[str] = set()
         for trial in track(order, told, console=console, transient=True):
+            if trial.label in failed:
+                continue
             pool.start(Job(trial.label, _timed(trial, timing)))
-            seconds[trial.label].append(_seconds(pool, trial))
+            try:
+                seconds[trial.label].append(_seconds(pool, trial))
+            except TrainingError as error:
+                failed.add(trial.label)
+                seconds[trial.label].clear()
+                console.print(str(error), style="red", soft_wrap=True)
     return seconds
 
 

@@ -17,6 +17,7 @@ from pipeline import data
 from pipeline.checkpoints import Chain
 from pipeline.config import DataConfig, RunConfig
 from pipeline.runtime import start_tensorflow
+from pipeline.sources import source_key
 from pipeline.train import RunResult, TrainingError, one_line, train
 
 
@@ -250,6 +251,7 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
 
 def _loaded(config: DataConfig, datasets: dict[str, data.Dataset]) -> data.Dataset:
     """The set, loaded once per worker."""
-    if config.name not in datasets:
-        datasets[config.name] = data.load(config, say=lambda line: None)  # the parent has told it
-    return datasets[config.name]
+    key = source_key(config)
+    if key not in datasets:
+        datasets[key] = data.load(config, say=lambda line: None)  # the parent has told it
+    return datasets[key]

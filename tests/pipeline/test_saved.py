@@ -56,7 +56,8 @@ def test_pictures_are_classified_as_in_training(
     here: str, pictures: Path, config: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", here, str(pictures)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == f"conv on digits (8x8x1), run {here[:8]}"
     assert len(lines) == 20
     said = [line.split(": ")[1].split() for line in lines]
     net_says = tracked_probabilities(here, config)

@@ -97,9 +97,17 @@ def test_the_index_is_over_all_ablations(demo: Path, capsys: pytest.CaptureFixtu
     assert main(["report", "--all"]) == 0
     html, markdown = (demo / "reports" / "index.html").read_text(), (demo / "reports" / "results.md").read_text()
     for text in (html, markdown):
-        for part in ("demo", "other", "INCONCLUSIVE", "64 filters reach a higher test accuracy"):
-            assert part in text
+        assert "Run otherwise than their files say, and not counted" in text
+        assert "other" in text
+        assert "trainer.epochs=1" in text
+        assert "64 filters reach a higher test accuracy" not in text
     assert 'href="demo/report.html"' in html
+    assert main(["ablate", "demo", "seeds=[0]", "trainer.threads=1", "ablation.name=filed"]) == 0
+    (demo / "reports" / "demo" / "claims.json").write_text("{damaged")
+    assert main(["report", "filed"]) == 0
+    html = (demo / "reports" / "index.html").read_text()
+    assert 'href="filed/report.html"' in html
+    assert "64 filters reach a higher test accuracy" in html
 
 
 def test_what_cannot_be_reported_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +131,7 @@ def test_a_contradicted_claim_fails_a_strict_ablation(root: Path, capsys: pytest
     assert main(arguments) == 0
     assert claims_of(root, "wrong")["it"]["verdict"] == CONTRADICTED
     assert main([*arguments, "strict=true"]) == 1
-    assert "a claim is CONTRADICTED, and strict=true" in capsys.readouterr().out
+    assert "wrong: strict=true, and CONTRADICTED is it" in capsys.readouterr().out
     right = wrong.replace("greater", "less")
     assert main([*arguments[:3], f"ablation.claims={right}", "ablation.name=wrong", "strict=true"]) == 0
     assert claims_of(root, "wrong")["it"]["verdict"] == REPRODUCED
@@ -168,6 +176,33 @@ def test_speed_is_timed_once_in_turn(root: Path, config: Callable[..., object]) 
     assert kept.stat().st_mtime_ns == before, "what was timed is not timed again"
     assert main([*arguments[:-1], "timing.rounds=4"]) == 0
     assert {len(seconds) for seconds in json.loads(kept.read_text())["seconds"].values()} == {4}
+
+
+def test_a_report_leaves_out_runs_of_another_config(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweeps import rebuild
+    from sweeps.ablation import compose_ablation
+
+    def changed(name: str, overrides: list[str]) -> object:
+        return compose_ablation(name, [*overrides, "ablation.trials.conv_64.overrides=['model.filters=8']"])
+
+    monkeypatch.setattr(rebuild, "compose_ablation", changed)
+    assert main(["report", "demo"]) == 0
+    with (demo / "reports" / "demo" / "results.csv").open() as file:
+        assert {run["trial"] for run in csv.DictReader(file)} == {"dense_128", "conv_16", "conv_32"}
+
+
+def test_a_trial_that_cannot_be_timed_stops_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = "wild: {overrides: ['optimizer=sgd', 'optimizer.learning_rate=1e20'], tick: a, published: {}}"
+    trials = f"ablation.trials={{{wild}, conv_16: {{overrides: ['model.filters=16'], tick: '[/b]', published: {{}}}}}}"
+    claims = "ablation.claims={it: {says: '[/b] is <slower>', kind: slower, trial: conv_16, than: [wild]}}"
+    given = [trials, claims, "ablation.axis='rate / batch'", "ablation.description='[/i] | <script>'"]
+    assert main(["ablate", "demo", *QUICK, "seeds=[0]", "retries=0", "trainer.precision=float32", *given]) == 1
+    assert "timing wild failed: the loss is not finite" in capsys.readouterr().out
+    html = (root / "reports" / "demo" / "report.html").read_text()
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    assert (root / "reports" / "demo" / "accuracy_by_rate_batch.png").exists()
+    assert claims_of(root, "demo")["it"]["verdict"] == INCONCLUSIVE
 
 
 def test_reports_of_a_grid_and_of_a_study(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,8 @@ def split(dataset: Dataset, config: RunConfig) -> Dataset:
     rng = np.random.default_rng([config.seed, 0x5EED])
     train = _draw(dataset.train.y, min(data.limit or len(dataset.train), len(dataset.train)), rng, classes)
     test = _draw(dataset.test.y, min(data.limit or len(dataset.test), len(dataset.test)), rng, classes)
-    sizes = split_sizes(data)
+    # A folder of pictures may hold more or fewer than its config says.
+    sizes = split_sizes(replace(data, train_size=len(dataset.train), test_size=len(dataset.test)))
     in_val = _draw(dataset.train.y[train], sizes["val"], rng, classes)
     val, rest = train[in_val], np.delete(train, in_val)
     kept = _draw(dataset.train.y[rest], sizes["train"], rng, classes)

@@ -64,7 +64,7 @@ exit codes: 0 done, 1 something failed (or strict=true and CONTRADICTED),
 
 
 # Options that a value follows.
-WITH_VALUE = ("--from", "--images", "--filter")
+WITH_VALUE = ("--from", "--images", "--filter", "--keep")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,6 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     predict.add_argument("name", metavar="RUN_OR_MODEL", help=MODEL)
     predict.add_argument("pictures", nargs="+", help="files, or folders of them; store.root=...")
+
+    prune = commands.add_parser("prune-cache", help="delete checkpoints of trainings; results stay")
+    prune.set_defaults(command=_prune)
+    prune.add_argument("overrides", nargs="*", help="store.root=...")
+    prune.add_argument(
+        "--keep", type=float, default=0.0, metavar="GIB", help="what may stay, those used last (default: 0, none)"
+    )
 
     for command in (train, ablate, study):
         command.add_argument("--dry-run", action="store_true", help="print what would be done; train nothing")
@@ -381,6 +388,20 @@ def _predict(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("name at least one picture, or a folder of them")
     check_words(pictures)
     return predict(load_model(arguments.name, *open_store(overrides)), pictures, console)
+
+
+def _prune(arguments: argparse.Namespace, console: Console) -> int:
+    from pipeline.checkpoints import free
+    from pipeline.run import chains
+
+    if not arguments.keep >= 0:
+        raise ConfigError(f"--keep {arguments.keep} is not allowed: write GiB, from 0")
+    store: StoreConfig = compose(RunConfig, "train", arguments.overrides).store
+    if not store.folder.is_dir():
+        raise ConfigError(f"there is no store in {store.folder}; name another with store.root=...")
+    count, freed = free(chains(store), arguments.keep)
+    console.print(f"{count} checkpoints deleted, {freed / 2**20:,.1f} MiB freed in {chains(store)}", soft_wrap=True)
+    return DONE
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:

@@ -82,26 +82,31 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
     for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
         out.add_column(name, justify="left" if name in ("config", "overrides") else "right")
     seen: set[str] = set()
-    total, runs, known, equal = 0.0, 0, 0, 0
+    runs, known, equal = 0, 0, 0
+    longest: dict[str, float] = {}  # seconds by chain: shorter runs end on the way of the longest
     for trial in sweep.trials or []:
-        signatures = [
-            run_tags(trial.config(seed), data.data_sha256(trial.base.data))["convsweep.signature"]
-            for seed in sweep.seeds
-        ]
+        tags = [run_tags(trial.config(seed), data.data_sha256(trial.base.data)) for seed in sweep.seeds]
+        signatures = [its["convsweep.signature"] for its in tags]
         new = [s for s in signatures if s not in seen]
-        tracked = [s for s in new if tracker and tracker.find_finished(s)]
+        tracked = {s for s in new if tracker and tracker.find_finished(s)}
         seen |= set(signatures)
         missing, each = len(new) - len(tracked), times.of(trial.base)
         known, equal, runs = known + len(tracked), equal + len(signatures) - len(new), runs + missing
-        total += missing * each
+        for its in tags:
+            if its["convsweep.signature"] in new and its["convsweep.signature"] not in tracked:
+                joins = trial.base.trainer.stop_at_accuracy is None
+                key = its["convsweep.chain" if joins else "convsweep.signature"]
+                longest[key] = max(longest.get(key, 0.0), each)
         out.add_row(
             trial.label, " ".join(trial.overrides), _parameters(trial), str(len(tracked)), str(missing), told(each)
         )
     console.print(out)
+    total = sum(longest.values())
+    joined = f", {runs - len(longest)} of them on the way of longer ones" if runs > len(longest) else ""
     duplicates = f", {equal} equal to another here" if equal else ""
-    wall = told(total / _parallel(sweep, runs) + (START_SECONDS if runs else 0))
+    wall = told(total / _parallel(sweep, len(longest)) + (START_SECONDS if runs else 0))
     console.print(
-        f"{runs} runs to train, {known} known{duplicates}; {_workers(sweep)} workers, "
+        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep)} workers, "
         f"expected time {wall} ({_source(times)})",
         highlight=False,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from pipeline.checkpoints import Chain, Checkpoint, free
 from pipeline.config import RunConfig, compose, config_groups
 from pipeline.signature import chain
 from pipeline.train import RunResult, train
+from sweeps.cli import main
 from tests.conftest import SMALL
 
 Compose = Callable[..., RunConfig]
@@ -143,3 +146,41 @@ def test_checkpoints_fill_no_more_than_asked(tmp_path: Path) -> None:
     assert [path.parent.name for path in tmp_path.glob("*/*")] == ["b"]
     assert free(tmp_path, 0.0) == (1, size)
     assert free(tmp_path, 0.0) == (0, 0)
+
+
+def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*SMALL, "trainer.epochs=25", "model.dropout=0.2"]
+    command = [sys.executable, "-m", "sweeps.cli", "train", *overrides, "store.log_model=none"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in process.stdout or []:
+        if "epoch 6/25" in line:
+            break
+    process.kill()
+    process.communicate()
+    (folder,) = (root / "checkpoints").iterdir()
+    (reached,) = Chain(folder).epochs()
+    assert 6 <= reached < 25
+    assert main(["train", *overrides, "store.log_model=none"]) == 0
+    told = capsys.readouterr().out
+    straight = train(config("trainer.epochs=25", "model.dropout=0.2"))
+    shown = {row.split()[0]: float(row.split()[1]) for row in told.splitlines() if row.startswith("  ")}
+    for name in ("train/loss", "test/loss", "train_eval/loss"):
+        assert shown[name] == pytest.approx(straight.metrics[name], abs=5.1e-5)
+    assert Chain(folder).epochs() == [25]
+
+
+def test_pruning_frees_the_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *SMALL, "trainer.epochs=1"]) == 0
+    assert list((root / "checkpoints").glob("*/1.ckpt"))
+    assert main(["prune-cache", "--keep", "1"]) == 0
+    assert "0 checkpoints deleted" in capsys.readouterr().out
+    assert main(["prune-cache"]) == 0
+    assert "1 checkpoints deleted" in capsys.readouterr().out
+    assert not list((root / "checkpoints").iterdir())
+    assert main(["prune-cache", "--keep", "-1"]) == 2
+    assert main(["prune-cache", "store.root=nowhere"]) == 2
+
+
+def test_none_are_kept_where_none_are_wanted(root: Path) -> None:
+    assert main(["train", *SMALL, "trainer.epochs=1", "checkpoints.keep=0", "store.log_model=none"]) == 0
+    assert not (root / "checkpoints").exists()

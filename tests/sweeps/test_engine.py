@@ -415,7 +415,7 @@ def test_a_longest_run_that_dies_takes_no_shorter_one_with_it(root: Path) -> Non
     def always(job: Job, start: int) -> Failed | None:
         return Failed("no number") if job.config.trainer.epochs == 4 else None
 
-    launched = Launched(epochs_grid("seed=7", name="other"), FakePool(fails=always))
+    launched = Launched(epochs_grid(name="other", seeds=[7]), FakePool(fails=always))
     assert launched.statuses == {"FAILED": 2, "FINISHED": 2}
     assert launched.states == {"FAIL": 1, "COMPLETE": 2}
 

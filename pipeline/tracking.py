@@ -120,8 +120,8 @@ class Tracker:
         run_id = self._create(experiment, name, {KIND: "run"} | tags)
         try:
             self._describe(run_id, config, tags, overrides)
-        except BaseException as error:
-            self.close(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", one_line(error))
+        except BaseException as error:  # it was not trained: it is the store, or the user, that ended it
+            self.close(run_id, "KILLED", one_line(error))
             raise
         return run_id
 

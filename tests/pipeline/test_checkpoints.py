@@ -163,10 +163,11 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: 
     assert main(["train", *overrides, "store.log_model=none"]) == 0
     told = capsys.readouterr().out
     straight = train(config("trainer.epochs=25", "model.dropout=0.2"))
-    shown = {row.split()[0]: float(row.split()[1].replace(",", "")) for row in told.splitlines() if row.startswith("  ")}
+    rows = [row.replace(",", "").split() for row in told.splitlines() if row.startswith("  ")]
+    shown = {name: float(value) for name, value in rows}
     for name in ("train/loss", "test/loss", "train_eval/loss"):
         assert shown[name] == pytest.approx(straight.metrics[name], abs=5.1e-5)
-    assert Chain(folder).epochs() == [25]
+    assert 25 in Chain(folder).epochs()
 
 
 def test_pruning_frees_the_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,8 +116,25 @@ def test_bad_input_is_refused(arguments: list[str], told: str, here: str, capsys
     assert told in capsys.readouterr().err
 
 
+def test_a_model_that_was_not_logged_comes_from_its_checkpoint(
+    root: Path, pictures: Path, here_text: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *DIGITS, "store.log_model=none"]) == 0
+    run_id = capsys.readouterr().out.rpartition("tracked as run ")[2].split()[0]
+    assert main(["predict", run_id, str(pictures)]) == 0
+    said = [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert said == here_text
+
+
+@pytest.fixture
+def here_text(trained: tuple[Path, str], pictures: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What the logged model of the equal run says of the pictures."""
+    assert main(["predict", trained[1], str(pictures), f"store.root={trained[0] / 'mlruns'}"]) == 0
+    return [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
+
+
 def test_a_run_without_a_model_says_what_helps(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", *DIGITS, "trainer.epochs=1", "store.log_model=none"]) == 0
+    assert main(["train", *DIGITS, "trainer.epochs=1", "store.log_model=none", "checkpoints.keep=0"]) == 0
     run_id = capsys.readouterr().out.rpartition("tracked as run ")[2].split()[0]
     assert main(["predict", run_id, "mlruns"]) == 2
     assert "train it again with store.log_model=all" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.checkpoints import Chain
 from pipeline.config import RunConfig
 from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool
 
@@ -33,11 +34,11 @@ def follow(
 
 def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) -> None:
     jobs = [
-        Job("good", config(), tmp_path / "model.keras"),
+        Job("good", config(), Chain(tmp_path / "chain")),
         Job("wild", config("optimizer=sgd", "optimizer.learning_rate=1e20", "trainer.precision=float32")),
         Job("stopped", config("trainer.epochs=50")),
         Job("killed", config("trainer.epochs=50", "seed=5")),
-        Job("no folder", config(), Path("/proc/nothing/model.keras")),
+        Job("no folder", config(), Chain(Path("/proc/nothing"))),
         Job("after", config("seed=1")),
     ]
 
@@ -52,7 +53,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
         ended = follow(pool, jobs, on_epoch)
         processes += [worker.process for worker in pool.workers]
     assert isinstance(ended["good"], Done)
-    assert (tmp_path / "model.keras").exists()
+    assert Chain(tmp_path / "chain").epochs() == [2]
     assert isinstance(ended["wild"], Failed)
     assert "not finite" in ended["wild"].reason
     assert isinstance(ended["stopped"], Done)

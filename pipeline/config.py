@@ -264,6 +264,11 @@ class StoreConfig:
         return Path(self.root).expanduser().resolve()
 
     @property
+    def exists(self) -> bool:
+        """Whether anything was tracked here; of a server or database elsewhere that is taken for granted."""
+        return self.tracking_uri is not None or (self.folder / "mlflow.db").exists()
+
+    @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI: as configured, or SQLite in the folder; absolute."""
         return self.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline import data
 from pipeline.config import ConfigError
-from pipeline.predict import probabilities
+from pipeline.predict import prepared, probabilities
 from pipeline.saved import SavedModel
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def _draw_activations(
 
     seen = _seen(saved)
     tap = keras.Model(saved.net.inputs, [layer.output for layer in seen])
-    x = test.x[list(images)].astype(np.float32) / np.float32(saved.config.data.scale)
-    maps = [np.asarray(m, np.float32) for m in tap.predict_on_batch(x)]
+    maps = [np.asarray(m, np.float32) for m in tap.predict_on_batch(prepared(saved, test.x[list(images)]))]
     figure = _figure(1.55 * (len(seen) + 1), 1.6 * len(images) + 0.9)
     grid = figure.subplots(len(images), len(seen) + 1, squeeze=False)
     for row, place in enumerate(images):

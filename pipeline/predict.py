@@ -57,9 +57,14 @@ def check_words(words: Sequence[str]) -> None:
             raise ConfigError(f"there is no file or folder {word}")
 
 
+def prepared(saved: SavedModel, x: np.ndarray) -> np.ndarray:
+    """Examples as stored, scaled as in training."""
+    return x.astype(np.float32) / np.float32(saved.config.data.scale)
+
+
 def probabilities(saved: SavedModel, x: np.ndarray) -> np.ndarray:
     """Probability of every class, shape (n, classes), for examples x as stored, shape (n, *data.shape)."""
-    scaled = x.astype(np.float32) / np.float32(saved.config.data.scale)
+    scaled = prepared(saved, x)
     found = np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
     return np.concatenate([1 - found, found], axis=1) if saved.config.data.task == "binary" else found
 
@@ -98,7 +103,7 @@ def _predict_numbers(saved: SavedModel, words: Sequence[str], console: Console) 
         x = np.array([[float(word)] for word in words], np.float32)
     except ValueError as error:
         raise ConfigError(f"{error}: this model takes numbers, as in 7") from error
-    found = saved.net.predict_on_batch(x / np.float32(saved.config.data.scale))
+    found = saved.net.predict_on_batch(prepared(saved, x))
     for word, value in zip(words, found, strict=True):
         console.print(f"{word}: {float(value[0]):.4f}", highlight=False)
     return 0

@@ -40,7 +40,7 @@ def open_store(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
         if not override.startswith("store."):
             raise ConfigError(f"{override}: this looks at what is tracked; only store.KEY=... can be given")
     store = compose(RunConfig, "train", overrides).store
-    if store.tracking_uri is None and not (store.folder / "mlflow.db").exists():
+    if not store.exists:
         raise ConfigError(
             f"there is no store in {store.folder}; name another with store.root=..., or run a sweep first"
         )

@@ -26,7 +26,7 @@ def signature(config: RunConfig, data_sha256: str) -> str:
     Model names, descriptions and unused keys have no part in it: two configs with the same layers are the same run.
     Neither have the store, the source of the data, the number of threads, the git commit.
     """
-    return hashlib.sha256(json.dumps(ingredients(config, data_sha256), sort_keys=True).encode()).hexdigest()
+    return _sha256(ingredients(config, data_sha256))
 
 
 def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
@@ -56,17 +56,25 @@ def _limit(config: RunConfig) -> int | None:
 
 def chain(config: RunConfig, data_sha256: str) -> str:
     """SHA-256 of what runs share that continue one another: all of a signature but when to stop."""
-    shared = ingredients(config, data_sha256)
-    shared["trainer"] = {k: v for k, v in shared["trainer"].items() if k not in ("epochs", "stop_at_accuracy")}
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+    return _sha256(_without_end(config, data_sha256))
 
 
 def work(config: RunConfig) -> str:
     """What two runs share that take equally long per epoch: all of a signature but seed, epochs and data content."""
-    shared = ingredients(config, "")
+    shared = _without_end(config, "")
     del shared["seed"]
+    return _sha256(shared)
+
+
+def _without_end(config: RunConfig, data_sha256: str) -> dict[str, Any]:
+    """The ingredients of a signature but when to stop."""
+    shared = ingredients(config, data_sha256)
     shared["trainer"] = {k: v for k, v in shared["trainer"].items() if k not in ("epochs", "stop_at_accuracy")}
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+    return shared
+
+
+def _sha256(told: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 @cache

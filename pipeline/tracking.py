@@ -150,6 +150,11 @@ class Tracker:
         if now - self._flushed.get(run_id, 0) > FLUSH_SECONDS:
             self._flush(run_id)
 
+    def log_epochs(self, run_id: str, result: RunResult) -> None:
+        """Log every epoch of a result."""
+        for epoch in range(1, result.epochs + 1):
+            self.log_epoch(run_id, epoch, {metric: values[epoch - 1] for metric, values in result.history.items()})
+
     def finish_run(self, run_id: str, result: RunResult, title: str, tags: dict[str, str] | None = None) -> None:
         """Log the final metrics and the learning curves, and close the run as FINISHED."""
         self.log_epoch(run_id, 0, result.final)  # MLflow's page draws bars for what has no step but 0
@@ -193,8 +198,7 @@ class Tracker:
         run_id = self.open_run(config, experiment, name, tags | kept | {REUSED: source.run_id}, [])
         result = RunResult(self.history(source.run_id))
         result.final = {name: value for name, value in source.metrics.items() if name not in result.history}
-        for epoch in range(1, result.epochs + 1):
-            self.log_epoch(run_id, epoch, {metric: values[epoch - 1] for metric, values in result.history.items()})
+        self.log_epochs(run_id, result)
         self.finish_run(run_id, result, name)
         return run_id
 
@@ -234,21 +238,21 @@ class Tracker:
 
     def has_model(self, run_id: str) -> bool:
         """Whether a model is logged with the run."""
+        return self._model_id(run_id) is not None
+
+    def _model_id(self, run_id: str) -> str | None:
+        """Id of the run's logged model; None where none is logged."""
         outputs = self.client.get_run(run_id).outputs
-        return bool(outputs and outputs.model_outputs)
+        return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
 
     def model_file(self, run_id: str, folder: Path) -> Path | None:
         """The `.keras` file of the run's logged model, fetched into `folder`; None where none is logged."""
-        outputs = self.client.get_run(run_id).outputs
-        if not outputs or not outputs.model_outputs:
+        model_id = self._model_id(run_id)
+        if model_id is None:
             return None
         import mlflow.artifacts
 
-        fetched = Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{outputs.model_outputs[0].model_id}", dst_path=str(folder)
-            )
-        )
+        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(folder)))
         return next(iter(sorted(fetched.rglob("*.keras"))), None)
 
     def runs_beginning(self, letters: str) -> list[TrackedRun]:
@@ -275,15 +279,14 @@ class Tracker:
         """
         from mlflow.exceptions import MlflowException
 
-        outputs = self.client.get_run(run_id).outputs
-        if not outputs or not outputs.model_outputs:
+        model_id = self._model_id(run_id)
+        if model_id is None:
             return False
         with suppress(MlflowException):  # no such name or alias yet
             if self.client.get_model_version_by_alias(name, alias).run_id == run_id:
                 return True
         with suppress(MlflowException):  # known already
             self.client.create_registered_model(name)
-        model_id = outputs.model_outputs[0].model_id
         version = self.client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
         self.client.set_registered_model_alias(name, alias, version.version)
         return True

@@ -58,7 +58,7 @@ def _require_free(port: int) -> None:
 
 
 def _page(store: StoreConfig, sweep: str | None) -> str:
-    if store.tracking_uri is None and not (store.folder / "mlflow.db").exists():
+    if not store.exists:
         raise ConfigError(f"there is nothing in {store.folder} yet: run `convsweep train` or `convsweep ablate` first")
     if sweep is None:
         return "/#/experiments"

@@ -302,9 +302,7 @@ class Engine:
         """Write down a shorter run, whose last epoch a longer one has just passed."""
         unit = next(unit for unit in leader.followers if unit.config.trainer.epochs == message.epoch)
         self._open(unit)
-        for epoch in range(1, message.epoch + 1):
-            told = {name: values[epoch - 1] for name, values in message.result.history.items()}
-            self.tracker.log_epoch(unit.run_id, epoch, told)
+        self.tracker.log_epochs(unit.run_id, message.result)
         self._end(unit, Done(message.result))
         self._settle(unit.trial)
 

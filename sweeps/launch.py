@@ -27,7 +27,6 @@ from sweeps.results import Row, rows_of
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
-from sweeps.timing import timings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -64,12 +63,7 @@ def launch_ablation(ablation: Ablation, console: Console) -> int:
     """
 
     def publish(launched: Launch) -> bool:
-        trials, told = ablation.sweep.trials or [], ablation.config.trials.values()
-        ticks, published = [trial.tick for trial in told], [trial.published for trial in told]
-        rows = rows_of(trials, ticks, published, launched.runs(), launched.tracker)
-        compared = [trial for trial in trials if trial.label in ablation.config.timed]
-        seconds = timings(compared, ablation.timing, launched.tracker, launched.parent, console)
-        findings = publish_ablation(launched.to, ablation, rows, seconds)
+        findings = publish_ablation(launched.to, ablation, launched.runs(), measure=True)
         wrong = [finding.question.name for finding in findings if finding.verdict == CONTRADICTED]
         if ablation.strict and wrong:
             why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(wrong)}"

@@ -173,7 +173,7 @@ def _parallel(sweep: Sweep, runs: int) -> float:
 
 def _existing_tracker(sweep: Sweep) -> Tracker | None:
     """The store, if there is one: a dry run creates none."""
-    if sweep.store.tracking_uri is None and not (sweep.store.folder / "mlflow.db").exists():
+    if not sweep.store.exists:
         return None
     from pipeline.tracking import Tracker
 

@@ -35,9 +35,10 @@ from sweeps.claims import (
 from sweeps.figures import draw_axis, draw_cost, draw_gap, draw_learning_curves, draw_published
 from sweeps.page import MARKS, Cell, Line, Page, PageFigure, PageTable, method_told, write_index, write_page
 from sweeps.report import findings_table, study_columns, study_lines, study_table, tables, write_csv, write_study_csv
-from sweeps.results import Measured, Row
+from sweeps.results import Measured, Row, rows_of
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
+from sweeps.timing import timings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -81,11 +82,21 @@ def reports(store: StoreConfig) -> Path:
 
 
 def publish_ablation(
-    to: Publication, ablation: Ablation, rows: Sequence[Row], timings: dict[str, list[float]]
+    to: Publication, ablation: Ablation, runs: Mapping[str, Mapping[int, TrackedRun]], measure: bool
 ) -> list[Finding]:
-    """Judge the claims and published numbers, print and write everything; all findings."""
-    trials = ablation.sweep.trials or []
-    evidence = Measured(rows, {trial.label: trial.base for trial in trials}, timings)
+    """Judge the claims and published numbers, print and write everything; all findings.
+
+    Args:
+        to: Whose results.
+        ablation: The ablation as launched.
+        runs: Its finished runs by trial and seed.
+        measure: Whether to time configs side by side where a claim needs it and nothing is kept.
+    """
+    trials, filed = ablation.sweep.trials or [], ablation.config.trials.values()
+    rows = rows_of(trials, [trial.tick for trial in filed], [trial.published for trial in filed], runs, to.tracker)
+    compared = [trial for trial in trials if trial.label in ablation.config.timed]
+    seconds = timings(compared, ablation.timing, to.tracker, to.parent, to.console, measure)
+    evidence = Measured(rows, {trial.label: trial.base for trial in trials}, seconds)
     findings = judge(ablation.config.claims, evidence, ablation.statistics)
     published = [] if ablation.changed else ablation.config.published
     numbers = judge_published(published, evidence, ablation.statistics)
@@ -96,11 +107,8 @@ def publish_ablation(
     _print_findings(to.console, findings, numbers)
     folder = to.folder()
     figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
-    if timings or rows:
-        draw_cost(rows, timings, to.sweep.name, folder / "cost.png")
-        figures.append(
-            PageFigure(folder / "cost.png", "What each config costs: a dot per seed, or per round of timing.")
-        )
+    draw_cost(rows, seconds, to.sweep.name, folder / "cost.png")
+    figures.append(PageFigure(folder / "cost.png", "What each config costs: a dot per seed, or per round of timing."))
     if any(finding.outcome for finding in numbers):
         draw_published(numbers, [told.value for told in published], to.sweep.name, folder / "published.png")
         caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
@@ -114,7 +122,7 @@ def publish_ablation(
         note or ablation.config.discussion,
         [
             _results_table(to, rows, ablation.statistics, numbers),
-            *([_timing_table(timings, ablation.timing.examples)] if timings else []),
+            *([_timing_table(seconds, ablation.timing.examples)] if seconds else []),
             _runs_table(to, rows),
         ],
         figures,

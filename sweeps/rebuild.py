@@ -14,11 +14,10 @@ from sweeps.ablation import compose_ablation
 from sweeps.engine import CONFIRMED
 from sweeps.launch import COMMAND, grid_rows
 from sweeps.publish import Publication, publish_ablation, publish_grid, publish_index, publish_study
-from sweeps.results import rows_of, tracked_runs
+from sweeps.results import tracked_runs
 from sweeps.search import StudyConfig, compose_hydra_sweep, compose_study
 from sweeps.study import Study
 from sweeps.sweep import Sweep
-from sweeps.timing import timings
 
 
 def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
@@ -53,14 +52,8 @@ def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequenc
     words = [word for word in words if not word.startswith("store.")] + list(overrides)
     if kind == "ablate":
         ablation = compose_ablation(words[0], words[1:])
-        told = ablation.config.trials.values()
         to = Publication(ablation.sweep, ablation.config.description, tracker, parent.run_id, console)
-        trials = ablation.sweep.trials or []
-        runs = tracked_runs(tracker, parent.run_id, ablation.sweep)
-        rows = rows_of(trials, [trial.tick for trial in told], [trial.published for trial in told], runs, tracker)
-        compared = [trial for trial in trials if trial.label in ablation.config.timed]
-        seconds = timings(compared, ablation.timing, tracker, parent.run_id, console, measure=False)
-        publish_ablation(to, ablation, rows, seconds)
+        publish_ablation(to, ablation, tracked_runs(tracker, parent.run_id, ablation.sweep), measure=False)
         return
     section, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
     to = Publication(sweep, section.description, tracker, parent.run_id, console)

@@ -121,7 +121,6 @@ def test_tells_epochs_and_steps(config: Compose) -> None:
     train(config(), on_epoch, lambda epoch, step, total, metrics: steps.append((epoch, step, total)))
     assert epochs == [1, 2]
     assert steps[-1] == (2, 45, 45)
-    assert len(steps) >= 20
 
 
 @pytest.mark.parametrize("at_once", [1, 10, 45])
@@ -143,7 +142,7 @@ def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> N
     import keras
 
     from pipeline import data
-    from pipeline.train import evaluate
+    from pipeline.loop import Evaluation
 
     settings = config()
     chain = Chain(tmp_path / "chain")
@@ -152,6 +151,5 @@ def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> N
     assert checkpoint is not None
     restore_model(settings, checkpoint).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    loaded.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     test = data.load(settings.data).test
-    assert evaluate(loaded, test, settings)["accuracy"] == pytest.approx(result.history["test/accuracy"][-1])
+    assert Evaluation(loaded, settings)(test)["accuracy"] == pytest.approx(result.history["test/accuracy"][-1])

@@ -39,7 +39,7 @@ def main(trials: int) -> None:
             return told
 
         study.complete, study.prune = noted(complete), noted(prune)  # type: ignore[method-assign]
-        with Engine(sweep, tracker, study, parent, lambda config: "data", pool=FakePool()) as engine:
+        with Engine(sweep, tracker, study, parent, lambda config: "data", FakePool()) as engine:
             engine.run()
     each = [(after - before) * 1000 for before, after in pairwise(times)]
     tenth = max(1, len(each) // 10)

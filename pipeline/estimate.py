@@ -1,4 +1,4 @@
-"""How long a run will take, from its arithmetic and a tenth of a second of measuring this machine."""
+"""What a run's arithmetic says: how long it will take, how many threads a step keeps busy, when to hand steps over."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import numpy as np
 
 from pipeline import data, model
 from pipeline.config import RunConfig
-from pipeline.hardware import resolve_precision
+from pipeline.hardware import cores, resolve_precision
 
-# Fitted to the course's networks on two machines of two cores; expect them to be within a factor of two.
-SECONDS_PER_STEP = 0.0007  # what a step costs beside its arithmetic
+# Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
+SECONDS_PER_STEP = 0.00015  # what a step costs beside its arithmetic
+SECONDS_PER_CONVOLUTION = 0.0003  # what a step's convolution costs beside its arithmetic: memory, pooling
 SHARE_OF_MATRIX_RATE = 0.5  # what convolutions reach of the rate of a large matrix product
-BFLOAT16_GAIN = 2.5
+BFLOAT16_GAIN = 2.0
 START_SECONDS = 5.0  # importing TensorFlow, once per process
-BESIDE_SECONDS = 2.5  # tracing, first weights, final evaluation, once per run
+BESIDE_SECONDS = 1.5  # tracing, first weights, final evaluation, once per run
+# Multiplications of a step that are worth a thread: with two threads instead of one, two cores trained 16 filters
+# (5e7 per step) 1.5 times as slowly, 32 filters (1.3e8) 1.15 times, 64 (4.6e8) 1.4 times as fast.
+MULTIPLICATIONS_PER_THREAD = 2e8
 
 
 def expected_seconds(config: RunConfig) -> float:
@@ -24,12 +28,25 @@ def expected_seconds(config: RunConfig) -> float:
     sizes, trainer = data.split_sizes(config.data), config.trainer
     every = -(-sizes["train"] // trainer.batch_size)
     steps = min(trainer.steps_per_epoch or every, every)
-    forward = 2.0 * model.multiplications(model.layers(config))
+    stack = model.layers(config)
+    forward = 2.0 * model.multiplications(stack)
     # A training step costs about three forward passes: forward, and backward for weights and inputs.
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
-    epoch = steps * SECONDS_PER_STEP + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate())
+    beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
+    epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate())
     return BESIDE_SECONDS + trainer.epochs * epoch
+
+
+def multiplications_per_step(config: RunConfig) -> float:
+    """Multiply-adds of a training step: a forward pass, and twice as much backward."""
+    return 3.0 * config.trainer.batch_size * model.multiplications(model.layers(config))
+
+
+def threads(config: RunConfig, most: int | None = None) -> int:
+    """Threads of a run: as told, else as many as its steps keep busy, of at most `most` (default: all cores)."""
+    worth = int(multiplications_per_step(config) / MULTIPLICATIONS_PER_THREAD)
+    return config.trainer.threads or max(1, min(most or cores(), worth))
 
 
 @cache

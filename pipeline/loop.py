@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import model, optimizer
+from pipeline import optimizer
 from pipeline.config import RunConfig
 from pipeline.data import Examples
+from pipeline.estimate import multiplications_per_step
 
 HAND_OVERS = 20  # per epoch, for progress; fewer where they would take less than about a twentieth of a second:
 MULTIPLICATIONS_AT_ONCE = 2e9
@@ -133,8 +134,7 @@ def _steps(config: RunConfig, examples: int) -> int:
 
 def _steps_at_once(config: RunConfig, steps: int) -> int:
     """Steps per call: as told, else some twenty calls per epoch, of no less than a little arithmetic each."""
-    per_step = 3.0 * config.trainer.batch_size * model.multiplications(model.layers(config))
-    least = int(MULTIPLICATIONS_AT_ONCE / max(per_step, 1.0))
+    least = int(MULTIPLICATIONS_AT_ONCE / max(multiplications_per_step(config), 1.0))
     return min(steps, config.trainer.steps_per_execution or max(-(-steps // HAND_OVERS), least, 1))
 
 

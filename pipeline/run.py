@@ -14,6 +14,7 @@ from rich.console import Console
 from pipeline import data, hardware
 from pipeline.checkpoints import Chain, free
 from pipeline.config import RunConfig, StoreConfig
+from pipeline.estimate import threads
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
 from pipeline.signature import chain, code_sha256, signature, versions, work
@@ -34,7 +35,7 @@ def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
         "convsweep.data_sha256": data_sha256,
         "convsweep.code_sha256": code_sha256(),
         "convsweep.precision": hardware.resolve_precision(config.trainer.precision),
-        "convsweep.threads": str(config.trainer.threads or hardware.cores()),
+        "convsweep.threads": str(threads(config)),
         "convsweep.processor": hardware.processor(),
         "convsweep.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
@@ -81,7 +82,7 @@ def _run(
         console.print(f"known: an equal run is tracked as {known.run_id}; nothing is trained", soft_wrap=True)
         _print_metrics(known.metrics, console)
         return 0
-    start_tensorflow(config.trainer.threads)
+    start_tensorflow(threads(config))
     name = run_name(overrides, config.seed)
     run_id = tracker.open_run(config, EXPERIMENT, name, tags, overrides)
     kept = chain_of(config, tags)

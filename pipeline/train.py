@@ -14,6 +14,7 @@ import numpy as np
 from pipeline import data, model
 from pipeline.checkpoints import Chain, Checkpoint
 from pipeline.config import RunConfig
+from pipeline.estimate import threads
 from pipeline.hardware import resolve_precision
 from pipeline.runtime import start_tensorflow
 
@@ -267,7 +268,7 @@ def _stop_epoch(config: RunConfig, history: dict[str, list[float]]) -> int | Non
 
 
 def _seed_everything(config: RunConfig) -> None:
-    start_tensorflow(config.trainer.threads)
+    start_tensorflow(threads(config))
     import keras
 
     keras.backend.clear_session()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import re
 import signal
@@ -75,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console = _PatientConsole(width=140, markup=False)
     signal.signal(signal.SIGTERM, _interrupt)
+    atexit.register(gc.freeze)  # what is imported would take Python a second to take apart
     try:
         return int(arguments.command(arguments, console))
     except ConfigError as error:

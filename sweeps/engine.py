@@ -21,7 +21,7 @@ from pipeline.run import chain_of, chains, run_name, run_tags
 from pipeline.tracking import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
-from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Milestone, Pool, Steps
+from sweeps.workers import Done, Epoch, Failed, Job, Keep, Message, Milestone, Pool, Shape, Steps, shape
 
 PRUNED_AT = "convsweep.pruned_at"
 # Ends the label of a trial that is trained again on fresh seeds.
@@ -82,8 +82,8 @@ class Engine:
     study: Study
     parent: str
     data_sha256: Callable[[DataConfig], str]
+    pool: Callable[[Shape], Pool]
     watch: Watch = field(default_factory=silent)
-    pool: Callable[[int, int], Pool] | None = None
     units: list[Unit] = field(default_factory=list)
     queue: list[Unit] = field(default_factory=list)
     running: dict[str, Unit] = field(default_factory=dict)
@@ -144,6 +144,21 @@ class Engine:
             self._run(propose=False)
         return self.units[before:]
 
+    def keep(self, models: list[Keep]) -> list[str]:
+        """Have workers log the models of finished runs; what went wrong, a line each. No run may go on meanwhile."""
+        waiting, running, wrong = list(models), set[str](), list[str]()
+        while waiting or running:
+            pool = self._opened(len(models))
+            while waiting and pool.idle:
+                job = waiting.pop(0)
+                pool.start(job)
+                running.add(job.key)
+            for key, message in pool.messages(POLL_SECONDS):
+                running.discard(key)
+                if isinstance(message, Failed):
+                    wrong.append(f"the model of {key} is not kept: {message.reason}")
+        return wrong
+
     def units_of(self, label: str) -> list[Unit]:
         """Runs of one trial, in the order of the seeds."""
         return self.by_label.get(label, [])
@@ -167,15 +182,8 @@ class Engine:
             return
         self.queue.insert(0, first)
         known = len(self.queue) if self.sweep.trials is not None or not propose else cores()
-        count = max(1, min(self.sweep.config.workers or cores(), known))
-        threads = self.sweep.config.trainer.threads or max(1, cores() // count)
-        config = self.sweep.config
-        make = self.pool or (lambda n, t: LocalPool(n, t, config.workers_max_runs, config.workers_max_memory))
         self.watch.on_total(self._total() if propose else len(self.queue))
-        if self._open_pool is None:
-            self.threads = threads
-            self._open_pool = make(count, threads).__enter__()
-        pool = self._open_pool
+        pool = self._opened(known)
         while not self.stopped_by:
             self._fill(pool, propose)
             if not self.running:
@@ -184,6 +192,14 @@ class Engine:
             for key, message in pool.messages(POLL_SECONDS):
                 self._handle(pool, key, message, propose)
         raise KeyboardInterrupt(self.stopped_by)
+
+    def _opened(self, runs: int) -> Pool:
+        """The workers: those that are there, or as many as so many runs want."""
+        if self._open_pool is None:
+            wanted = shape(self.sweep, runs)
+            self.threads = wanted.threads
+            self._open_pool = self.pool(wanted).__enter__()
+        return self._open_pool
 
     def _leave(self, propose: bool) -> None:
         """Nothing runs any more: what a limit cut off is left to the next launch; a noted signal is obeyed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from pipeline import data
+from pipeline import data, hardware
 from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import watch
-from pipeline.saved import ALIAS, from_checkpoint
+from pipeline.saved import ALIAS
 from pipeline.sources import source_key
 from pipeline.train import one_line
 from sweeps.ablation import Ablation
@@ -27,6 +28,7 @@ from sweeps.results import Row, rows_of
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
+from sweeps.workers import Keep, Warm, shape
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -47,6 +49,7 @@ class Launch:
     engine: Engine
     parent: str
     to: Publication
+    kept: Future[list[str]] | None = None
 
     def runs(self) -> dict[str, dict[int, TrackedRun]]:
         """Finished runs by trial and seed."""
@@ -63,6 +66,8 @@ def launch_ablation(ablation: Ablation, console: Console) -> int:
     """
 
     def publish(launched: Launch) -> bool:
+        if launched.kept:
+            launched.kept.result()  # what is timed now wants the machine for itself
         findings = publish_ablation(launched.to, ablation, launched.runs(), measure=True)
         wrong = [finding.question.name for finding in findings if finding.verdict == CONTRADICTED]
         if ablation.strict and wrong:
@@ -109,12 +114,27 @@ def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
 
 
 def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
-    from pipeline.tracking import Tracker
-
     data_sha256 = _Hashes(console)
     for used in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
         data_sha256(used.data)  # had before anything is started
     study = Study(sweep)
+    runs = len(sweep.trials) * len(sweep.seeds) if sweep.trials is not None else hardware.cores()
+    # Started before MLflow is imported and opened: there is as much for them to import.
+    with Warm(sweep, shape(sweep, runs), idle=study.is_done) as pool:
+        return _run(sweep, description, study, data_sha256, pool, publish, console)
+
+
+def _run(
+    sweep: Sweep,
+    description: str,
+    study: Study,
+    data_sha256: _Hashes,
+    pool: Warm,
+    publish: Callable[[Launch], bool],
+    console: Console,
+) -> int:
+    from pipeline.tracking import Tracker
+
     tracker = Tracker(sweep.store)
     tracker.close_abandoned()
     study.close_abandoned()
@@ -124,15 +144,14 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
     to = Publication(sweep, description, tracker, parent, console)
     try:
         address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
-        with Engine(sweep, tracker, study, parent, data_sha256) as engine:
+        with Engine(sweep, tracker, study, parent, data_sha256, pool) as engine:
             engine.add_listed()
             refuse_over_budget(sweep, engine.queue, tracker)
             _tell_start(sweep, engine, console)
             with watch(console) as engine.watch:
                 engine.run()
             launched = Launch(sweep, tracker, study, engine, parent, to)
-            held = publish(launched)
-        _log_best_model(launched)
+            held = _published(launched, publish)
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | ConfigError)
         with suppress(Exception):  # the store itself may be what failed; the next launch closes what is left open
@@ -205,19 +224,34 @@ def _best_units(launched: Launch) -> list[Unit]:
     return launched.engine.units_of(best.label) if best else []
 
 
-def _log_best_model(launched: Launch) -> None:
-    """Log the models that `store.log_model` asks for, and register the best one under an alias."""
+def _published(launched: Launch, publish: Callable[[Launch], bool]) -> bool:
+    """Publish, while workers log models; register the best one. What `publish` says."""
     sweep, tracker = launched.sweep, launched.tracker
+    if sweep.trials is None:  # publishing trains the best config on fresh seeds, whose models may be wanted
+        held = publish(launched)
+        wrong = launched.engine.keep(_models(launched))
+    else:
+        with ThreadPoolExecutor(1) as beside:
+            launched.kept = beside.submit(launched.engine.keep, _models(launched))
+            held = publish(launched)
+            wrong = launched.kept.result()
+    for line in wrong:
+        launched.to.console.print(line, style="red", soft_wrap=True)
     best = _best_run(launched)
-    if best is None or sweep.store.log_model == "none":
-        return
-    every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
-    for config, run in every if sweep.store.log_model == "all" else [best]:
-        if not tracker.has_model(run.run_id) and (net := from_checkpoint(config, run)):
-            tracker.log_model(run.run_id, net, config)
-    if tracker.register(best[1].run_id, sweep.name, ALIAS):
+    if best and sweep.store.log_model != "none" and tracker.register(best[1].run_id, sweep.name, ALIAS):
         name = best[1].tags.get("mlflow.runName", best[1].run_id)
         launched.to.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
+    return held
+
+
+def _models(launched: Launch) -> list[Keep]:
+    """The models that `store.log_model` asks for and that are not logged yet."""
+    sweep, best = launched.sweep, _best_run(launched)
+    if best is None or sweep.store.log_model == "none":
+        return []
+    every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
+    wanted = every if sweep.store.log_model == "all" else [best]
+    return [Keep(run.run_id, config, run) for config, run in wanted if not launched.tracker.has_model(run.run_id)]
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

@@ -93,6 +93,18 @@ class Study:
 
     # -- what to try next ---------------------------------------------------------------------------------------------
 
+    @property
+    def is_done(self) -> bool:
+        """Whether Optuna knows all that the sweep asks for; MLflow may know less, or more."""
+        if self.sweep.trials is None:
+            n_trials = self.sweep.limits.n_trials
+            return n_trials is not None and self.counts.finished >= n_trials
+        return all(self._has_seeds(trial) for trial in self.sweep.trials)
+
+    def _has_seeds(self, trial: Trial) -> bool:
+        """Whether a grid's trial is COMPLETE over at least the sweep's seeds."""
+        return any(set(self.sweep.seeds) <= done for done in self.complete_seeds.get(trial.label, []))
+
     def close_abandoned(self) -> None:
         """Fail what a process left RUNNING, to be asked again. Call it only where no other process runs this sweep."""
         for trial in self.study.get_trials(deepcopy=False, states=(_state("RUNNING"),)):
@@ -100,8 +112,7 @@ class Study:
 
     def begin(self, trial: Trial) -> None:
         """Make a grid's trial RUNNING in Optuna, unless it is, or is COMPLETE over at least the sweep's seeds."""
-        seeds = set(self.sweep.seeds)
-        if trial.label in self.open or any(seeds <= done for done in self.complete_seeds.get(trial.label, [])):
+        if trial.label in self.open or self._has_seeds(trial):
             return
         self.study.enqueue_trial(dict(trial.params), user_attrs={LABEL: trial.label})
         asked = self.study.ask()

@@ -21,7 +21,7 @@ from pipeline.tracking import Tracker
 from pipeline.train import TrainingError
 from sweeps.ablation import TimingConfig
 from sweeps.sweep import Trial
-from sweeps.workers import Done, Epoch, Failed, Job, LocalPool
+from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Shape
 
 FILE = "timings.json"
 # The first epoch also traces the model and is not counted.
@@ -83,7 +83,7 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
     # Each round begins with another trial, so that none always follows the same one.
     order = [trials[(place + turn) % len(trials)] for turn in range(timing.rounds) for place in range(len(trials))]
     told = f"timing {len(trials)} configs side by side"
-    with LocalPool(1, hardware.cores(), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
+    with LocalPool(Shape(1, hardware.cores()), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
         failed: set[str] = set()
         for trial in track(order, told, console=console, transient=True):
             if trial.label in failed:

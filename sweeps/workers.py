@@ -8,17 +8,23 @@ import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pipeline import data
 from pipeline.checkpoints import Chain
 from pipeline.config import DataConfig, RunConfig
+from pipeline.estimate import threads as threads_of
+from pipeline.hardware import cores
 from pipeline.runtime import start_tensorflow
 from pipeline.sources import source_key
 from pipeline.train import RunResult, TrainingError, one_line, train
+from sweeps.sweep import Sweep
+
+if TYPE_CHECKING:
+    from pipeline.tracking import TrackedRun
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,15 @@ class Job:
     config: RunConfig
     chain: Chain | None = None
     milestones: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The model of a finished run, to be logged in MLflow: by a worker, which has TensorFlow at hand."""
+
+    key: str
+    config: RunConfig
+    run: TrackedRun
 
 
 @dataclass(frozen=True)
@@ -59,9 +74,9 @@ class Milestone:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished run."""
+    """A finished run, or a kept model."""
 
-    result: RunResult
+    result: RunResult = field(default_factory=RunResult)
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ class Pool(Protocol):
     def idle(self) -> int:
         """Workers without a job."""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job | Keep) -> None:
         """Hand a job to an idle worker."""
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
@@ -99,17 +114,63 @@ class Pool(Protocol):
         """Answer an Epoch message of the job `key`."""
 
 
+@dataclass(frozen=True)
+class Shape:
+    """How many workers, and threads of each."""
+
+    workers: int
+    threads: int
+
+
+def shape(sweep: Sweep, runs: int) -> Shape:
+    """Workers and threads for so many runs: a worker per core, and threads where runs are few and their steps large."""
+    config = sweep.config
+    workers = max(1, min(config.workers or cores(), runs))
+    share = max(1, cores() // workers)
+    bases = [trial.base for trial in sweep.trials or []] or [config]
+    return Shape(workers, max(threads_of(base, share) for base in bases))
+
+
+class Warm:
+    """Workers that begin to import TensorFlow before it is known how many are wanted."""
+
+    def __init__(self, sweep: Sweep, expected: Shape, idle: bool = False) -> None:
+        """Start as many as expected; none where there will be nothing to do."""
+        self.config, self.expected = sweep.config, expected
+        self.pool: LocalPool | None = None if idle else self._pool(expected)
+
+    def __enter__(self) -> Self:
+        """Itself: called with the shape that is wanted, it gives the workers."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Kill workers that nobody wanted."""
+        if self.pool is not None:
+            self.pool.__exit__()
+
+    def __call__(self, wanted: Shape) -> LocalPool:
+        """The workers that were started, or others where others are wanted; they are the caller's from now on."""
+        if self.pool is None or wanted != self.expected:
+            self.__exit__()
+            self.pool = self._pool(wanted)
+        pool, self.pool = self.pool, None
+        return pool
+
+    def _pool(self, wanted: Shape) -> LocalPool:
+        return LocalPool(wanted, self.config.workers_max_runs, self.config.workers_max_memory)
+
+
 class LocalPool:
     """Worker processes on this machine; each trains one job at a time. Leaving the context kills what still runs."""
 
-    def __init__(self, count: int, threads: int, max_runs: int, max_memory: float) -> None:
-        """Start `count` processes with `threads` threads each; they import TensorFlow meanwhile.
+    def __init__(self, wanted: Shape, max_runs: int, max_memory: float) -> None:
+        """Start the processes; they import TensorFlow meanwhile.
 
         A process is replaced after `max_runs` runs, or once it holds more than `max_memory` GiB: TensorFlow never gives
         all of a run's memory back.
         """
-        self.threads, self.max_runs, self.max_memory = threads, max_runs, max_memory
-        self.workers = [_Worker(threads, _share_of_cores(number, threads)) for number in range(count)]
+        self.threads, self.max_runs, self.max_memory = wanted.threads, max_runs, max_memory
+        self.workers = [_Worker(self.threads, _share_of_cores(n, self.threads)) for n in range(wanted.workers)]
 
     def __enter__(self) -> Self:
         """The pool itself."""
@@ -125,7 +186,7 @@ class LocalPool:
         """Workers without a job."""
         return sum(worker.job is None for worker in self.workers)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job | Keep) -> None:
         """Hand a job to an idle worker."""
         worker = next(worker for worker in self.workers if worker.job is None)
         worker.job = job
@@ -168,7 +229,7 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(theirs, threads, pinned_to), daemon=True)
         self.process.start()
         theirs.close()
-        self.job: Job | None = None
+        self.job: Job | Keep | None = None
         self.runs = 0
 
     @property
@@ -181,7 +242,7 @@ class _Worker:
         except psutil.Error:
             return 0.0
 
-    def send(self, what: Job | bool) -> None:
+    def send(self, what: Job | Keep | bool) -> None:
         """Send; a worker that died is found when it is listened to."""
         with suppress(OSError):
             self.connection.send(what)
@@ -221,8 +282,8 @@ def _serve(connection: Connection[Any, Any], threads: int, pinned_to: set[int]) 
     datasets: dict[str, data.Dataset] = {}
     try:
         while True:
-            job: Job = connection.recv()
-            connection.send(_train(job, connection, datasets))
+            job: Job | Keep = connection.recv()
+            connection.send(_keep(job) if isinstance(job, Keep) else _train(job, connection, datasets))
     except (EOFError, ConnectionError):
         return
 
@@ -247,6 +308,19 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
         raise
     except Exception as error:
         return Failed(one_line(error), traceback.format_exc())
+
+
+def _keep(job: Keep) -> Done | Failed:
+    from pipeline.saved import from_checkpoint
+    from pipeline.tracking import Tracker
+
+    try:
+        net = from_checkpoint(job.config, job.run)
+        if net is not None:
+            Tracker(job.config.store).log_model(job.run.run_id, net, job.config)
+    except Exception as error:
+        return Failed(one_line(error), traceback.format_exc())
+    return Done()
 
 
 def _loaded(config: DataConfig, datasets: dict[str, data.Dataset]) -> data.Dataset:

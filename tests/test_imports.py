@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = {
-    "pipeline": "config hardware runtime patience sources pictures model data optimizer loop checkpoints train "
-    "signature curves tracking progress estimate run ui saved predict explain",
+    "pipeline": "config hardware runtime patience sources pictures model data estimate optimizer loop checkpoints "
+    "train signature curves tracking progress run ui saved predict explain",
     "sweeps": "claims space sweep study workers engine ablation search results report figures timing page plan "
     "publish launch rebuild cli",
 }

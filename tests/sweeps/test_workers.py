@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.checkpoints import Chain
 from pipeline.config import RunConfig
-from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool
+from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool, Shape
 
 Compose = Callable[..., RunConfig]
 
@@ -48,7 +48,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
             os.kill(worker.process.pid or 0, signal.SIGKILL)
         return not (key == "stopped" and told.epoch == 2)
 
-    with LocalPool(2, 1, 100, 8.0) as pool:
+    with LocalPool(Shape(2, 1), 100, 8.0) as pool:
         processes = [worker.process for worker in pool.workers]
         ended = follow(pool, jobs, on_epoch)
         processes += [worker.process for worker in pool.workers]
@@ -70,7 +70,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
     from pipeline.train import train
 
-    with LocalPool(1, 1, 100, 8.0) as pool:
+    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
         message = follow(pool, [Job("one", config())])["one"]
     assert isinstance(message, Done)
     assert message.result.history["train/loss"] == pytest.approx(train(config()).history["train/loss"], rel=1e-3)
@@ -82,7 +82,7 @@ def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> Non
 def test_workers_are_replaced_after_some_runs_or_when_they_grow(
     config: Compose, max_runs: int, max_memory: float, processes: int
 ) -> None:
-    with LocalPool(1, 1, max_runs, max_memory) as pool:
+    with LocalPool(Shape(1, 1), max_runs, max_memory) as pool:
         pids = set()
         for seed in range(3):
             pids.add(pool.workers[0].process.pid)

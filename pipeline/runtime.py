@@ -23,10 +23,26 @@ def start_tensorflow(threads: int | None) -> None:
     if not Path("/proc/driver/nvidia").exists():
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing at every few models
-    with _silent_stderr():
+    with _silent_stderr(), _not_imported("matplotlib.pyplot", "pandas", "sklearn"):
         import tensorflow as tf
 
         tf.constant(0)  # the first operation has its own chatter
+
+
+@contextmanager
+def _not_imported(*names: str) -> Iterator[None]:
+    """Let these packages look as if they were not installed, unless they are imported already.
+
+    Keras imports them where it finds them, for wrappers and plots of which training uses none: a third of its start-up.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # as Python's import system has it
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

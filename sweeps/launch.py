@@ -117,10 +117,12 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
     data_sha256 = _Hashes(console)
     for used in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
         data_sha256(used.data)  # had before anything is started
-    study = Study(sweep)
     runs = len(sweep.trials) * len(sweep.seeds) if sweep.trials is not None else hardware.cores()
-    # Started before MLflow is imported and opened: there is as much for them to import.
-    with Warm(sweep, shape(sweep, runs), idle=study.is_done) as pool:
+    # Started before Optuna and MLflow are imported and opened: there is as much for them to import.
+    with Warm(sweep, shape(sweep, runs)) as pool:
+        study = Study(sweep)
+        if study.is_done:
+            pool.dismiss()
         return _run(sweep, description, study, data_sha256, pool, publish, console)
 
 

@@ -134,10 +134,10 @@ def shape(sweep: Sweep, runs: int) -> Shape:
 class Warm:
     """Workers that begin to import TensorFlow before it is known how many are wanted."""
 
-    def __init__(self, sweep: Sweep, expected: Shape, idle: bool = False) -> None:
-        """Start as many as expected; none where there will be nothing to do."""
+    def __init__(self, sweep: Sweep, expected: Shape) -> None:
+        """Start as many as expected."""
         self.config, self.expected = sweep.config, expected
-        self.pool: LocalPool | None = None if idle else self._pool(expected)
+        self.pool: LocalPool | None = self._pool(expected)
 
     def __enter__(self) -> Self:
         """Itself: called with the shape that is wanted, it gives the workers."""
@@ -145,13 +145,18 @@ class Warm:
 
     def __exit__(self, *error: object) -> None:
         """Kill workers that nobody wanted."""
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """Kill them: there seems to be nothing to do."""
         if self.pool is not None:
             self.pool.__exit__()
+            self.pool = None
 
     def __call__(self, wanted: Shape) -> LocalPool:
         """The workers that were started, or others where others are wanted; they are the caller's from now on."""
         if self.pool is None or wanted != self.expected:
-            self.__exit__()
+            self.dismiss()
             self.pool = self._pool(wanted)
         pool, self.pool = self.pool, None
         return pool

@@ -1,0 +1,132 @@
+"""What all benchmarks share: a command in a fresh folder, timed; the peers' environment; tables."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "benchmarks" / "peers"
+ENVIRONMENT = ROOT / ".venv-peers"
+sys.path.insert(0, str(ROOT))
+
+
+@dataclass
+class Measured:
+    """Wall time in seconds, the largest process's peak memory in GiB, and what the command told after `RESULT`."""
+
+    seconds: float
+    peak: float
+    told: dict[str, float] = field(default_factory=dict)
+
+    def __add__(self, other: Measured) -> Measured:
+        return Measured(self.seconds + other.seconds, max(self.peak, other.peak), self.told | other.told)
+
+
+def measured(command: Sequence[str], folder: Path) -> Measured:
+    """Run the command in `folder` to its end, with MLflow's database there and the data where Keras looks for it."""
+    environment = os.environ | {
+        "KERAS_HOME": str(_keras_home()),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    with (folder / "output").open("w+") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{text[-3000:]}")
+    found = re.findall(r"^RESULT (.*)$", text, re.MULTILINE)
+    scale = 2**30 if sys.platform == "darwin" else 2**20
+    return Measured(seconds, usage.ru_maxrss / scale, json.loads(found[-1]) if found else {})
+
+
+def convsweep(arguments: Sequence[str], folder: Path) -> Measured:
+    """Run `convsweep ARGUMENTS` on a fresh store in `folder`."""
+    return measured([sys.executable, "-m", "sweeps.cli", *arguments, f"store.root={folder}/mlruns"], folder)
+
+
+def peer(script: str, arguments: Iterable[object], folder: Path) -> Measured:
+    """Run a script of benchmarks/peers in the peers' own environment."""
+    return measured([str(_peers_python()), str(PEERS / script), *map(str, arguments)], folder)
+
+
+def fresh() -> tempfile.TemporaryDirectory[str]:
+    """A folder for one measurement."""
+    return tempfile.TemporaryDirectory(prefix="bench-")
+
+
+def _peers_python() -> Path:
+    """The Python of the peers' environment, which is made at the first use (about a minute)."""
+    python, done = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "installed"
+    wanted = (PEERS / "requirements.txt").read_text()
+    if not done.exists() or done.read_text() != wanted:
+        print(f"installing the peers into {ENVIRONMENT.name}", flush=True)
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        constraints = ["--constraint", str(ROOT / "constraints.txt")]
+        subprocess.run([*pip, "--requirement", str(PEERS / "requirements.txt"), *constraints], check=True)
+        done.write_text(wanted)
+    return python
+
+
+def _keras_home() -> Path:
+    """A Keras folder with Fashion-MNIST in it, from wherever convsweep has it."""
+    from pipeline.config import RunConfig, compose
+    from pipeline.sources import fetch
+
+    home = ENVIRONMENT / "keras"
+    for path in fetch(compose(RunConfig, "train", []).data, print).values():
+        packed = home / "datasets" / "fashion-mnist" / f"{path.name}.gz"
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        if not packed.exists():
+            packed.write_bytes(gzip.compress(path.read_bytes()))
+    return home
+
+
+def hardware() -> str:
+    """Date, processor and cores, and the versions that computed."""
+    from importlib.metadata import version
+
+    from pipeline.hardware import cores, processor, resolve_precision
+
+    told = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow", "optuna"))
+    what = f"{cores()} cores of {processor()}, precision auto = {resolve_precision('auto')}"
+    return f"{time.strftime('%Y-%m-%d')}, {what}, Python {platform.python_version()}, {told}"
+
+
+def seconds_told(values: Sequence[float]) -> str:
+    """The median, and every value."""
+    return f"{median(values):.1f} ({', '.join(f'{value:.1f}' for value in values)})"
+
+
+def ratio_told(theirs: Sequence[float], ours: Sequence[float]) -> str:
+    """The median of the ratios round by round, and every one of them."""
+    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    return f"{median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})"
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as Markdown."""
+    print("| " + " | ".join(header) + " |\n| " + " | ".join("---" for _ in header) + " |")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print(flush=True)

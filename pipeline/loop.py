@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import optimizer
-from pipeline.config import RunConfig
+from pipeline.config import OptimizerConfig, RunConfig
 from pipeline.data import Examples
 from pipeline.estimate import multiplications_per_step
+from pipeline.fused import Adam
 
 HAND_OVERS = 20  # per epoch, for progress; fewer where they would take less than about a twentieth of a second:
 MULTIPLICATIONS_AT_ONCE = 2e9
@@ -64,7 +64,7 @@ class Training:
         """Build the optimizer's variables; trace nothing yet."""
         self.net, self.config = net, config
         self.loss, self.hits = _loss(config), _hits(config)
-        self.optimizer = optimizer.build(config.optimizer)
+        self.optimizer = _optimizer(config.optimizer)
         self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
         self.steps = _steps(config, len(examples))
@@ -125,6 +125,14 @@ class Training:
 
         begin = (first, *tf.unstack(totals))
         return tf.stack(tf.while_loop(lambda step, *_: step < last, body, begin, parallel_iterations=1)[1:])
+
+
+def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
+    """The optimizer of `config`, without variables yet."""
+    if config.name == "adam":
+        return Adam(learning_rate=config.learning_rate)
+    kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
+    return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
 
 
 def _steps(config: RunConfig, examples: int) -> int:

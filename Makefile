@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-all demo test lint ui clean
+.PHONY: help setup reproduce reproduce-all demo bench test lint ui clean
 # Everything of the course on Fashion-MNIST, MNIST and the line; horse_or_human needs pictures that nobody serves.
 ABLATIONS := filter_count dense_vs_conv layer_count epochs remedies mnist_ladder stop_callback line
 
@@ -26,6 +26,11 @@ reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts
 demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute
 	$(BIN)/convsweep ablate demo
 
+bench: setup ## time the same work by the course's script, Optuna + MLflow, KerasTuner, Ray Tune and convsweep (45 minutes; ROUNDS=1 for 15)
+	$(BIN)/python benchmarks/filters.py $(or $(ROUNDS),3)
+	$(BIN)/python benchmarks/epoch_extension.py $(or $(ROUNDS),3)
+	$(BIN)/python benchmarks/search.py $(or $(ROUNDS),3)
+
 test: setup ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
@@ -37,6 +42,6 @@ lint: setup ## check style and types
 ui: setup ## open MLflow's pages on what was tracked here
 	$(BIN)/convsweep ui
 
-clean: ## remove .venv, caches and build output; results in mlruns/ stay
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove both environments, caches and build output; results in mlruns/ stay
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

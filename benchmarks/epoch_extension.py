@@ -9,36 +9,30 @@ ratios.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
-import time
-from statistics import median
+
+from timed import convsweep, fresh, hardware, print_table, ratio_told, seconds_told
 
 COMMON = ["trainer.epochs=1,2,4,8", "model.filters=32", "store.log_model=none", "hydra.sweeper.workers=1"]
 WAYS = {"once": [], "each by itself": ["checkpoints.keep=0", "trainer.stop_at_accuracy=1.0"]}
 
 
 def seconds(way: list[str]) -> float:
-    """Wall time of one sweep in a fresh store, the database's creation included."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sweeps.cli", "train", "-m", *COMMON, *way, f"store.root={folder}/mlruns"]
-        start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        return time.perf_counter() - start
+    """Wall time of one sweep in a fresh store."""
+    with fresh() as folder:
+        return convsweep(["train", "-m", *COMMON, *way], folder).seconds
 
 
 def main() -> None:
     """Alternate the ways and print what each took."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     times: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(rounds):
-        for name, way in WAYS.items():
-            times[name].append(seconds(way))
-    for name, values in times.items():
-        print(f"{name:15} median {median(values):6.1f} s   {', '.join(f'{value:.1f}' for value in values)}")
-    ratios = [b / a for a, b in zip(times["once"], times["each by itself"], strict=True)]
-    print(f"each by itself / once: median {median(ratios):.2f}   {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+    for turn in range(rounds):
+        for name in list(WAYS)[:: -1 if turn % 2 else 1]:
+            times[name].append(seconds(WAYS[name]))
+    print(f"W2, {rounds} rounds, epochs 1, 2, 4 and 8 of one config: {hardware()}\n")
+    rows = [[name, seconds_told(times[name]), ratio_told(times[name], times["once"])] for name in WAYS]
+    print_table(["", "seconds", "times once"], rows)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 python benchmarks/filters.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 
-Every contender runs once per round, on a fresh folder and database, from its command to its end; the order turns from
-round to round. Prints wall times, ratios within each round, peak memory, test accuracies, and the floor: the model's
-arithmetic over the rate of a large matrix product.
+Every contender runs once per round, in a fresh folder with an empty MLflow database, from its command to its end; the
+order turns from round to round. Prints wall times, ratios within each round, peak memory, test accuracies, and the
+floor: the model's arithmetic over the rate of a large matrix product.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> None:
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             with fresh() as folder:
-                found[name].append(CONTENDERS[name](Path(folder)))
+                found[name].append(CONTENDERS[name](folder))
             print(f"round {turn + 1}, {name}: {found[name][-1].seconds:.1f} s", file=sys.stderr, flush=True)
     times = {name: [each.seconds for each in found[name]] for name in names}
     print(f"W1, {rounds} rounds: {hardware()}\n")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -25,14 +29,15 @@ sys.path.insert(0, str(ROOT))
 
 @dataclass
 class Measured:
-    """Wall time in seconds, the largest process's peak memory in GiB, and what the command told after `RESULT`."""
+    """When a command began, its wall time in seconds, its largest process's memory in GiB, what it told as `RESULT`."""
 
+    began: float
     seconds: float
     peak: float
     told: dict[str, float] = field(default_factory=dict)
 
     def __add__(self, other: Measured) -> Measured:
-        return Measured(self.seconds + other.seconds, max(self.peak, other.peak), self.told | other.told)
+        return Measured(self.began, self.seconds + other.seconds, max(self.peak, other.peak), self.told | other.told)
 
 
 def measured(command: Sequence[str], folder: Path) -> Measured:
@@ -45,7 +50,7 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
         "PYTHONPATH": str(ROOT),
     }
     with (folder / "output").open("w+") as output:
-        start = time.perf_counter()
+        began, start = time.time(), time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
@@ -56,7 +61,7 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
         sys.exit(f"{' '.join(command)} failed:\n{text[-3000:]}")
     found = re.findall(r"^RESULT (.*)$", text, re.MULTILINE)
     scale = 2**30 if sys.platform == "darwin" else 2**20
-    return Measured(seconds, usage.ru_maxrss / scale, json.loads(found[-1]) if found else {})
+    return Measured(began, seconds, usage.ru_maxrss / scale, json.loads(found[-1]) if found else {})
 
 
 def convsweep(arguments: Sequence[str], folder: Path) -> Measured:
@@ -69,9 +74,27 @@ def peer(script: str, arguments: Iterable[object], folder: Path) -> Measured:
     return measured([str(_peers_python()), str(PEERS / script), *map(str, arguments)], folder)
 
 
-def fresh() -> tempfile.TemporaryDirectory[str]:
-    """A folder for one measurement."""
-    return tempfile.TemporaryDirectory(prefix="bench-")
+@contextmanager
+def fresh() -> Iterator[Path]:
+    """A folder for one measurement, with an empty MLflow database, migrated already, for whoever tracks there."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        (folder / "mlruns").mkdir()
+        for place in (folder, folder / "mlruns"):
+            shutil.copy(_migrated(), place / "mlflow.db")
+        yield folder
+
+
+@cache
+def _migrated() -> Path:
+    """An MLflow database without runs. Making one takes a second or more, once per store, whoever does it."""
+    from pipeline.config import StoreConfig
+    from pipeline.tracking import Tracker
+
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    atexit.register(shutil.rmtree, folder)
+    Tracker(StoreConfig(str(folder), None, None, 60.0, "none", 5000))
+    return folder / "mlflow.db"
 
 
 def _peers_python() -> Path:

@@ -112,8 +112,9 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     swept, fixed = _divided(overrides)
     if not swept:
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
-    space = Space(tuple(parse_sweep(text) for text in swept))
     given = {key: value for key, value in settings.items() if value is not None}
+    swept = _without_seeds(swept, given)
+    space = Space(tuple(parse_sweep(text) for text in swept))
     _check_types(given)
     if space.is_finite and (idle := [key for key in ONLY_SEARCH if key in given]):
         raise ConfigError(f"hydra.sweeper.{idle[0]} has no effect on a grid: every swept key has a list of values")
@@ -140,13 +141,24 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     if "name" not in given:
         told = json.dumps([sweep.identity, sweep.objectives], sort_keys=True)
         short = "-".join(p.key.rpartition(".")[2] for p in space.parameters)
-        section.name = f"{short}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        section.name = f"{short or 'seeds'}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
         sweep = replace(sweep, name=section.name)
     if space.is_finite:
         return section, replace(sweep, trials=_grid(sweep, space, section.n_trials))
     sweep = _with_seeds(sweep)
     _check_first_point(sweep)
     return section, sweep
+
+
+def _without_seeds(swept: list[str], given: dict[str, Any]) -> list[str]:
+    """The swept overrides but `seed=0,1`, which asks for two seeds of every config, not for twice as many configs."""
+    told = [text for text in swept if text.partition("=")[0] == "seed"]
+    for text in told:
+        values = parse_sweep(text).values
+        if "seeds" in given or values is None or len(told) > 1:
+            raise ConfigError(f"{text} is not allowed: give the seeds once, as in seed=0,1,2")
+        given["seeds"] = list(values)
+    return [text for text in swept if text not in told]
 
 
 def _with_seeds(sweep: Sweep) -> Sweep:
@@ -249,7 +261,7 @@ def _grid(sweep: Sweep, space: Space, most: int | None) -> list[Trial]:
     trials = []
     for point in points[:most]:
         overrides = space.overrides(point)
-        label = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in point.items())
+        label = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in point.items()) or "base"
         try:
             trials.append(sweep.trial(label, overrides, point))
         except ConfigError as error:

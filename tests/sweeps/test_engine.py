@@ -420,6 +420,17 @@ def test_a_longest_run_that_dies_takes_no_shorter_one_with_it(root: Path) -> Non
     assert launched.states == {"FAIL": 1, "COMPLETE": 2}
 
 
+@pytest.mark.parametrize("more", ["hydra grid", "study"])
+def test_a_sweep_is_done_where_a_launch_would_train_nothing(root: Path, more: str) -> None:
+    is_grid = more == "hydra grid"
+    first = grid("model.filters=4,8", seeds=[0]) if is_grid else study("study.n_trials=2")
+    longer = grid("model.filters=4,8", seeds=[0, 1]) if is_grid else study("study.n_trials=3")
+    assert not Study(first).is_done
+    Launched(first)
+    assert Study(first).is_done
+    assert not Study(longer).is_done
+
+
 def test_a_target_accuracy_joins_nothing(root: Path) -> None:
     launched = Launched(epochs_grid("trainer.stop_at_accuracy=0.99"))
     assert len(launched.pool.started) == 3

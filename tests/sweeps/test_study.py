@@ -123,6 +123,18 @@ def test_a_hydra_search_has_one_identity_whatever_its_number_of_trials() -> None
     assert not sweep.config.trainer.evaluate_test
 
 
+def test_swept_seeds_are_seeds_of_every_config() -> None:
+    sweep = compose_hydra_sweep(["model.filters=4,8", "seed=0,1"], {})[1]
+    assert ([trial.label for trial in sweep.trials or []], sweep.seeds) == (["filters=4", "filters=8"], [0, 1])
+    alone = compose_hydra_sweep(["seed=range(3)"], {})[1]
+    assert ([trial.label for trial in alone.trials or []], alone.seeds) == (["base"], [0, 1, 2])
+    searched = compose_hydra_sweep(["seed=0,1", "model.dropout=interval(0,0.5)", "data.val_fraction=0.1"], {})[1]
+    assert searched.seeds == [0, 1]
+    for overrides, settings in ((["seed=0,1"], {"seeds": [0]}), (["seed=interval(0,1)"], {}), (["seed=1,2"] * 2, {})):
+        with pytest.raises(ConfigError, match="give the seeds once"):
+            compose_hydra_sweep(["model.filters=4,8", *overrides], settings)
+
+
 def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from pipeline.checkpoints import Chain
-from pipeline.config import RunConfig
-from sweeps.workers import Done, Epoch, Failed, Job, LocalPool, Message, Pool, Shape
+from pipeline.config import RunConfig, compose
+from pipeline.estimate import threads
+from pipeline.hardware import cores
+from pipeline.run import chain_of, run_tags
+from pipeline.tracking import Tracker
+from sweeps.search import compose_study
+from sweeps.workers import Done, Epoch, Failed, Job, Keep, LocalPool, Message, Pool, Shape, Warm, shape
 
 Compose = Callable[..., RunConfig]
 
 
 def follow(
-    pool: Pool, jobs: list[Job], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
+    pool: Pool, jobs: Sequence[Job | Keep], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
 ) -> dict[str, Message]:
     """Run all jobs; the last message of each."""
     waiting, ended = list(jobs), {}
@@ -100,3 +107,79 @@ def test_workers_have_cores_of_their_own() -> None:
     assert set().union(*shares) == os.sched_getaffinity(0)
     assert sum(map(len, shares)) == cores
     assert _share_of_cores(cores, 1) == set()
+
+
+def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
+    settings = config("store.log_model=best")
+    tags = run_tags(settings, "data")
+    tracker = Tracker(settings.store)
+    run_id = tracker.open_run(settings, "train", "one", tags, [])
+    chain = chain_of(settings, tags)
+    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+        trained = follow(pool, [Job("one", settings, chain)])["one"]
+        assert isinstance(trained, Done)
+        tracker.finish_run(run_id, trained.result, "one")
+        kept = follow(pool, [Keep("model", settings, tracker.get(run_id))])["model"]
+        assert isinstance(kept, Done), kept
+        assert tracker.has_model(run_id)
+        # In a store that is gone, the model fails alone.
+        settings.store.root = "/proc/nothing"
+        lost = follow(pool, [Keep("model", settings, tracker.get(run_id))])["model"]
+        assert isinstance(lost, Done | Failed)
+        assert isinstance(follow(pool, [Job("two", config("seed=1"))])["two"], Done)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "runs", "workers"),
+    [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], 0, 1)],
+)
+def test_there_is_a_worker_per_core_but_none_without_a_run(overrides: list[str], runs: int, workers: int) -> None:
+    assert shape(compose_study("smoke", overrides)[1], runs).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("overrides", "most", "wanted"),
+    [
+        (["model.filters=16"], 8, 1),  # 5e7 multiplications per step: more threads are slower
+        (["model.filters=32"], 8, 1),
+        (["model.filters=64"], 8, 2),
+        (["model.filters=64"], 1, 1),
+        (["model.filters=64", "trainer.batch_size=320"], 8, 8),
+        (["model.filters=16", "trainer.threads=3"], 8, 3),
+    ],
+)
+def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
+    assert threads(compose(RunConfig, "train", overrides), most) == wanted
+
+
+def test_warm_workers_are_used_where_they_fit_and_killed_where_not() -> None:
+    sweep = compose_study("smoke", [])[1]
+    with Warm(sweep, Shape(2, 1)) as warm:
+        assert warm.pool is not None
+        early = [worker.process for worker in warm.pool.workers]
+        with warm(Shape(2, 1)) as pool:
+            assert isinstance(pool, LocalPool)
+            assert [worker.process for worker in pool.workers] == early
+    assert not any(process.is_alive() for process in early)
+    with Warm(sweep, Shape(2, 1)) as warm:
+        assert warm.pool is not None
+        unfit = [worker.process for worker in warm.pool.workers]
+        with warm(Shape(1, 2)) as pool:
+            assert len(pool.workers) == 1
+            assert not any(process.is_alive() for process in unfit)
+    with Warm(sweep, Shape(1, 1)) as warm:
+        assert warm.pool is not None
+        unused = warm.pool.workers[0].process
+    assert not unused.is_alive()
+
+
+def test_tensorflow_starts_without_what_only_plots_and_wrappers_need() -> None:
+    code = """
+import sys
+from pipeline.runtime import start_tensorflow
+start_tensorflow(1)
+print([name for name in ("pandas", "sklearn", "matplotlib.pyplot") if name in sys.modules])
+import sklearn, pandas, matplotlib.pyplot
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -1,0 +1,60 @@
+"""A search with Optuna in one process, an MLflow run a trial, no pruning: SAMPLER_SEED N_TRIALS EPOCHS LIMIT TARGET."""
+
+import json
+import sys
+import time
+
+import mlflow
+import optuna
+import tensorflow as tf
+
+SAMPLER_SEED, N_TRIALS, EPOCHS, LIMIT = map(int, sys.argv[1:5])
+TARGET = float(sys.argv[5])
+(x_train, y_train), _ = tf.keras.datasets.fashion_mnist.load_data()
+x_train = x_train[:LIMIT].reshape(-1, 28, 28, 1) / 255.0
+y_train = y_train[:LIMIT]
+held_out = LIMIT // 6
+x_val, y_val, x_train, y_train = x_train[:held_out], y_train[:held_out], x_train[held_out:], y_train[held_out:]
+reached = []
+
+
+def objective(trial):
+    filters = trial.suggest_categorical("filters", [8, 16, 32, 64])
+    dropout = trial.suggest_float("dropout", 0.0, 0.5)
+    learning_rate = trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True)
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((28, 28, 1)),
+            tf.keras.layers.Conv2D(filters, 3, activation="relu"),
+            tf.keras.layers.MaxPooling2D(2),
+            tf.keras.layers.Dropout(dropout),
+            tf.keras.layers.Conv2D(filters, 3, activation="relu"),
+            tf.keras.layers.MaxPooling2D(2),
+            tf.keras.layers.Dropout(dropout),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(128, activation="relu"),
+            tf.keras.layers.Dropout(dropout),
+            tf.keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    adam = tf.keras.optimizers.Adam(learning_rate)
+    model.compile(optimizer=adam, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    with mlflow.start_run(nested=True, run_name=f"trial {trial.number}"):
+        mlflow.log_params(trial.params)
+        history = model.fit(x_train, y_train, epochs=EPOCHS, validation_data=(x_val, y_val), verbose=0).history
+        for epoch in range(EPOCHS):
+            mlflow.log_metrics({name: values[epoch] for name, values in history.items()}, step=epoch)
+    if history["val_accuracy"][-1] >= TARGET:
+        reached.append(time.time())
+    return history["val_accuracy"][-1]
+
+
+with mlflow.start_run(run_name="search"):
+    sampler = optuna.samplers.TPESampler(seed=SAMPLER_SEED)
+    study = optuna.create_study(direction="maximize", sampler=sampler, storage="sqlite:///optuna.db")
+    study.optimize(objective, n_trials=N_TRIALS)
+    mlflow.log_metric("best_accuracy", study.best_value)
+told = {"best": study.best_value, "trials": len(study.trials)}
+print("RESULT", json.dumps(told | ({"reached": reached[0]} if reached else {})))

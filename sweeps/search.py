@@ -113,8 +113,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     if not swept:
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
     given = {key: value for key, value in settings.items() if value is not None}
-    swept = _without_seeds(swept, given)
-    space = Space(tuple(parse_sweep(text) for text in swept))
+    space = Space(tuple(parse_sweep(text) for text in _without_seeds(swept, given)))
     _check_types(given)
     if space.is_finite and (idle := [key for key in ONLY_SEARCH if key in given]):
         raise ConfigError(f"hydra.sweeper.{idle[0]} has no effect on a grid: every swept key has a list of values")

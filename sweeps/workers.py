@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pipeline import data
 from pipeline.checkpoints import Chain
-from pipeline.config import DataConfig, RunConfig
+from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.estimate import threads as threads_of
 from pipeline.hardware import cores
 from pipeline.runtime import start_tensorflow
@@ -129,7 +129,14 @@ def shape(sweep: Sweep, runs: int) -> Shape:
     workers = max(1, min(config.workers or cores(), runs))
     share = max(1, cores() // workers)
     bases = [trial.base for trial in sweep.trials or []] or [config]
-    return Shape(workers, max(threads_of(base, share) for base in bases))
+    return Shape(workers, max(_threads(base, share) for base in bases))
+
+
+def _threads(base: RunConfig, share: int) -> int:
+    try:
+        return threads_of(base, share)
+    except ConfigError:  # a search may start from what is no network yet
+        return 1
 
 
 class Warm:

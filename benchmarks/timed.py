@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from math import isfinite, nan
 from pathlib import Path
 from statistics import median
 
@@ -137,13 +138,13 @@ def hardware() -> str:
 
 
 def seconds_told(values: Sequence[float]) -> str:
-    """The median, and every value."""
-    return f"{median(values):.1f} ({', '.join(f'{value:.1f}' for value in values)})"
+    """The median, and every value; infinite is never."""
+    return f"{median(values):.1f} ({', '.join(f'{value:.1f}' for value in values)})".replace("inf", "never")
 
 
 def ratio_told(theirs: Sequence[float], ours: Sequence[float]) -> str:
     """The median of the ratios round by round, and every one of them."""
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    ratios = [a / b if isfinite(b) else nan for a, b in zip(theirs, ours, strict=True)]
     return f"{median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})"
 
 

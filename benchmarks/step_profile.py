@@ -37,6 +37,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     quick = ["trainer.threads=1", "trainer.epochs=2", "trainer.evaluate_test=false", "trainer.train_eval_size=1"]
+    quick.append("trainer.steps_per_execution=94")
     config = compose(RunConfig, "train", [*quick, *sys.argv[1:]])
     from pipeline.train import train
 

@@ -1,4 +1,4 @@
-"""What a run's arithmetic says: how long it will take, how many threads a step keeps busy, when to hand steps over."""
+"""What a run's arithmetic says: how long it will take, and how many threads a step keeps busy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.hardware import cores, resolve_precision
 # Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
 SECONDS_PER_STEP = 0.00015  # what a step costs beside its arithmetic
 SECONDS_PER_CONVOLUTION = 0.0003  # what a step's convolution costs beside its arithmetic: memory, pooling
-SHARE_OF_MATRIX_RATE = 0.5  # what convolutions reach of the rate of a large matrix product
+SHARE_OF_MATRIX_RATE = 0.75  # what convolutions reach of the rate of a large matrix product
 BFLOAT16_GAIN = 2.0
 START_SECONDS = 5.0  # importing TensorFlow, once per process
 BESIDE_SECONDS = 1.5  # tracing, first weights, final evaluation, once per run
@@ -24,7 +24,7 @@ MULTIPLICATIONS_PER_THREAD = 2e8
 
 
 def expected_seconds(config: RunConfig) -> float:
-    """Expected wall time of one run with all cores, in seconds, TensorFlow being imported; within a factor of two."""
+    """Expected wall time of one run with its threads, in seconds, TensorFlow being imported; within a factor of two."""
     sizes, trainer = data.split_sizes(config.data), config.trainer
     every = -(-sizes["train"] // trainer.batch_size)
     steps = min(trainer.steps_per_epoch or every, every)
@@ -34,7 +34,7 @@ def expected_seconds(config: RunConfig) -> float:
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
     beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
-    epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate())
+    epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * threads(config) / cores())
     return BESIDE_SECONDS + trainer.epochs * epoch
 
 
@@ -45,13 +45,14 @@ def multiplications_per_step(config: RunConfig) -> float:
 
 def threads(config: RunConfig, most: int | None = None) -> int:
     """Threads of a run: as told, else as many as its steps keep busy, of at most `most` (default: all cores)."""
-    worth = int(multiplications_per_step(config) / MULTIPLICATIONS_PER_THREAD)
-    return config.trainer.threads or max(1, min(most or cores(), worth))
+    if config.trainer.threads:
+        return config.trainer.threads
+    return max(1, min(most or cores(), int(multiplications_per_step(config) / MULTIPLICATIONS_PER_THREAD)))
 
 
 @cache
 def matrix_rate() -> float:
-    """Floating-point operations per second of a float32 matrix product of side 1024; best of five."""
+    """Floating-point operations per second of a float32 matrix product of side 1024 on all cores; best of five."""
     a = np.ones((1024, 1024), np.float32)
     return max(_rate_once(a) for _ in range(5))
 

@@ -28,11 +28,11 @@ class NotFiniteError(ArithmeticError):
 class Evaluation:
     """Loss and accuracy (a regression has none) of a network on examples, dropout and augmentation off."""
 
-    def __init__(self, net: keras.Model, config: RunConfig) -> None:
-        """Trace nothing yet; the first call does."""
+    def __init__(self, net: keras.Model, config: RunConfig, like: Examples) -> None:
+        """For examples of the shape and type of `like`; traces nothing yet, the first call does."""
         self.net, self.config = net, config
         self.loss, self.hits = _loss(config), _hits(config)
-        self.graph = tf.function(self._graph, autograph=False, input_signature=_spec(config))
+        self.graph = tf.function(self._graph, autograph=False, input_signature=_spec(like))
 
     def __call__(self, examples: Examples) -> dict[str, float]:
         """Means over all examples, computed in batches of `trainer.eval_batch_size`."""
@@ -70,7 +70,7 @@ class Training:
         self.steps = _steps(config, len(examples))
         whole = tf.TensorSpec((), tf.int32)
         signature = [
-            *_spec(config),
+            *_spec(examples),
             tf.TensorSpec((None,), tf.int32),
             whole,
             whole,
@@ -146,10 +146,9 @@ def _steps_at_once(config: RunConfig, steps: int) -> int:
     return min(steps, config.trainer.steps_per_execution or max(-(-steps // HAND_OVERS), least, 1))
 
 
-def _spec(config: RunConfig) -> list[Any]:
-    """Pictures and labels as the graphs take them: any number, in the type of their set."""
-    kind = tf.float32 if config.data.task == "regression" else tf.uint8
-    return [tf.TensorSpec((None, *config.data.shape), kind), tf.TensorSpec((None,), kind)]
+def _spec(examples: Examples) -> list[Any]:
+    """Inputs and labels as the graphs take them: any number of such examples, in the type of their set."""
+    return [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (examples.x, examples.y)]
 
 
 def _scaled(x: tf.Tensor, config: RunConfig) -> tf.Tensor:

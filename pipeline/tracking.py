@@ -241,9 +241,10 @@ class Tracker:
         return self._model_id(run_id) is not None
 
     def _model_id(self, run_id: str) -> str | None:
-        """Id of the run's logged model; None where none is logged."""
+        """Id of the run's logged model; None where none is, or where logging it was cut off."""
         outputs = self.client.get_run(run_id).outputs
-        return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+        ids = [str(output.model_id) for output in (outputs.model_outputs if outputs else None) or []]
+        return next((each for each in ids if self.client.get_logged_model(each).status == "READY"), None)
 
     def model_file(self, run_id: str, folder: Path) -> Path | None:
         """The `.keras` file of the run's logged model, fetched into `folder`; None where none is logged."""

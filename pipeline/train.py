@@ -80,7 +80,7 @@ def train(
     Args:
         config: The run.
         on_epoch: Called with the epoch (from 1) and its metrics; training stops where it returns False.
-        on_steps: Called some twenty times per epoch with epoch, steps done, steps per epoch, running metrics.
+        on_steps: Called at most some twenty times per epoch with epoch, steps done, steps per epoch, running metrics.
         dataset: The set as `data.load` gives it, if the caller has it already.
         chain: Where checkpoints are looked for and kept, after every epoch the newest; none if None.
         milestones: Epochs at which a shorter run would end: their checkpoints stay, and their results are told.
@@ -130,7 +130,7 @@ class _Training:
 
         self.net = model.build(config, lean=True)
         self.loop = Training(self.net, config, self.parts.train)
-        self.evaluate = Evaluation(self.net, config)
+        self.evaluate = Evaluation(self.net, config, self.parts.test)
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
         self.stopped = ""

@@ -89,6 +89,9 @@ class Engine:
     running: dict[str, Unit] = field(default_factory=dict)
     waiting: dict[str, list[Unit]] = field(default_factory=dict)
     by_label: dict[str, list[Unit]] = field(default_factory=dict)
+    to_keep: list[Keep] = field(default_factory=list)
+    keeping: set[str] = field(default_factory=set)
+    not_kept: list[str] = field(default_factory=list)
     reused: int = 0
     stopped_by: str = ""
     threads: int = 1
@@ -103,7 +106,7 @@ class Engine:
         self.own = {(run.signature, run.tags.get(TRIAL)): run for run in children if run.status == "FINISHED"}
 
     def __enter__(self) -> Self:
-        """The engine itself; its workers start with the first run that has to be trained."""
+        """The engine itself; it takes workers with the first run that has to be trained."""
         return self
 
     def __exit__(
@@ -144,20 +147,28 @@ class Engine:
             self._run(propose=False)
         return self.units[before:]
 
-    def keep(self, models: list[Keep]) -> list[str]:
-        """Have workers log the models of finished runs; what went wrong, a line each. No run may go on meanwhile."""
-        waiting, running, wrong = list(models), set[str](), list[str]()
-        while waiting or running:
-            pool = self._opened(len(models))
-            while waiting and pool.idle:
-                job = waiting.pop(0)
-                pool.start(job)
-                running.add(job.key)
+    def keep(self, models: list[Keep]) -> None:
+        """Have idle workers log the models of finished runs; `kept` waits for them. No run may go on meanwhile."""
+        self.to_keep = list(models)
+        if models:
+            self._hand_out(self._opened(len(models)))
+
+    def kept(self) -> list[str]:
+        """Wait for the models to be logged; what went wrong, a line each."""
+        while self.keeping:
+            pool = self._opened(len(self.keeping))
             for key, message in pool.messages(POLL_SECONDS):
-                running.discard(key)
+                self.keeping.discard(key)
                 if isinstance(message, Failed):
-                    wrong.append(f"the model of {key} is not kept: {message.reason}")
-        return wrong
+                    self.not_kept.append(f"the model of {key} is not kept: {message.reason}")
+            self._hand_out(pool)
+        return self.not_kept
+
+    def _hand_out(self, pool: Pool) -> None:
+        while self.to_keep and pool.idle:
+            job = self.to_keep.pop(0)
+            pool.start(job)
+            self.keeping.add(job.key)
 
     def units_of(self, label: str) -> list[Unit]:
         """Runs of one trial, in the order of the seeds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,7 +48,6 @@ class Launch:
     engine: Engine
     parent: str
     to: Publication
-    kept: Future[list[str]] | None = None
 
     def runs(self) -> dict[str, dict[int, TrackedRun]]:
         """Finished runs by trial and seed."""
@@ -66,8 +64,7 @@ def launch_ablation(ablation: Ablation, console: Console) -> int:
     """
 
     def publish(launched: Launch) -> bool:
-        if launched.kept:
-            launched.kept.result()  # what is timed now wants the machine for itself
+        launched.engine.kept()  # what is timed now wants the machine for itself
         findings = publish_ablation(launched.to, ablation, launched.runs(), measure=True)
         wrong = [finding.question.name for finding in findings if finding.verdict == CONTRADICTED]
         if ablation.strict and wrong:
@@ -231,19 +228,17 @@ def _published(launched: Launch, publish: Callable[[Launch], bool]) -> bool:
     sweep, tracker = launched.sweep, launched.tracker
     if sweep.trials is None:  # publishing trains the best config on fresh seeds, whose models may be wanted
         held = publish(launched)
-        wrong = launched.engine.keep(_models(launched))
+        launched.engine.keep(_models(launched))
     else:
-        with ThreadPoolExecutor(1) as beside:
-            launched.kept = beside.submit(launched.engine.keep, _models(launched))
-            held = publish(launched)
-            wrong = launched.kept.result()
-    for line in wrong:
+        launched.engine.keep(_models(launched))
+        held = publish(launched)
+    for line in (wrong := launched.engine.kept()):
         launched.to.console.print(line, style="red", soft_wrap=True)
     best = _best_run(launched)
     if best and sweep.store.log_model != "none" and tracker.register(best[1].run_id, sweep.name, ALIAS):
         name = best[1].tags.get("mlflow.runName", best[1].run_id)
         launched.to.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
-    return held
+    return held and not wrong
 
 
 def _models(launched: Launch) -> list[Keep]:
@@ -253,7 +248,8 @@ def _models(launched: Launch) -> list[Keep]:
         return []
     every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
     wanted = every if sweep.store.log_model == "all" else [best]
-    return [Keep(run.run_id, config, run) for config, run in wanted if not launched.tracker.has_model(run.run_id)]
+    jobs = {run.run_id: Keep(run.run_id, config, run) for config, run in wanted}  # trials may share a run
+    return [job for run_id, job in jobs.items() if not launched.tracker.has_model(run_id)]
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

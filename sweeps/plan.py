@@ -167,8 +167,8 @@ def _workers(sweep: Sweep) -> int:
 
 
 def _parallel(sweep: Sweep, runs: int) -> float:
-    """How many runs go on at once, as the expected time of one run is that of a run with all cores to itself."""
-    return max(1.0, 0.75 * min(_workers(sweep), cores(), max(runs, 1)))
+    """How many runs' worth of time alone goes by at once: workers share memory, and the parent needs some."""
+    return max(1.0, 0.9 * min(_workers(sweep), cores(), max(runs, 1)))
 
 
 def _existing_tracker(sweep: Sweep) -> Tracker | None:

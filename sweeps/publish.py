@@ -159,7 +159,7 @@ def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfi
     """Print and write the results of a grid without claims."""
     _print_rows(to, rows)
     folder = to.folder()
-    figures = _draw_rows(to, rows, ", ".join(to.sweep.varied), folder, settings)
+    figures = _draw_rows(to, rows, ", ".join(to.sweep.varied) or "config", folder, settings)
     tables = [_results_table(to, rows, settings, []), _runs_table(to, rows)]
     _finish(
         to, Page(to.sweep.name, to.description, tables=tables, figures=figures, facts=_facts(to, rows)), rows, folder

@@ -113,7 +113,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     if not swept:
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
     given = {key: value for key, value in settings.items() if value is not None}
-    space = Space(tuple(parse_sweep(text) for text in _without_seeds(swept, given)))
+    space = Space(tuple(parse_sweep(text) for text in _take_seeds(swept, fixed, given)))
     _check_types(given)
     if space.is_finite and (idle := [key for key in ONLY_SEARCH if key in given]):
         raise ConfigError(f"hydra.sweeper.{idle[0]} has no effect on a grid: every swept key has a list of values")
@@ -149,11 +149,11 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     return section, sweep
 
 
-def _without_seeds(swept: list[str], given: dict[str, Any]) -> list[str]:
+def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> list[str]:
     """The swept overrides but `seed=0,1`, which asks for two seeds of every config, not for twice as many configs."""
-    told = [text for text in swept if text.partition("=")[0] == "seed"]
+    told = [text for text in (*swept, *fixed) if text.partition("=")[0].lstrip("+") == "seed"]
     for text in told:
-        values = parse_sweep(text).values
+        values = parse_sweep(text).values if text in swept else (yaml.safe_load(text.partition("=")[2]),)
         if "seeds" in given or values is None or len(told) > 1:
             raise ConfigError(f"{text} is not allowed: give the seeds once, as in seed=0,1,2")
         given["seeds"] = list(values)

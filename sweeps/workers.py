@@ -163,10 +163,12 @@ class Warm:
 
     def __call__(self, wanted: Shape) -> LocalPool:
         """The workers that were started, or others where others are wanted; they are the caller's from now on."""
-        if self.pool is None or wanted != self.expected:
+        fits = wanted.threads == self.expected.threads and wanted.workers <= self.expected.workers
+        if self.pool is None or not fits:
             self.dismiss()
             self.pool = self._pool(wanted)
         pool, self.pool = self.pool, None
+        pool.shrink(wanted.workers)
         return pool
 
     def _pool(self, wanted: Shape) -> LocalPool:
@@ -182,8 +184,8 @@ class LocalPool:
         A process is replaced after `max_runs` runs, or once it holds more than `max_memory` GiB: TensorFlow never gives
         all of a run's memory back.
         """
-        self.threads, self.max_runs, self.max_memory = wanted.threads, max_runs, max_memory
-        self.workers = [_Worker(self.threads, _share_of_cores(n, self.threads)) for n in range(wanted.workers)]
+        self.shape, self.max_runs, self.max_memory = wanted, max_runs, max_memory
+        self.workers = [_Worker(wanted.threads, _share_of_cores(number, wanted)) for number in range(wanted.workers)]
 
     def __enter__(self) -> Self:
         """The pool itself."""
@@ -193,6 +195,12 @@ class LocalPool:
         """Kill the workers."""
         for worker in self.workers:
             worker.kill()
+
+    def shrink(self, workers: int) -> None:
+        """Kill idle workers beyond so many."""
+        for worker in self.workers[workers:]:
+            worker.kill()
+        del self.workers[workers:]
 
     @property
     def idle(self) -> int:
@@ -230,7 +238,7 @@ class LocalPool:
     def _replace(self, worker: _Worker) -> None:
         number = self.workers.index(worker)
         worker.kill()
-        self.workers[number] = _Worker(self.threads, _share_of_cores(number, self.threads))
+        self.workers[number] = _Worker(self.shape.threads, _share_of_cores(number, self.shape))
 
 
 class _Worker:
@@ -278,11 +286,13 @@ class _Worker:
         self.connection.close()
 
 
-def _share_of_cores(number: int, threads: int) -> set[int]:
-    """Cores of worker `number` where every worker has `threads` of its own; empty where there are not enough."""
+def _share_of_cores(number: int, shape: Shape) -> set[int]:
+    """Cores of worker `number`, its own; empty where workers do not fill the machine, or are more than fit."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    share = allowed[number * threads : (number + 1) * threads]
-    return set(share) if len(share) == threads else set()
+    if shape.workers * shape.threads < len(allowed):  # another sweep may be there
+        return set()
+    share = allowed[number * shape.threads : (number + 1) * shape.threads]
+    return set(share) if len(share) == shape.threads else set()
 
 
 def _serve(connection: Connection[Any, Any], threads: int, pinned_to: set[int]) -> None:

@@ -89,8 +89,9 @@ def test_a_lean_model_computes_only_what_is_seen() -> None:
         [*CONV, "optimizer=rmsprop", "model.l1=0.001", "data.val_fraction=0.2"],
         ["data=line", "model=line", "trainer=line", "optimizer=sgd", "trainer.epochs=3"],
         ["data=horse_or_human", *SMALLER["horse_conv"], "model=horse_conv", "data.limit=40", "trainer.batch_size=16"],
+        ["data=digits", "data.task=regression", "data.class_names=[]", "model=dense", "trainer.epochs=2"],
     ],
-    ids=["adam", "sgd", "rmsprop", "line", "binary"],
+    ids=["adam", "sgd", "rmsprop", "line", "binary", "regression on pictures"],
 )
 def test_a_run_is_what_keras_fit_makes_of_it(overrides: list[str]) -> None:
     config = compose(RunConfig, "train", [*overrides, "trainer.precision=float32", "trainer.threads=1"])

@@ -152,4 +152,4 @@ def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> N
     restore_model(settings, checkpoint).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     test = data.load(settings.data).test
-    assert Evaluation(loaded, settings)(test)["accuracy"] == pytest.approx(result.history["test/accuracy"][-1])
+    assert Evaluation(loaded, settings, test)(test)["accuracy"] == pytest.approx(result.history["test/accuracy"][-1])

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sweeps.engine import Engine
 from sweeps.search import compose_hydra_sweep, compose_study
 from sweeps.study import Study
 from sweeps.sweep import Sweep
-from sweeps.workers import Failed, Job
+from sweeps.workers import Done, Failed, Job, Keep, Message
 from tests.sweeps.fakes import FakePool, accuracy
 
 
@@ -418,6 +418,31 @@ def test_a_longest_run_that_dies_takes_no_shorter_one_with_it(root: Path) -> Non
     launched = Launched(epochs_grid(name="other", seeds=[7]), FakePool(fails=always))
     assert launched.statuses == {"FAILED": 2, "FINISHED": 2}
     assert launched.states == {"FAIL": 1, "COMPLETE": 2}
+
+
+def test_models_are_logged_by_workers_once_each_and_failures_are_told(root: Path) -> None:
+    launched = Launched(grid("model.filters=4,8", seeds=[0]))
+    run = launched.runs[0]
+    jobs = [Keep(key, launched.sweep.config, run) for key in ("a", "b", "c")]
+    pool = KeepingPool({"b"})
+    with Engine(launched.sweep, launched.tracker, launched.study, launched.parent, lambda data: "", pool) as engine:
+        engine.keep(jobs)
+        assert engine.kept() == ["the model of b is not kept: full"]
+        assert engine.kept() == ["the model of b is not kept: full"], "and no worker is waited for again"
+    assert pool.done == ["a", "b", "c"]
+
+
+class KeepingPool(FakePool):
+    """Logs no model, one at a time; those in `bad` fail."""
+
+    def __init__(self, bad: set[str]) -> None:
+        super().__init__(size=1)
+        self.bad, self.done = bad, list[str]()
+
+    def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
+        job = self.jobs.popleft()
+        self.done.append(job.key)
+        yield job.key, Failed("full") if job.key in self.bad else Done()
 
 
 @pytest.mark.parametrize("more", ["hydra grid", "study"])

@@ -130,7 +130,10 @@ def test_swept_seeds_are_seeds_of_every_config() -> None:
     assert ([trial.label for trial in alone.trials or []], alone.seeds) == (["base"], [0, 1, 2])
     searched = compose_hydra_sweep(["seed=0,1", "model.dropout=interval(0,0.5)", "data.val_fraction=0.1"], {})[1]
     assert searched.seeds == [0, 1]
-    for overrides, settings in ((["seed=0,1"], {"seeds": [0]}), (["seed=interval(0,1)"], {}), (["seed=1,2"] * 2, {})):
+    assert compose_hydra_sweep(["model.filters=4,8", "seed=5"], {})[1].seeds == [5]
+    assert compose_hydra_sweep(["model.filters=4,8", "++seed=3,4"], {})[1].seeds == [3, 4]
+    twice = ["seed=1", "seed=1,2"]
+    for overrides, settings in ((["seed=0,1"], {"seeds": [0]}), (["seed=interval(0,1)"], {}), (twice, {})):
         with pytest.raises(ConfigError, match="give the seeds once"):
             compose_hydra_sweep(["model.filters=4,8", *overrides], settings)
 

@@ -223,7 +223,7 @@ def test_a_dead_worker_costs_no_retry_but_a_run_that_kills_workers_ends(root: Pa
     assert launched.states == {"COMPLETE": 2}
     assert launched.statuses == {"KILLED": 2, "FINISHED": 2}
     deadly = always("its worker died", "filters=4", died=True)
-    launched = Launched(grid("model.filters=4,8", "seed=1", retries=0, seeds=[5]), FakePool(fails=deadly))
+    launched = Launched(grid("model.filters=4,8", "trainer.epochs=2", retries=0, seeds=[5]), FakePool(fails=deadly))
     assert launched.pool.started.count("filters=4 seed=5") == 3
 
 

@@ -29,7 +29,7 @@ COMMAND = [
 def launch(*overrides: str) -> subprocess.Popen[str]:
     """The study, in a session of its own."""
     return subprocess.Popen(
-        COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [*COMMAND, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
@@ -76,7 +76,7 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
 def test_workers_killed_at_random_moments(root: Path) -> None:
     rng = random.Random(2)
     kills = 0
-    with launch("trainer.epochs=12") as process:
+    with launch("trainer.epochs=120") as process:
         time.sleep(4)
         while process.poll() is None:
             time.sleep(rng.uniform(0.05, 2.0))

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pipeline.config import OptimizerConfig, RunConfig
 from pipeline.data import Examples
-from pipeline.estimate import multiplications_per_step
+from pipeline.estimate import multiplications_per_step, steps_per_epoch
 from pipeline.fused import Adam
 
 HAND_OVERS = 20  # per epoch, for progress; fewer where they would take less than about a twentieth of a second:
@@ -67,7 +67,7 @@ class Training:
         self.optimizer = _optimizer(config.optimizer)
         self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
-        self.steps = _steps(config, len(examples))
+        self.steps = steps_per_epoch(config, len(examples))
         whole = tf.TensorSpec((), tf.int32)
         signature = [
             *_spec(examples),
@@ -133,11 +133,6 @@ def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
         return Adam(learning_rate=config.learning_rate)
     kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
     return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
-
-
-def _steps(config: RunConfig, examples: int) -> int:
-    every = -(-examples // config.trainer.batch_size)
-    return min(config.trainer.steps_per_epoch or every, every)
 
 
 def _steps_at_once(config: RunConfig, steps: int) -> int:

@@ -156,19 +156,17 @@ def _draw_means(
     means = [fmean(v) for v in values]
     for at, mean, told in zip(places, means, values, strict=True):
         if settings and (ends := interval_of(told, settings)):
-            axes.errorbar(
-                at,
-                mean,
-                [[max(0.0, mean - ends[0])], [max(0.0, ends[1] - mean)]],
-                color=colour,
-                capsize=3,
-                linewidth=1.1,
-            )
+            axes.errorbar(at, mean, _error(mean, ends), color=colour, capsize=3, linewidth=1.1)
+
+
+def _error(mean: float, ends: tuple[float, float]) -> list[list[float]]:
+    """Lengths of an error bar; not below 0, where equal values leave a rounding."""
+    return [[max(0.0, mean - ends[0])], [max(0.0, ends[1] - mean)]]
 
 
 def _draw_mean(axes: Axes, mean: float, at: float, values: list[float], settings: StatisticsConfig) -> None:
     ends = interval_of(values, settings)
-    error: Any = [[max(0.0, mean - ends[0])], [max(0.0, ends[1] - mean)]] if ends else None
+    error: Any = _error(mean, ends) if ends else None
     axes.errorbar(mean, at, xerr=error, fmt="|", color=NEUTRAL, capsize=3, markersize=9)
 
 

@@ -9,9 +9,7 @@ ratios.
 
 from __future__ import annotations
 
-import sys
-
-from timed import convsweep, fresh, hardware, print_table, ratio_told, seconds_told
+from timed import asked_rounds, convsweep, fresh, hardware, print_table, ratio_told, seconds_told
 
 COMMON = ["trainer.epochs=1,2,4,8", "model.filters=32", "store.log_model=none", "hydra.sweeper.workers=1"]
 WAYS = {"once": [], "each by itself": ["checkpoints.keep=0", "trainer.stop_at_accuracy=1.0"]}
@@ -25,7 +23,7 @@ def seconds(way: list[str]) -> float:
 
 def main() -> None:
     """Alternate the ways and print what each took."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    rounds = asked_rounds()
     times: dict[str, list[float]] = {name: [] for name in WAYS}
     for turn in range(rounds):
         for name in list(WAYS)[:: -1 if turn % 2 else 1]:

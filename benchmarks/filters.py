@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from timed import Measured, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
+from timed import Measured, asked_rounds, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
 
 EPOCHS, FILTERS, SEEDS = 2, (16, 32, 64), (0, 1)
 RATE = """
@@ -87,7 +87,7 @@ def floor(precision: str) -> float:
 
 def main() -> None:
     """Run the rounds and print the tables."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    rounds = asked_rounds()
     names = list(CONTENDERS)
     found: dict[str, list[Measured]] = {name: [] for name in names}
     for turn in range(rounds):

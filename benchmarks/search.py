@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from timed import Measured, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
+from timed import Measured, asked_rounds, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
 
 TRIALS, EPOCHS, LIMIT, TARGET = 30, 5, 12_000, 0.865
 SPACE = [
@@ -45,7 +45,7 @@ def ours(seed: int, folder: Path) -> Measured:
 
 def main() -> None:
     """Run the rounds and print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    rounds = asked_rounds()
     ways = {"Optuna + MLflow, no pruning": theirs, "convsweep": ours}
     found: dict[str, list[Measured]] = {name: [] for name in ways}
     for seed in range(rounds):

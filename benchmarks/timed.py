@@ -126,6 +126,12 @@ def _keras_home() -> Path:
     return home
 
 
+def asked_rounds() -> int:
+    """How often to repeat everything: the command's argument, else three times."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else "3"
+    return int(asked) if asked.isdecimal() and int(asked) else sys.exit(f"ROUNDS is a number from 1 on, not '{asked}'")
+
+
 def hardware() -> str:
     """Date, processor and cores, and the versions that computed."""
     from importlib.metadata import version

@@ -33,7 +33,8 @@ def expected_seconds(config: RunConfig) -> float:
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
     beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
-    epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * threads(config) / cores())
+    share = min(1.0, threads(config) / cores())
+    epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
     return BESIDE_SECONDS + trainer.epochs * epoch
 
 

@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         "-m",
         "--multirun",
         action="store_true",
-        help="sweep: model.filters=16,32 is a grid, "
-        "'model.dropout=interval(0,0.5)' is sampled; hydra.sweeper.KEY=... as in conf/study and conf/sweep.yaml",
+        help="sweep: model.filters=16,32 is a grid, 'model.dropout=interval(0,0.5)' is sampled, seed=0,1 repeats each; "
+        "hydra.sweeper.KEY=... as in conf/study and conf/sweep.yaml",
     )
     train.add_argument(
         "--from", dest="start", metavar="FILE", help="start from a sweep's best.yaml or a run's config.yaml"

@@ -3,8 +3,9 @@
 python benchmarks/filters.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 
 Every contender runs once per round, in a fresh folder with an empty MLflow database, from its command to its end; the
-order turns from round to round. Prints wall times, ratios within each round, peak memory, test accuracies, and the
-floor: the model's arithmetic over the rate of a large matrix product.
+order turns from round to round, and every second one is reversed. Prints wall times, ratios within each round, peak
+memory, test accuracies, and the floor: the arithmetic that the model cannot do without over the rate of a large matrix
+product.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def floor(precision: str) -> float:
     operations = 0.0
     for filters in FILTERS:
         config = compose(RunConfig, "train", [f"model.filters={filters}"])
-        stack = model.layers(config)
+        stack = model.lean_layers(config)  # without pixels that nothing sees
         forward = model.multiplications(stack)
         first = forward - model.multiplications([layer for layer in stack if layer.name != "conv_1"])
         # Backward: as much for the weights, as much for the inputs, of which the first layer's are not wanted.
@@ -91,13 +92,20 @@ def main() -> None:
     names = list(CONTENDERS)
     found: dict[str, list[Measured]] = {name: [] for name in names}
     for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        order = names[turn % len(names) :] + names[: turn % len(names)]
+        for name in order[:: -1 if turn % 2 else 1]:
             with fresh() as folder:
                 found[name].append(CONTENDERS[name](folder))
             print(f"round {turn + 1}, {name}: {found[name][-1].seconds:.1f} s", file=sys.stderr, flush=True)
     times = {name: [each.seconds for each in found[name]] for name in names}
     print(f"W1, {rounds} rounds: {hardware()}\n")
-    header = ["", "seconds, median (each round)", "times convsweep's (each round)", "times float32's", "peak GiB"]
+    header = [
+        "",
+        "seconds, median (each round)",
+        "times convsweep's (each round)",
+        "times float32's",
+        "GiB of the largest process",
+    ]
     rows = []
     for name in names:
         peak = f"{max(each.peak for each in found[name]):.2f}"

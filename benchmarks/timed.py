@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from statistics import median
 
@@ -149,9 +149,11 @@ def seconds_told(values: Sequence[float]) -> str:
 
 
 def ratio_told(theirs: Sequence[float], ours: Sequence[float]) -> str:
-    """The median of the ratios round by round, and every one of them."""
-    ratios = [a / b if isfinite(b) else nan for a, b in zip(theirs, ours, strict=True)]
-    return f"{median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})"
+    """The median of the ratios round by round, and every one of them; none where both took forever."""
+    pairs = list(zip(theirs, ours, strict=True))
+    ratios = [a / b for a, b in pairs if isfinite(a) or isfinite(b)]
+    told = [f"{a / b:.2f}" if isfinite(a) or isfinite(b) else "-" for a, b in pairs]
+    return f"{median(ratios):.2f} ({', '.join(told)})" if ratios else "-"
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

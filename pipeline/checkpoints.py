@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,14 @@ class Chain:
         content = buffer.getbuffer()
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = self.folder / f".{checkpoint.epoch}.{os.getpid()}"
-        with fresh.open("wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
         path = self.path(checkpoint.epoch)
-        fresh.replace(path)
+        try:
+            with fresh.open("wb") as file:
+                file.write(hashlib.sha256(content).digest())
+                file.write(content)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)  # only there where writing has failed
         return path
 
     def latest(self, up_to: int) -> Checkpoint | None:
@@ -110,7 +113,7 @@ def free(folder: Path, keep: float, but: Iterable[Path] = ()) -> tuple[int, int]
         Files deleted, and the bytes that they held.
     """
     safe = set(but)
-    files = [(path.stat(), path) for path in _files(folder)]
+    files = list(_files(folder))
     total, count, freed = sum(stat.st_size for stat, _ in files), 0, 0
     for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
         if total - freed <= keep * GIB:
@@ -124,5 +127,10 @@ def free(folder: Path, keep: float, but: Iterable[Path] = ()) -> tuple[int, int]
     return count, freed
 
 
-def _files(folder: Path) -> Sequence[Path]:
-    return [path for path in folder.glob("*/*") if path.is_file()]
+def _files(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
+    """All files of all chains, and what is known of them; those that other processes delete meanwhile are left out."""
+    for chain in folder.glob("*"):
+        with suppress(OSError):
+            for path in chain.iterdir():
+                with suppress(FileNotFoundError):
+                    yield path.stat(), path

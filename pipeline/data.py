@@ -113,6 +113,12 @@ def split_sizes(data: DataConfig) -> dict[str, int]:
     return {"train": kept, "val": val, "test": min(data.limit or data.test_size, data.test_size)}
 
 
+def steps_per_epoch(config: RunConfig, examples: int) -> int:
+    """Steps of an epoch over so many training examples."""
+    every = -(-examples // config.trainer.batch_size)
+    return min(config.trainer.steps_per_epoch or every, every)
+
+
 def fixed_slice(examples: Examples, size: int, stratified: bool) -> Examples:
     """A stratified slice of at most `size` examples, the same for equal examples whatever the run's seed."""
     return examples.take(_draw(examples.y, min(size, len(examples)), np.random.default_rng(0), stratified))

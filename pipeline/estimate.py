@@ -26,7 +26,7 @@ MULTIPLICATIONS_PER_THREAD = 2e8
 def expected_seconds(config: RunConfig) -> float:
     """Expected wall time of one run with its threads, in seconds, TensorFlow being imported; within a factor of two."""
     sizes, trainer = data.split_sizes(config.data), config.trainer
-    steps = steps_per_epoch(config, sizes["train"])
+    steps = data.steps_per_epoch(config, sizes["train"])
     stack = model.layers(config)
     forward = 2.0 * model.multiplications(stack)
     # A training step costs about three forward passes: forward, and backward for weights and inputs.
@@ -36,12 +36,6 @@ def expected_seconds(config: RunConfig) -> float:
     share = min(1.0, threads(config) / cores())
     epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
     return BESIDE_SECONDS + trainer.epochs * epoch
-
-
-def steps_per_epoch(config: RunConfig, examples: int) -> int:
-    """Steps of an epoch over so many training examples."""
-    every = -(-examples // config.trainer.batch_size)
-    return min(config.trainer.steps_per_epoch or every, every)
 
 
 def multiplications_per_step(config: RunConfig) -> float:

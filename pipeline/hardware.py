@@ -1,25 +1,49 @@
-"""What this machine has: cores, processor, and the number format that it computes natively."""
+"""What this machine has: cores, processor, GPU, and the number format that it computes natively."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from functools import cache
+from math import ceil
 from pathlib import Path
 
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # the last is Arm's
+BFLOAT16_CAPABILITY = 8.0  # compute capability of NVIDIA's first GPUs with bfloat16 (Ampere, 2020)
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's, as in docker --cpus=2
+CPUINFO = Path("/proc/cpuinfo")
+NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use: its affinity, and a container's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, period = QUOTA.read_text().split() if QUOTA.exists() else ("max", "")
+    return allowed if quota == "max" else max(1, min(allowed, ceil(int(quota) / int(period))))
+
+
+def has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide."""
+    return NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+
+
+@cache
+def _gpu_capability() -> float:
+    """The least compute capability of the GPUs; 0 where nvidia-smi does not tell."""
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout
+        return min(float(line) for line in told.split())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0.0
 
 
 @cache
 def _cpuinfo() -> dict[str, str]:
     """First value of every key of Linux's /proc/cpuinfo; empty elsewhere."""
-    path = Path("/proc/cpuinfo")
-    pairs = [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line] if path.exists() else []
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
     return {key.strip(): value.strip() for key, value in reversed(pairs)}
 
 
@@ -29,8 +53,9 @@ def processor() -> str:
 
 
 def resolve_precision(asked: str) -> str:
-    """`asked`, with `auto` decided: mixed_bfloat16 where the processor has instructions for it, else float32."""
+    """`asked`, with `auto` decided: mixed_bfloat16 where GPU or processor have instructions for it, else float32."""
     if asked != "auto":
         return asked
     flags = _cpuinfo().get("flags") or _cpuinfo().get("Features") or ""
-    return "mixed_bfloat16" if BFLOAT16_FLAGS & set(flags.split()) else "float32"
+    is_native = _gpu_capability() >= BFLOAT16_CAPABILITY if has_gpu() else BFLOAT16_FLAGS & set(flags.split())
+    return "mixed_bfloat16" if is_native else "float32"

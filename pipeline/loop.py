@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import OptimizerConfig, RunConfig
-from pipeline.data import Examples
-from pipeline.estimate import multiplications_per_step, steps_per_epoch
+from pipeline.data import Examples, steps_per_epoch
+from pipeline.estimate import multiplications_per_step
 from pipeline.fused import Adam
 
 HAND_OVERS = 20  # per epoch, for progress; fewer where they would take less than about a twentieth of a second:
@@ -68,6 +68,7 @@ class Training:
         self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
         self.steps = steps_per_epoch(config, len(examples))
+        self.at_once = _steps_at_once(config, self.steps)
         whole = tf.TensorSpec((), tf.int32)
         signature = [
             *_spec(examples),
@@ -92,11 +93,10 @@ class Training:
             NotFiniteError: if the loss is no number, with the step.
         """
         order = tf.random.experimental.stateless_shuffle(tf.range(len(self.y)), seed=[self.config.seed, number])
-        at_once = _steps_at_once(self.config, self.steps)
         totals = tf.zeros(3, tf.float64)
         means: dict[str, float] = {}
-        for first in range(0, self.steps, at_once):
-            last = min(first + at_once, self.steps)
+        for first in range(0, self.steps, self.at_once):
+            last = min(first + self.at_once, self.steps)
             totals = self.graph(self.x, self.y, order, tf.constant(first), tf.constant(last), totals)
             loss, hits, wrong = totals.numpy().tolist()
             if wrong:

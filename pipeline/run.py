@@ -21,9 +21,12 @@ from pipeline.signature import chain, code_sha256, signature, versions, work
 from pipeline.train import TrainingError, one_line, restore_model, train
 
 if TYPE_CHECKING:
+    import keras
+
     from pipeline.tracking import Tracker
 
 EXPERIMENT = "train"
+NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.keep"
 
 
 def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
@@ -49,7 +52,16 @@ def chains(store: StoreConfig) -> Path:
 def chain_of(config: RunConfig, tags: Mapping[str, str]) -> Chain | None:
     """The checkpoints that a run with these tags continues from, and leaves; None where none are to be kept."""
     known = tags.get("convsweep.chain") if config.checkpoints.keep else None
-    return Chain(chains(config.store) / known[:40]) if known else None
+    # Not part of a signature, as it changes low digits at most; but what is continued is continued to the bit.
+    threads = tags.get("convsweep.threads", "")
+    return Chain(chains(config.store) / f"{known[:40]}-{threads}") if known else None
+
+
+def trained_model(config: RunConfig, tags: Mapping[str, str], epochs: int) -> keras.Model | None:
+    """The model of a run of so many epochs as its last checkpoint has it; None where that was not kept."""
+    kept = chain_of(config, tags)
+    checkpoint = kept.latest(epochs) if kept else None
+    return restore_model(config, checkpoint) if checkpoint and checkpoint.epoch == epochs else None
 
 
 def run(config: RunConfig, overrides: list[str], console: Console) -> int:
@@ -98,8 +110,11 @@ def _run(
             progress.on_steps(name, epochs, epoch, step, steps, metrics)
 
         result = train(config, on_epoch, on_steps, dataset, kept)
-        if kept and config.store.log_model != "none" and (checkpoint := kept.latest(result.epochs)):
-            tracker.log_model(run_id, restore_model(config, checkpoint), config)
+        if config.store.log_model != "none":
+            if net := trained_model(config, tags, result.epochs):
+                tracker.log_model(run_id, net, config)
+            else:
+                console.print(f"no model is logged: {NO_CHECKPOINT}")
         tracker.finish_run(run_id, result, name)
     free(chains(config.store), config.checkpoints.keep)
     _print_metrics(result.metrics, console)

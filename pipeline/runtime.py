@@ -8,9 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from pipeline.hardware import cores
+from pipeline.hardware import cores, has_gpu
 
 
 def start_tensorflow(threads: int | None) -> None:
@@ -20,7 +19,10 @@ def start_tensorflow(threads: int | None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(threads or cores())
-    if not Path("/proc/driver/nvidia").exists():
+    if has_gpu():
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # workers share it
+        os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    else:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing at every few models
     with _silent_stderr(), _not_imported("matplotlib.pyplot", "pandas", "sklearn"):

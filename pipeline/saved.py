@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, compose_from
-from pipeline.run import chain_of
+from pipeline.run import trained_model
 from pipeline.runtime import start_tensorflow
 from pipeline.tracking import TrackedRun, Tracker
-from pipeline.train import one_line, restore_model
+from pipeline.train import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +68,7 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         config = compose_from(folder / "config.yaml", [])
         config.store = store
         file = tracker.model_file(run.run_id, folder)
-        if file is None and (net := from_checkpoint(config, run)):
+        if file is None and (net := trained_model(config, run.tags, int(run.metrics.get("epochs", 0)))):
             return SavedModel(net, run, config)
         if file is None:
             raise ConfigError(
@@ -83,13 +83,6 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         except Exception as error:  # damaged files fail in as many ways as they can be damaged
             raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {one_line(error)}") from error
     return SavedModel(net, run, config)
-
-
-def from_checkpoint(config: RunConfig, run: TrackedRun) -> keras.Model | None:
-    """The model as the checkpoint of the run's last epoch has it; None where that was not kept."""
-    kept, epochs = chain_of(config, run.tags), int(run.metrics.get("epochs", 0))
-    checkpoint = kept.latest(epochs) if kept else None
-    return restore_model(config, checkpoint) if checkpoint and checkpoint.epoch == epochs else None
 
 
 def _find(name: str, tracker: Tracker) -> TrackedRun:

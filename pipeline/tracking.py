@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
@@ -23,7 +24,7 @@ import yaml
 from pipeline import model
 from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
 from pipeline.curves import draw_learning_curves
-from pipeline.patience import Patient, StoreError
+from pipeline.patience import Patient, StoreError, patiently
 from pipeline.train import RunResult, one_line
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Tracker:
         import mlflow
         from filelock import FileLock
 
-        self.folder = store.folder
+        self.folder, self.patience = store.folder, store.patience
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             mlflow.set_tracking_uri(store.mlflow_uri)
@@ -226,7 +227,8 @@ class Tracker:
         shape = (-1, *config.data.shape)
         inputs = Schema([TensorSpec(np.dtype(np.float32), shape)])
         outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, config.data.outputs))])
-        Model.log(
+        log = partial(
+            Model.log,
             None,
             mlflow.keras,
             name="model",
@@ -235,6 +237,7 @@ class Tracker:
             signature=ModelSignature(inputs, outputs),
             pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
         )
+        patiently(log, self.patience)
 
     def has_model(self, run_id: str) -> bool:
         """Whether a model is logged with the run."""

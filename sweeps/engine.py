@@ -21,7 +21,7 @@ from pipeline.run import chain_of, chains, run_name, run_tags
 from pipeline.tracking import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
-from sweeps.workers import Done, Epoch, Failed, Job, Keep, Message, Milestone, Pool, Shape, Steps, shape
+from sweeps.workers import Done, Epoch, Failed, Job, Keep, Message, Milestone, Pool, Steps, shape
 
 PRUNED_AT = "convsweep.pruned_at"
 # Ends the label of a trial that is trained again on fresh seeds.
@@ -82,7 +82,7 @@ class Engine:
     study: Study
     parent: str
     data_sha256: Callable[[DataConfig], str]
-    pool: Callable[[Shape], Pool]
+    pool: Callable[[int], Pool]
     watch: Watch = field(default_factory=silent)
     units: list[Unit] = field(default_factory=list)
     queue: list[Unit] = field(default_factory=list)
@@ -94,12 +94,12 @@ class Engine:
     not_kept: list[str] = field(default_factory=list)
     reused: int = 0
     stopped_by: str = ""
-    threads: int = 1
     _open_pool: Pool | None = None
 
     def __post_init__(self) -> None:
         """Look up what this sweep has finished already."""
         self.start = time.monotonic()
+        self.shape = shape(self.sweep)
         self.study.is_stopped = lambda: bool(self.stopped_by) or self._out_of_time()
         children = self.tracker.children(self.parent, self.sweep.name)
         self.finished = {run.signature: run for run in children if run.status == "FINISHED"}
@@ -207,9 +207,7 @@ class Engine:
     def _opened(self, runs: int) -> Pool:
         """The workers: those that are there, or as many as so many runs want."""
         if self._open_pool is None:
-            wanted = shape(self.sweep, runs)
-            self.threads = wanted.threads
-            self._open_pool = self.pool(wanted).__enter__()
+            self._open_pool = self.pool(min(runs, self.shape.workers)).__enter__()
         return self._open_pool
 
     def _leave(self, propose: bool) -> None:
@@ -252,8 +250,9 @@ class Engine:
         """Make the trial's runs: taken where equal ones are finished, waiting where equal ones run, else queued."""
         for seed in seeds:
             config = trial.config(seed)
-            tags = {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent}
-            unit = Unit(trial, seed, config, tags | run_tags(config, self.data_sha256(config.data)))
+            tags = run_tags(config, self.data_sha256(config.data))
+            tags |= {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent}
+            unit = Unit(trial, seed, config, tags | {"convsweep.threads": str(self.shape.threads)})
             self.units.append(unit)
             self.by_label.setdefault(trial.label, []).append(unit)
             if unit.signature in self.waiting:
@@ -296,7 +295,6 @@ class Engine:
         """Open the run in the study and in MLflow."""
         if self.sweep.trials is not None:
             self.study.begin(unit.trial)
-        unit.tags["convsweep.threads"] = str(self.threads)
         overrides = [*unit.trial.overrides, f"seed={unit.seed}"]
         unit.run_id = self.tracker.open_run(unit.config, self.sweep.name, unit.name, unit.tags, overrides)
 
@@ -315,15 +313,22 @@ class Engine:
             self._end_on_the_way(unit, message)
         else:
             del self.running[key]
-            left = [follower for follower in unit.followers if not follower.settled]
-            self.queue[:0] = left
-            unit.followers.clear()
-            if self.queue and isinstance(message, Done):  # the worker goes on while its last run is written down
-                self._fill(pool, propose)
-            self._end(unit, message)
-            if left:  # the longest has failed, or had passed their end before it was started
-                self._join()
+            if isinstance(message, Failed):
+                self._end(unit, message)
+            self._release_followers(unit)
+            if isinstance(message, Done):
+                if self.queue:  # the worker goes on while its last run is written down
+                    self._fill(pool, propose)
+                self._end(unit, message)
             self._settle(unit.trial)
+
+    def _release_followers(self, leader: Unit) -> None:
+        """Queue what did not end on the way of a run that failed, or began behind them; one leads the others."""
+        left = [follower for follower in leader.followers if not follower.settled]
+        leader.followers.clear()
+        if left:
+            self.queue[:0] = left
+            self._join()
 
     def _end_on_the_way(self, leader: Unit, message: Milestone) -> None:
         """Write down a shorter run, whose last epoch a longer one has just passed."""

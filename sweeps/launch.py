@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from pipeline import data, hardware
+from pipeline import data
 from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import watch
+from pipeline.run import NO_CHECKPOINT
 from pipeline.saved import ALIAS
 from pipeline.sources import source_key
 from pipeline.train import one_line
@@ -27,7 +28,7 @@ from sweeps.results import Row, rows_of
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
-from sweeps.workers import Keep, Warm, shape
+from sweeps.workers import Keep, Warm
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -114,9 +115,8 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
     data_sha256 = _Hashes(console)
     for used in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
         data_sha256(used.data)  # had before anything is started
-    runs = len(sweep.trials) * len(sweep.seeds) if sweep.trials is not None else hardware.cores()
     # Started before Optuna and MLflow are imported and opened: there is as much for them to import.
-    with Warm(sweep, shape(sweep, runs)) as pool:
+    with Warm(sweep) as pool:
         study = Study(sweep)
         if study.is_done:
             pool.dismiss()
@@ -246,9 +246,12 @@ def _models(launched: Launch) -> list[Keep]:
     sweep, best = launched.sweep, _best_run(launched)
     if best is None or sweep.store.log_model == "none":
         return []
+    if not sweep.config.checkpoints.keep:
+        launched.to.console.print(f"no model is logged: {NO_CHECKPOINT}")
+        return []
     every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
     wanted = every if sweep.store.log_model == "all" else [best]
-    jobs = {run.run_id: Keep(run.run_id, config, run) for config, run in wanted}  # trials may share a run
+    jobs = {run.run_id: Keep(config, run) for config, run in wanted}  # trials may share a run
     return [job for run_id, job in jobs.items() if not launched.tracker.has_model(run_id)]
 
 

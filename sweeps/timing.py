@@ -1,4 +1,4 @@
-"""Seconds per epoch measured side by side: one worker with all cores, the configs in turn, several rounds.
+"""Seconds per epoch measured side by side: one worker, the configs in turn, several rounds.
 
 A sweep's own seconds per epoch are taken while runs share the machine, at different times of the day: they are no
 evidence for "trains more slowly". These are.
@@ -16,6 +16,7 @@ from rich.progress import track
 
 from pipeline import hardware
 from pipeline.config import RunConfig
+from pipeline.estimate import threads
 from pipeline.signature import work
 from pipeline.tracking import Tracker
 from pipeline.train import TrainingError
@@ -66,8 +67,13 @@ def _kept(tracker: Tracker, parent: str) -> dict[str, Any]:
 
 def _key(trials: Sequence[Trial], timing: TimingConfig) -> dict[str, object]:
     """What the timings are of."""
-    machine = {"processor": hardware.processor(), "cores": hardware.cores()}
+    machine = {"processor": hardware.processor(), "threads": _threads(trials)}
     return machine | asdict(timing) | {"work": {trial.label: work(_timed(trial, timing)) for trial in trials}}
+
+
+def _threads(trials: Sequence[Trial]) -> int:
+    """Threads for all alike: as many as the smallest network's steps keep busy; more would hold it up."""
+    return min(threads(trial.base) for trial in trials)
 
 
 def _timed(trial: Trial, timing: TimingConfig) -> RunConfig:
@@ -83,7 +89,7 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
     # Each round begins with another trial, so that none always follows the same one.
     order = [trials[(place + turn) % len(trials)] for turn in range(timing.rounds) for place in range(len(trials))]
     told = f"timing {len(trials)} configs side by side"
-    with LocalPool(Shape(1, hardware.cores()), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
+    with LocalPool(Shape(1, _threads(trials)), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
         failed: set[str] = set()
         for trial in track(order, told, console=console, transient=True):
             if trial.label in failed:

@@ -1,4 +1,4 @@
-"""Warm worker processes that train. They import TensorFlow and load the data once, and hold no database connection."""
+"""Warm worker processes that train. They import TensorFlow and load the data once; what they train, others track."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -42,9 +43,13 @@ class Job:
 class Keep:
     """The model of a finished run, to be logged in MLflow: by a worker, which has TensorFlow at hand."""
 
-    key: str
     config: RunConfig
     run: TrackedRun
+
+    @property
+    def key(self) -> str:
+        """The run's id."""
+        return self.run.run_id
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,13 @@ class Shape:
     threads: int
 
 
-def shape(sweep: Sweep, runs: int) -> Shape:
-    """Workers and threads for so many runs: a worker per core, and threads where runs are few and their steps large."""
+def shape(sweep: Sweep) -> Shape:
+    """Workers and threads of a sweep: a worker per core, and threads where runs are few and their steps large.
+
+    Whatever of it is finished already: continued after an interruption, a sweep computes as it would have without.
+    """
     config = sweep.config
+    runs = len(sweep.trials) * len(sweep.seeds) if sweep.trials is not None else cores()
     workers = max(1, min(config.workers or cores(), runs))
     share = max(1, cores() // workers)
     bases = [trial.base for trial in sweep.trials or []] or [config]
@@ -142,13 +151,13 @@ def _threads(base: RunConfig, share: int) -> int:
 class Warm:
     """Workers that begin to import TensorFlow before it is known how many are wanted."""
 
-    def __init__(self, sweep: Sweep, expected: Shape) -> None:
-        """Start as many as expected."""
-        self.config, self.expected = sweep.config, expected
-        self.pool: LocalPool | None = self._pool(expected)
+    def __init__(self, sweep: Sweep) -> None:
+        """Start as many as the sweep wants if nothing of it is known."""
+        self.config, self.shape = sweep.config, shape(sweep)
+        self.pool: LocalPool | None = self._pool(self.shape)
 
     def __enter__(self) -> Self:
-        """Itself: called with the shape that is wanted, it gives the workers."""
+        """Itself: called with the number of workers that is wanted, it gives them."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -161,14 +170,10 @@ class Warm:
             self.pool.__exit__()
             self.pool = None
 
-    def __call__(self, wanted: Shape) -> LocalPool:
-        """The workers that were started, or others where others are wanted; they are the caller's from now on."""
-        fits = wanted.threads == self.expected.threads and wanted.workers <= self.expected.workers
-        if self.pool is None or not fits:
-            self.dismiss()
-            self.pool = self._pool(wanted)
-        pool, self.pool = self.pool, None
-        pool.shrink(wanted.workers)
+    def __call__(self, workers: int) -> LocalPool:
+        """So many of the workers that were started, or of new ones; they are the caller's from now on."""
+        pool, self.pool = self.pool or self._pool(replace(self.shape, workers=workers)), None
+        pool.shrink(workers)
         return pool
 
     def _pool(self, wanted: Shape) -> LocalPool:
@@ -185,7 +190,7 @@ class LocalPool:
         all of a run's memory back.
         """
         self.shape, self.max_runs, self.max_memory = wanted, max_runs, max_memory
-        self.workers = [_Worker(wanted.threads, _share_of_cores(number, wanted)) for number in range(wanted.workers)]
+        self.workers = [self._worker(number) for number in range(wanted.workers)]
 
     def __enter__(self) -> Self:
         """The pool itself."""
@@ -197,10 +202,13 @@ class LocalPool:
             worker.kill()
 
     def shrink(self, workers: int) -> None:
-        """Kill idle workers beyond so many."""
+        """Kill idle workers beyond so many; the others may use the cores that they leave."""
         for worker in self.workers[workers:]:
             worker.kill()
         del self.workers[workers:]
+        self.shape = replace(self.shape, workers=len(self.workers))
+        for number, worker in enumerate(self.workers):
+            worker.pin(_share_of_cores(number, self.shape))
 
     @property
     def idle(self) -> int:
@@ -238,16 +246,21 @@ class LocalPool:
     def _replace(self, worker: _Worker) -> None:
         number = self.workers.index(worker)
         worker.kill()
-        self.workers[number] = _Worker(self.shape.threads, _share_of_cores(number, self.shape))
+        self.workers[number] = self._worker(number)
+
+    def _worker(self, number: int) -> _Worker:
+        worker = _Worker(self.shape.threads)
+        worker.pin(_share_of_cores(number, self.shape))
+        return worker
 
 
 class _Worker:
     """The parent's end of one worker process."""
 
-    def __init__(self, threads: int, pinned_to: set[int]) -> None:
+    def __init__(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, threads, pinned_to), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
         self.process.start()
         theirs.close()
         self.job: Job | Keep | None = None
@@ -262,6 +275,12 @@ class _Worker:
             return float(psutil.Process(self.process.pid).memory_info().rss) / 2**30
         except psutil.Error:
             return 0.0
+
+    def pin(self, to: set[int]) -> None:
+        """Let the process, and all of its threads, run on these cores alone; no cores: nothing is pinned here."""
+        with suppress(OSError):  # it has just died, which is found when it is listened to
+            for task in Path(f"/proc/{self.process.pid}/task").iterdir() if to else []:
+                os.sched_setaffinity(int(task.name), to)
 
     def send(self, what: Job | Keep | bool) -> None:
         """Send; a worker that died is found when it is listened to."""
@@ -287,19 +306,16 @@ class _Worker:
 
 
 def _share_of_cores(number: int, shape: Shape) -> set[int]:
-    """Cores of worker `number`, its own; empty where workers do not fill the machine, or are more than fit."""
+    """Cores of worker `number`: its own where workers fill the machine, else all; empty where cores have no names."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if shape.workers * shape.threads < len(allowed):  # another sweep may be there
-        return set()
-    share = allowed[number * shape.threads : (number + 1) * shape.threads]
-    return set(share) if len(share) == shape.threads else set()
+    if shape.workers * shape.threads != len(allowed):  # another sweep may be there, or they are more than fit
+        return set(allowed)
+    return set(allowed[number * shape.threads : (number + 1) * shape.threads])
 
 
-def _serve(connection: Connection[Any, Any], threads: int, pinned_to: set[int]) -> None:
+def _serve(connection: Connection[Any, Any], threads: int) -> None:
     """A worker's life: train what comes, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-    if pinned_to:
-        os.sched_setaffinity(0, pinned_to)
     start_tensorflow(threads)
     gc.freeze()  # half a million objects that a collection between runs need not look at
 
@@ -335,13 +351,14 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
 
 
 def _keep(job: Keep) -> Done | Failed:
-    from pipeline.saved import from_checkpoint
+    from pipeline.run import NO_CHECKPOINT, trained_model
     from pipeline.tracking import Tracker
 
     try:
-        net = from_checkpoint(job.config, job.run)
-        if net is not None:
-            Tracker(job.config.store).log_model(job.run.run_id, net, job.config)
+        net = trained_model(job.config, job.run.tags, int(job.run.metrics["epochs"]))
+        if net is None:
+            return Failed(NO_CHECKPOINT)
+        Tracker(job.config.store).log_model(job.run.run_id, net, job.config)
     except Exception as error:
         return Failed(one_line(error), traceback.format_exc())
     return Done()

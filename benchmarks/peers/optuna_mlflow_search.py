@@ -1,20 +1,18 @@
-"""A search with Optuna in one process, an MLflow run a trial, no pruning: SAMPLER_SEED N_TRIALS EPOCHS LIMIT TARGET."""
+"""A search with Optuna in one process, an MLflow run a trial, no pruning: SAMPLER_SEED N_TRIALS EPOCHS TARGET."""
 
 import json
 import sys
 import time
 
 import mlflow
+import numpy as np
 import optuna
 import tensorflow as tf
 
-SAMPLER_SEED, N_TRIALS, EPOCHS, LIMIT = map(int, sys.argv[1:5])
-TARGET = float(sys.argv[5])
-(x_train, y_train), _ = tf.keras.datasets.fashion_mnist.load_data()
-x_train = x_train[:LIMIT].reshape(-1, 28, 28, 1) / 255.0
-y_train = y_train[:LIMIT]
-held_out = LIMIT // 6
-x_val, y_val, x_train, y_train = x_train[:held_out], y_train[:held_out], x_train[held_out:], y_train[held_out:]
+SAMPLER_SEED, N_TRIALS, EPOCHS = map(int, sys.argv[1:4])
+TARGET = float(sys.argv[4])
+data = np.load("data.npz")
+x_train, y_train, x_val, y_val = data["x_train"] / 255.0, data["y_train"], data["x_val"] / 255.0, data["y_val"]
 reached = []
 
 

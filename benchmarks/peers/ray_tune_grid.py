@@ -16,6 +16,8 @@ def train(config):
     import tensorflow as tf
     from ray.tune.integration.keras import TuneReportCheckpointCallback
 
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # two trials run at a time; Ray leaves this to us
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     (x_train, y_train), (x_test, y_test) = tf.keras.datasets.fashion_mnist.load_data()
     x_train = x_train.reshape(-1, 28, 28, 1) / 255.0
     x_test = x_test.reshape(-1, 28, 28, 1) / 255.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from pipeline.checkpoints import Chain, Checkpoint, free
 from pipeline.config import RunConfig, compose, config_groups
+from pipeline.run import chain_of
 from pipeline.signature import chain
 from pipeline.train import RunResult, train
 from sweeps.cli import main
@@ -148,7 +151,7 @@ def test_checkpoints_fill_no_more_than_asked(tmp_path: Path) -> None:
     assert free(tmp_path, 0.0) == (0, 0)
 
 
-def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose) -> None:
     overrides = [*SMALL, "trainer.epochs=25", "model.dropout=0.2"]
     command = [sys.executable, "-m", "sweeps.cli", "train", *overrides, "store.log_model=none"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -158,16 +161,16 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: 
     process.kill()
     process.communicate()
     (folder,) = (root / "checkpoints").iterdir()
-    (reached,) = Chain(folder).epochs()
-    assert 6 <= reached < 25
+    reached = Chain(folder).latest(25)
+    assert reached is not None
+    assert 6 <= reached.epoch < 25
     assert main(["train", *overrides, "store.log_model=none"]) == 0
-    told = capsys.readouterr().out
-    straight = train(config("trainer.epochs=25", "model.dropout=0.2"))
-    rows = [row.replace(",", "").split() for row in told.splitlines() if row.startswith("  ")]
-    shown = {name: float(value) for name, value in rows}
-    for name in ("train/loss", "test/loss", "train_eval/loss"):
-        assert shown[name] == pytest.approx(straight.metrics[name], abs=5.1e-5)
-    assert 25 in Chain(folder).epochs()
+    ended = Chain(folder).latest(25)
+    assert ended is not None
+    assert ended.seconds[: reached.epoch] == reached.seconds, "no epoch that was trained is trained again"
+    straight = Chain(root / "straight")
+    train(config("trainer.epochs=25", "model.dropout=0.2"), chain=straight)
+    assert weights(Chain(folder), 25) == weights(straight, 25), "another process gives the same to the bit"
 
 
 def test_pruning_frees_the_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +183,39 @@ def test_pruning_frees_the_disk(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert not list((root / "checkpoints").iterdir())
     assert main(["prune-cache", "--keep", "-1"]) == 2
     assert main(["prune-cache", "store.root=nowhere"]) == 2
+
+
+def test_others_may_come_and_go_while_checkpoints_are_freed(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        state = Checkpoint(1, [np.zeros(10, np.float32)], {"train/loss": [1.0]}, [0.1])
+        while not ended.is_set():
+            for number in range(20):
+                Chain(tmp_path / f"{number}").save(state)
+            for number in range(20):
+                Chain(tmp_path / f"{number}").remove(1)
+                with suppress(OSError):
+                    (tmp_path / f"{number}").rmdir()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    for _ in range(300):
+        free(tmp_path, 1.0)
+    ended.set()
+    other.join()
+
+
+def test_what_cannot_be_written_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "1.ckpt").mkdir()
+    with pytest.raises(IsADirectoryError):
+        Chain(tmp_path).save(Checkpoint(1, [], {"train/loss": [1.0]}, [0.1]))
+    assert [path.name for path in tmp_path.iterdir()] == ["1.ckpt"]
+
+
+def test_what_is_continued_was_computed_with_as_many_threads(config: Compose) -> None:
+    one, two = ({"convsweep.chain": "abc", "convsweep.threads": threads} for threads in "12")
+    assert len({kept.folder for tags in (one, two, two) if (kept := chain_of(config(), tags))}) == 2
 
 
 def test_none_are_kept_where_none_are_wanted(root: Path) -> None:

@@ -90,17 +90,19 @@ def test_a_lean_model_computes_only_what_is_seen() -> None:
         ["data=line", "model=line", "trainer=line", "optimizer=sgd", "trainer.epochs=3"],
         ["data=horse_or_human", *SMALLER["horse_conv"], "model=horse_conv", "data.limit=40", "trainer.batch_size=16"],
         ["data=digits", "data.task=regression", "data.class_names=[]", "model=dense", "trainer.epochs=2"],
+        [*CONV, "trainer.precision=mixed_bfloat16"],
     ],
-    ids=["adam", "sgd", "rmsprop", "line", "binary", "regression on pictures"],
+    ids=["adam", "sgd", "rmsprop", "line", "binary", "regression on pictures", "bfloat16"],
 )
 def test_a_run_is_what_keras_fit_makes_of_it(overrides: list[str]) -> None:
-    config = compose(RunConfig, "train", [*overrides, "trainer.precision=float32", "trainer.threads=1"])
+    config = compose(RunConfig, "train", ["trainer.precision=float32", "trainer.threads=1", *overrides])
     config.trainer.epochs = min(config.trainer.epochs, 3)
     ours = train(config)
     theirs = fitted(config)
     assert set(ours.history) == set(theirs)
+    near = 2e-3 if config.trainer.precision == "float32" else 1e-2
     for name, values in theirs.items():
-        assert ours.history[name] == pytest.approx(values, rel=2e-3, abs=2e-3), name
+        assert ours.history[name] == pytest.approx(values, rel=near, abs=near), name
 
 
 def fitted(config: RunConfig) -> dict[str, list[float]]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import pipeline.signature
 from pipeline.config import RunConfig
-from pipeline.signature import _bare, signature
+from pipeline.signature import TRAINING_MODULES, _bare, signature
 
 Compose = Callable[..., RunConfig]
 
@@ -43,6 +46,19 @@ def test_what_decides_nothing_does_not(config: Compose, other: str) -> None:
 def test_keys_without_a_layer_do_not(config: Compose) -> None:
     dense = ["model=dense", "data=digits"]
     assert signature(config(base=dense), "d") == signature(config("model.kernel_size=5", base=dense), "d")
+
+
+def test_whatever_training_imports_is_part_of_it_or_decides_nothing() -> None:
+    folder = Path(pipeline.signature.__file__).parent
+    used = set()
+    for module in TRAINING_MODULES:
+        for node in ast.walk(ast.parse((folder / module).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline"):
+                within = [alias.name for alias in node.names] if node.module == "pipeline" else [str(node.module)]
+                used |= {name.rpartition(".")[2] for name in within}
+    # Values, files and arrays whose content is hashed, how many threads, what to say: none of it decides a number.
+    harmless = {"config", "sources", "pictures", "checkpoints", "estimate", "hardware", "runtime"}
+    assert used - {Path(module).stem for module in TRAINING_MODULES} == harmless
 
 
 def test_comments_and_docstrings_of_the_code_do_not() -> None:

@@ -35,9 +35,11 @@ def trained_elsewhere(*overrides: str) -> list[object]:
     return found
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_equal_runs_are_equal_bit_for_bit(precision: str) -> None:
-    overrides = [f"trainer.precision={precision}", "model.dropout=0.3", *AUGMENTED]
+def test_equal_runs_are_equal_bit_for_bit(precision: str, threads: int) -> None:
+    larger = [] if threads == 1 else ["model.filters=32", "trainer.threads=2"]
+    overrides = [f"trainer.precision={precision}", "model.dropout=0.3", *AUGMENTED, *larger]
     first = trained_elsewhere(*overrides)
     assert first == trained_elsewhere(*overrides)
     assert first == trained_elsewhere(*overrides, "trainer.steps_per_execution=1")

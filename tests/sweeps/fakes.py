@@ -10,7 +10,7 @@ from typing import Self
 
 from pipeline.config import RunConfig
 from pipeline.train import RunResult
-from sweeps.workers import Done, Epoch, Failed, Job, Message, Milestone, Shape
+from sweeps.workers import Done, Epoch, Failed, Job, Message, Milestone
 
 FINAL = {"parameters": 10.0, "seconds": 1.0, "seconds_per_epoch": 0.1}
 Formula = Callable[[RunConfig, int], float]
@@ -35,7 +35,7 @@ class FakePool:
         self.results: dict[str, RunResult] = {}
         self.passed: dict[str, int] = {}
 
-    def __call__(self, wanted: Shape) -> Self:
+    def __call__(self, workers: int) -> Self:
         return self
 
     def __enter__(self) -> Self:

@@ -420,10 +420,22 @@ def test_a_longest_run_that_dies_takes_no_shorter_one_with_it(root: Path) -> Non
     assert launched.states == {"FAIL": 1, "COMPLETE": 2}
 
 
+def test_runs_that_a_longer_one_has_passed_join_before_others_are_started(root: Path) -> None:
+    launched = Launched(epochs_grid(seeds=[0]), BehindPool())
+    assert launched.pool.started == ["epochs=4 seed=0", "epochs=2 seed=0"], "not two of them side by side"
+    assert launched.statuses == {"FINISHED": 3}
+
+
+class BehindPool(FakePool):
+    """Continues the first run behind the ends of the shorter ones, as from a checkpoint: it passes no milestone."""
+
+    def start(self, job: Job) -> None:
+        super().start(replace(job, milestones=()) if not self.started else job)
+
+
 def test_models_are_logged_by_workers_once_each_and_failures_are_told(root: Path) -> None:
     launched = Launched(grid("model.filters=4,8", seeds=[0]))
-    run = launched.runs[0]
-    jobs = [Keep(key, launched.sweep.config, run) for key in ("a", "b", "c")]
+    jobs = [Keep(launched.sweep.config, TrackedRun(run_id, "FINISHED")) for run_id in ("a", "b", "c")]
     pool = KeepingPool({"b"})
     with Engine(launched.sweep, launched.tracker, launched.study, launched.parent, lambda data: "", pool) as engine:
         engine.keep(jobs)

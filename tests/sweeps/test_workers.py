@@ -19,7 +19,8 @@ from pipeline.hardware import cores
 from pipeline.run import chain_of, run_tags
 from pipeline.tracking import Tracker
 from sweeps.search import compose_study
-from sweeps.workers import Done, Epoch, Failed, Job, Keep, LocalPool, Message, Pool, Shape, Warm, shape
+from sweeps.sweep import Trial
+from sweeps.workers import Done, Epoch, Failed, Job, Keep, LocalPool, Message, Milestone, Pool, Shape, Warm, shape
 
 Compose = Callable[..., RunConfig]
 
@@ -75,6 +76,23 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
     assert not any(process.is_alive() for process in processes)
 
 
+def test_a_worker_tells_what_shorter_runs_have_on_its_way(config: Compose) -> None:
+    told: list[tuple[str, Message]] = []
+    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+        pool.start(Job("long", config("trainer.epochs=3"), milestones=(1, 2)))
+        while not told or not isinstance(told[-1][1], Done | Failed):
+            for key, message in pool.messages(1.0):
+                told.append((key, message))
+                if isinstance(message, Epoch):
+                    pool.answer(key, go_on=True)
+        short = follow(pool, [Job("short", config("trainer.epochs=2"))])["short"]
+    passed = {message.epoch: message.result for _, message in told if isinstance(message, Milestone)}
+    assert list(passed) == [1, 2]
+    assert isinstance(short, Done)
+    assert passed[2].history == short.result.history
+    assert passed[2].final["train_eval/loss"] == short.result.final["train_eval/loss"]
+
+
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
     from pipeline.train import train
 
@@ -100,14 +118,24 @@ def test_workers_are_replaced_after_some_runs_or_when_they_grow(
     assert len(pids) == processes
 
 
-def test_workers_have_cores_of_their_own() -> None:
-    from sweeps.workers import _share_of_cores
+def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Compose) -> None:
+    whole = os.sched_getaffinity(0)
 
-    shares = [_share_of_cores(number, Shape(cores(), 1)) for number in range(cores())]
-    assert set().union(*shares) == os.sched_getaffinity(0)
-    assert sum(map(len, shares)) == cores()
-    assert _share_of_cores(cores(), Shape(cores() + 1, 1)) == set()
-    assert _share_of_cores(0, Shape(1, max(1, cores() - 1))) == (set() if cores() > 1 else {0})
+    def affinities(pool: LocalPool) -> list[set[int]]:
+        return [threads_of(worker.process.pid or 0) for worker in pool.workers]
+
+    def threads_of(pid: int) -> set[int]:
+        each = [os.sched_getaffinity(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()]
+        assert all(cores == each[0] for cores in each), "its threads share the same cores"
+        return each[0]
+
+    with LocalPool(Shape(len(whole), 1), 1, 8.0) as pool:
+        follow(pool, [Job(f"{n}", config(f"seed={n}", "trainer.epochs=1")) for n in range(len(whole))])
+        assert sorted(affinities(pool)) == [{core} for core in sorted(whole)]
+        pool.shrink(1)
+        assert affinities(pool) == [whole], "what is left may use the cores of the others"
+    with LocalPool(Shape(len(whole) + 1, 1), 100, 8.0) as pool:
+        assert affinities(pool) == [whole] * (len(whole) + 1)
 
 
 def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
@@ -120,21 +148,30 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
         trained = follow(pool, [Job("one", settings, chain)])["one"]
         assert isinstance(trained, Done)
         tracker.finish_run(run_id, trained.result, "one")
-        kept = follow(pool, [Keep("model", settings, tracker.get(run_id))])["model"]
+        kept = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
         assert isinstance(kept, Done), kept
         assert tracker.has_model(run_id)
         elsewhere = replace(settings, store=replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))
-        lost = follow(pool, [Keep("model", elsewhere, tracker.get(run_id))])["model"]
+        lost = follow(pool, [Keep(elsewhere, tracker.get(run_id))])[run_id]
         assert isinstance(lost, Failed), "it fails alone"
+        assert chain is not None
+        chain.path(2).write_bytes(b"damaged")
+        without = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
+        assert isinstance(without, Failed)
+        assert "no checkpoint of its last epoch is left" in without.reason
         assert isinstance(follow(pool, [Job("two", config("seed=1"))])["two"], Done)
 
 
 @pytest.mark.parametrize(
     ("overrides", "runs", "workers"),
-    [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], 0, 1)],
+    [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], None, cores())],
 )
-def test_there_is_a_worker_per_core_but_none_without_a_run(overrides: list[str], runs: int, workers: int) -> None:
-    assert shape(compose_study("smoke", overrides)[1], runs).workers == workers
+def test_there_is_a_worker_per_core_but_none_without_a_run(
+    overrides: list[str], runs: int | None, workers: int
+) -> None:
+    sweep = compose_study("smoke", overrides)[1]
+    trial = Trial("one", (), {}, sweep.config)
+    assert shape(replace(sweep, trials=None if runs is None else [trial] * runs)).workers == workers
 
 
 @pytest.mark.parametrize(
@@ -153,24 +190,21 @@ def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: in
 
 
 def test_warm_workers_are_used_where_they_fit_and_killed_where_not() -> None:
-    sweep = compose_study("smoke", [])[1]
-    with Warm(sweep, Shape(2, 1)) as warm:
+    sweep = compose_study("smoke", ["workers=2"])[1]
+    with Warm(sweep) as warm:
         assert warm.pool is not None
         early = [worker.process for worker in warm.pool.workers]
-        with warm(Shape(2, 1)) as pool:
-            assert isinstance(pool, LocalPool)
-            assert [worker.process for worker in pool.workers] == early
-    assert not any(process.is_alive() for process in early)
-    with Warm(sweep, Shape(2, 1)) as warm:
+        with warm(1) as pool:
+            assert [worker.process for worker in pool.workers] == early[:1]
+            assert not early[1].is_alive()
+    assert not early[0].is_alive()
+    with Warm(sweep) as warm:
         assert warm.pool is not None
-        unfit = [worker.process for worker in warm.pool.workers]
-        with warm(Shape(1, 2)) as pool:
-            assert len(pool.workers) == 1
-            assert not any(process.is_alive() for process in unfit)
-    with Warm(sweep, Shape(1, 1)) as warm:
-        assert warm.pool is not None
-        unused = warm.pool.workers[0].process
-    assert not unused.is_alive()
+        unused = [worker.process for worker in warm.pool.workers]
+        warm.dismiss()
+        assert not any(process.is_alive() for process in unused)
+        with warm(2) as pool:
+            assert len(pool.workers) == 2
 
 
 def test_tensorflow_starts_without_what_only_plots_and_wrappers_need() -> None:

@@ -26,6 +26,7 @@ from pipeline.config import (
     describe,
     did_you_mean,
 )
+from pipeline.runtime import collect_rarely
 
 if TYPE_CHECKING:
     from sweeps.search import StudyConfig
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console = _PatientConsole(width=140, markup=False)
     signal.signal(signal.SIGTERM, _interrupt)
+    collect_rarely()
     atexit.register(gc.freeze)  # what is imported would take Python a second to take apart
     try:
         return int(arguments.command(arguments, console))

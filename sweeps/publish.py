@@ -333,8 +333,8 @@ def _timing_table(timings: Mapping[str, list[float]], examples: int) -> PageTabl
         for label, seconds in timings.items()
     ]
     caption = (
-        f"Epochs of {examples:,} training examples, one config after the other on all cores, several rounds: what the "
-        "claims about speed rest on. The first epoch, which also traces the model, is not counted."
+        f"Epochs of {examples:,} training examples, one config after the other with equal threads, several rounds: "
+        "what the claims about speed rest on. The first epoch, which also traces the model, is not counted."
     )
     return PageTable("Timed side by side", ["config", "rounds", "median seconds"], lines, caption)
 

@@ -20,7 +20,7 @@ from pipeline.checkpoints import Chain
 from pipeline.config import ConfigError, DataConfig, RunConfig
 from pipeline.estimate import threads as threads_of
 from pipeline.hardware import cores
-from pipeline.runtime import start_tensorflow
+from pipeline.runtime import collect_rarely, start_tensorflow
 from pipeline.sources import source_key
 from pipeline.train import RunResult, TrainingError, one_line, train
 from sweeps.sweep import Sweep
@@ -316,6 +316,7 @@ def _share_of_cores(number: int, shape: Shape) -> set[int]:
 def _serve(connection: Connection[Any, Any], threads: int) -> None:
     """A worker's life: train what comes, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    collect_rarely()
     start_tensorflow(threads)
     gc.freeze()  # half a million objects that a collection between runs need not look at
 

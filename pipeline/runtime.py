@@ -26,7 +26,7 @@ def start_tensorflow(threads: int | None) -> None:
     else:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing at every few models
-    with _silent_stderr(), _not_imported("matplotlib.pyplot", "pandas", "sklearn"):
+    with _silent_stderr(), _not_imported("matplotlib", "pandas", "sklearn"):
         import tensorflow as tf
 
         tf.constant(0)  # the first operation has its own chatter

@@ -212,7 +212,7 @@ def test_tensorflow_starts_without_what_only_plots_and_wrappers_need() -> None:
 import sys
 from pipeline.runtime import start_tensorflow
 start_tensorflow(1)
-print([name for name in ("pandas", "sklearn", "matplotlib.pyplot") if name in sys.modules])
+print([name for name in ("pandas", "sklearn", "matplotlib") if name in sys.modules])
 import sklearn, pandas, matplotlib.pyplot
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from ctypes.util import find_library
 from functools import cache
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
@@ -24,8 +26,18 @@ def cores() -> int:
 
 
 def has_gpu() -> bool:
-    """Whether there is an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide."""
-    return NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+    """Whether TensorFlow will compute on an NVIDIA GPU: there, not hidden by CUDA_VISIBLE_DEVICES, and with cuDNN."""
+    return NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and _has_cudnn()
+
+
+@cache
+def _has_cudnn() -> bool:
+    """Whether TensorFlow finds cuDNN: installed by pip, as with tensorflow[and-cuda], or with the system."""
+    try:
+        installed = find_spec("nvidia.cudnn")
+    except ModuleNotFoundError:
+        installed = None
+    return bool(installed or find_library("cudnn"))
 
 
 @cache

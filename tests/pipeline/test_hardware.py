@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,14 @@ X86, ARM = "flags\t\t: fpu sse {}\nmodel name : One\n\nflags : other\n", "Featur
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
-    hardware._cpuinfo.cache_clear()
-    hardware._gpu_capability.cache_clear()
+def _forget() -> Iterator[None]:
+    """Nothing is remembered of another machine, before and after."""
+    known = (hardware._cpuinfo, hardware._gpu_capability, hardware._has_cudnn)
+    for each in known:
+        each.cache_clear()
+    yield
+    for each in known:
+        each.cache_clear()
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, folder: Path, cpuinfo: str, gpus: str | None = None) -> None:
@@ -27,6 +33,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, folder: Path, cpuinfo: str, gpus: s
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if gpus is not None:
         (folder / "nvidia").mkdir()
+        (folder / "nvidia" / "cudnn").mkdir()
+        monkeypatch.syspath_prepend(str(folder))
         (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{gpus}'\n")
         (folder / "nvidia-smi").chmod(0o755)
 
@@ -52,6 +60,12 @@ def test_auto_is_bfloat16_where_it_is_computed_natively(
     assert hardware.resolve_precision("auto") == wanted
     assert hardware.resolve_precision("float32") == "float32"
     assert hardware.resolve_precision("mixed_bfloat16") == "mixed_bfloat16"
+
+
+def test_a_gpu_that_tensorflow_cannot_use_decides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine(monkeypatch, tmp_path, X86.format("avx2"), "8.6\\n")
+    (tmp_path / "nvidia" / "cudnn").rmdir()
+    assert hardware.resolve_precision("auto") == "float32", "without cuDNN it computes on the processor"
 
 
 def test_a_hidden_gpu_decides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.config import ConfigError, StoreConfig
-from pipeline.patience import Patient, StoreError, patiently
+from pipeline.patience import Patient, StoreError
 from pipeline.train import one_line
 from sweeps.space import Params
 from sweeps.sweep import Sweep, Trial
@@ -69,8 +69,9 @@ class Study:
             )
         except Exception as error:
             raise StoreError(f"the store {sweep.store.optuna_uri} cannot be opened: {one_line(error)}") from error
-        self._study = study
-        self.study = cast("optuna.Study", Patient(study, sweep.store.patience))
+        # All that a study and its trials read and write goes through this.
+        study._storage = cast(Any, Patient(study._storage, sweep.store.patience))
+        self.study = study
         identity = json.loads(json.dumps(sweep.identity | {"objectives": list(sweep.objectives.items())}))
         known = self.study.user_attrs.get(IDENTITY)
         trials = self.study.get_trials(deepcopy=False)
@@ -181,8 +182,8 @@ class Study:
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # told twice at one step, as after a retry
-            patiently(lambda: asked.report(value, step), self.sweep.store.patience)
-        return bool(patiently(asked.should_prune, self.sweep.store.patience))
+            asked.report(value, step)
+        return bool(asked.should_prune())
 
     def complete(self, label: str, values: list[float], attrs: Mapping[str, Any]) -> None:
         """Tell the trial's values (one per objective), with what its runs were."""
@@ -205,7 +206,7 @@ class Study:
     def _close(self, label: str, attrs: Mapping[str, Any], values: list[float] | None, state: str = "COMPLETE") -> None:
         asked = self.open.pop(label)
         for key, value in attrs.items():
-            Patient(asked, self.sweep.store.patience).set_user_attr(key, value)
+            asked.set_user_attr(key, value)
         self._count(self.study.tell(asked, values, state=_state(state)))
 
     def _fail(self, asked: optuna.Trial, reason: str) -> None:
@@ -216,8 +217,8 @@ class Study:
         self.study.tell(asked, state=_state("FAIL"))
 
     def _interrupt(self, number: int, params: Params, attrs: Mapping[str, Any]) -> None:
-        storage = Patient(self._study._storage, self.sweep.store.patience)
-        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        storage = self.study._storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
         storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
         self.study.tell(number, state=_state("FAIL"))
         if self.sweep.trials is None and params and DUPLICATE not in attrs:
@@ -283,14 +284,14 @@ class Study:
         target = (lambda t: t.values[0]) if several else None
         named = {"target": target, "target_name": self.sweep.objective}
         figures: dict[str, Callable[[], Any]] = {
-            "history": lambda: optuna_figures.plot_optimization_history(self._study, **named),
-            "importance": lambda: optuna_figures.plot_param_importances(self._study, **named),
-            "slice": lambda: optuna_figures.plot_slice(self._study, **named),
-            "parallel_coordinate": lambda: optuna_figures.plot_parallel_coordinate(self._study, **named),
+            "history": lambda: optuna_figures.plot_optimization_history(self.study, **named),
+            "importance": lambda: optuna_figures.plot_param_importances(self.study, **named),
+            "slice": lambda: optuna_figures.plot_slice(self.study, **named),
+            "parallel_coordinate": lambda: optuna_figures.plot_parallel_coordinate(self.study, **named),
         }
         if several:
             figures["pareto_front"] = lambda: optuna_figures.plot_pareto_front(
-                self._study, target_names=list(self.sweep.objectives)
+                self.study, target_names=list(self.sweep.objectives)
             )
         return [
             f"{name}: {why}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -11,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from pipeline.config import ConfigError, RunConfig, compose_from
+from pipeline.patience import StoreError
 from sweeps.ablation import compose_ablation
 from sweeps.cli import main
 from sweeps.search import compose_hydra_sweep, compose_study
@@ -32,6 +34,21 @@ def test_what_a_process_left_open_is_failed_and_asked_again(root: Path) -> None:
     assert second.params == first.params
     assert [t.state.name for t in again.study.trials] == ["FAIL", "RUNNING"]
     assert again.counts.finished == 0
+
+
+def test_whatever_is_asked_of_a_locked_storage_says_so(root: Path) -> None:
+    study = Study(compose_study("smoke", ["store.patience=0.3"])[1]).study
+    asked = study.ask()
+    calls = [study.ask, lambda: asked.suggest_float("x", 0, 1), lambda: asked.report(0.5, 1), asked.should_prune]
+    calls += [lambda: asked.set_user_attr("a", 1), lambda: study.tell(asked, 0.5)]
+    with sqlite3.connect(root / "optuna.db") as database:
+        database.execute("BEGIN EXCLUSIVE")
+        for call in calls:
+            with pytest.raises(StoreError, match="did not answer"):
+                call()
+    database.close()
+    asked.suggest_float("x", 0, 1)
+    assert study.tell(asked, 0.5).params == asked.params
 
 
 def test_a_grid_trial_left_waiting_is_passed_over(root: Path) -> None:

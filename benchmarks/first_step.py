@@ -20,10 +20,10 @@ ONE_STEP = ["data.limit=32", "trainer.epochs=1", "trainer.steps_per_epoch=1", "s
 COMMANDS = {"convsweep train": ["train"], "a sweep of two runs": ["train", "-m", "seed=0,1"]}
 
 
-def seconds(command: list[str], until: str, folder: Path) -> float:
+def seconds(command: list[str], until: str) -> float:
     """Seconds until the command prints a line with `until` in it; or, where that is empty, until it ends."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     for line in process.stdout or []:
         lines.append(line)
@@ -39,7 +39,7 @@ def seconds(command: list[str], until: str, folder: Path) -> float:
 def first_step(command: list[str], folder: Path) -> float:
     """Seconds from a command of convsweep's to the line of its first epoch."""
     store = [*ONE_STEP, f"store.root={folder}/mlruns"]
-    return seconds([sys.executable, "-m", "sweeps.cli", *command, *store], "epoch 1/1", ROOT)
+    return seconds([sys.executable, "-m", "sweeps.cli", *command, *store], "epoch 1/1")
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
     kinds = [f"{name}, {kind}" for name in COMMANDS for kind in ("new store", "migrated store")]
     times: dict[str, list[float]] = {name: [] for name in [alone, *kinds]}
     for _ in range(rounds):
-        times[alone].append(seconds([sys.executable, "-c", "import tensorflow"], "", ROOT))
+        times[alone].append(seconds([sys.executable, "-c", "import tensorflow"], ""))
         for name, command in COMMANDS.items():
             with tempfile.TemporaryDirectory() as scratch:
                 times[f"{name}, new store"].append(first_step(command, Path(scratch)))

@@ -14,7 +14,6 @@ from typing import Self
 from pipeline import model
 from pipeline.checkpoints import free
 from pipeline.config import DataConfig, RunConfig
-from pipeline.hardware import cores
 from pipeline.patience import StoreError
 from pipeline.progress import Watch, silent
 from pipeline.run import chain_of, chains, run_name, run_tags
@@ -192,7 +191,7 @@ class Engine:
             self._leave(propose)
             return
         self.queue.insert(0, first)
-        known = len(self.queue) if self.sweep.trials is not None or not propose else cores()
+        known = len(self.queue) if self.sweep.trials is not None or not propose else self.shape.workers
         self.watch.on_total(self._total() if propose else len(self.queue))
         pool = self._opened(known)
         while not self.stopped_by:

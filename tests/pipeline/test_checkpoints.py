@@ -151,7 +151,7 @@ def test_checkpoints_fill_no_more_than_asked(tmp_path: Path) -> None:
     assert free(tmp_path, 0.0) == (0, 0)
 
 
-def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose) -> None:
+def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*SMALL, "trainer.epochs=25", "model.dropout=0.2"]
     command = [sys.executable, "-m", "sweeps.cli", "train", *overrides, "store.log_model=none"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -169,7 +169,12 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose) -> None:
     assert ended is not None
     assert ended.seconds[: reached.epoch] == reached.seconds, "no epoch that was trained is trained again"
     straight = Chain(root / "straight")
-    train(config("trainer.epochs=25", "model.dropout=0.2"), chain=straight)
+    never_killed = train(config("trainer.epochs=25", "model.dropout=0.2"), chain=straight)
+    rows = [row.replace(",", "").split() for row in capsys.readouterr().out.splitlines() if row.startswith("  ")]
+    shown = {name: float(value) for name, value in rows}
+    for name in ("train/loss", "test/loss", "train_eval/loss"):
+        assert shown[name] == pytest.approx(never_killed.metrics[name], abs=5.1e-5)
+    assert ended.history == never_killed.history
     assert weights(Chain(folder), 25) == weights(straight, 25), "another process gives the same to the bit"
 
 

@@ -164,7 +164,7 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "runs", "workers"),
-    [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], None, cores())],
+    [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], 0, 1), ([], None, cores())],
 )
 def test_there_is_a_worker_per_core_but_none_without_a_run(
     overrides: list[str], runs: int | None, workers: int

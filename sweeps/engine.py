@@ -91,6 +91,7 @@ class Engine:
     to_keep: list[Keep] = field(default_factory=list)
     keeping: set[str] = field(default_factory=set)
     not_kept: list[str] = field(default_factory=list)
+    prepared: bool = False
     reused: int = 0
     stopped_by: str = ""
     _open_pool: Pool | None = None
@@ -220,6 +221,9 @@ class Engine:
     def _fill(self, pool: Pool, propose: bool) -> None:
         while pool.idle and not self.stopped_by and (unit := self._next(propose)):
             self._start(pool, unit)
+        if pool.idle and not self.prepared and self.sweep.store.log_model != "none" and not self.stopped_by:
+            self.prepared = True
+            pool.prepare(self.sweep.store)
 
     def _next(self, propose: bool) -> Unit | None:
         """The next run to train; None where there is none now."""

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pipeline import data
 from pipeline.checkpoints import Chain
-from pipeline.config import ConfigError, DataConfig, RunConfig
+from pipeline.config import ConfigError, DataConfig, RunConfig, StoreConfig
 from pipeline.estimate import threads as threads_of
 from pipeline.hardware import cores
+from pipeline.patience import StoreError
 from pipeline.runtime import collect_rarely, start_tensorflow
 from pipeline.sources import source_key
 from pipeline.train import RunResult, TrainingError, one_line, train
@@ -50,6 +51,13 @@ class Keep:
     def key(self) -> str:
         """The run's id."""
         return self.run.run_id
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Import what it takes to log a model in this store, half a second of it, while others train."""
+
+    store: StoreConfig
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,9 @@ class Pool(Protocol):
 
     def start(self, job: Job | Keep) -> None:
         """Hand a job to an idle worker."""
+
+    def prepare(self, store: StoreConfig) -> None:
+        """Let an idle worker, which no run is left for, prepare to log a model; it is idle still."""
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
         """Key and message for everything that workers have said by now; waits up to `timeout` seconds for the first."""
@@ -216,10 +227,17 @@ class LocalPool:
         return sum(worker.job is None for worker in self.workers)
 
     def start(self, job: Job | Keep) -> None:
-        """Hand a job to an idle worker."""
-        worker = next(worker for worker in self.workers if worker.job is None)
+        """Hand a job to an idle worker; a model to one that is prepared, if there is one."""
+        idle = [worker for worker in self.workers if worker.job is None]
+        worker = min(idle, key=lambda worker: worker.prepared != isinstance(job, Keep))
         worker.job = job
         worker.send(job)
+
+    def prepare(self, store: StoreConfig) -> None:
+        """Let an idle worker, which no run is left for, prepare to log a model; it is idle still."""
+        worker = next(worker for worker in self.workers if worker.job is None)
+        worker.prepared = True
+        worker.send(Prepare(store))
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
         """Key and message for everything that workers have said by now; waits up to `timeout` seconds for the first."""
@@ -265,6 +283,7 @@ class _Worker:
         theirs.close()
         self.job: Job | Keep | None = None
         self.runs = 0
+        self.prepared = False
 
     @property
     def memory(self) -> float:
@@ -282,7 +301,7 @@ class _Worker:
             for task in Path(f"/proc/{self.process.pid}/task").iterdir() if to else []:
                 os.sched_setaffinity(int(task.name), to)
 
-    def send(self, what: Job | Keep | bool) -> None:
+    def send(self, what: Job | Keep | Prepare | bool) -> None:
         """Send; a worker that died is found when it is listened to."""
         with suppress(OSError):
             self.connection.send(what)
@@ -323,8 +342,11 @@ def _serve(connection: Connection[Any, Any], threads: int) -> None:
     datasets: dict[str, data.Dataset] = {}
     try:
         while True:
-            job: Job | Keep = connection.recv()
-            connection.send(_keep(job) if isinstance(job, Keep) else _train(job, connection, datasets))
+            job: Job | Keep | Prepare = connection.recv()
+            if isinstance(job, Prepare):
+                _prepare(job)
+            else:
+                connection.send(_keep(job) if isinstance(job, Keep) else _train(job, connection, datasets))
     except (EOFError, ConnectionError):
         return
 
@@ -349,6 +371,14 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
         raise
     except Exception as error:
         return Failed(one_line(error), traceback.format_exc())
+
+
+def _prepare(job: Prepare) -> None:
+    from pipeline.tracking import Tracker
+
+    with suppress(StoreError):  # who needs the store will tell
+        Tracker(job.store)
+    import mlflow.keras  # noqa: F401
 
 
 def _keep(job: Keep) -> Done | Failed:

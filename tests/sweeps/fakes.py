@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, StoreConfig
 from pipeline.train import RunResult
 from sweeps.workers import Done, Epoch, Failed, Job, Message, Milestone
 
@@ -31,6 +31,7 @@ class FakePool:
         self.size, self.formula, self.fails = size, formula, fails
         self.jobs: deque[Job] = deque()
         self.started: list[str] = []
+        self.prepared_after: list[int] = []
         self.answers: dict[str, bool] = {}
         self.results: dict[str, RunResult] = {}
         self.passed: dict[str, int] = {}
@@ -54,6 +55,9 @@ class FakePool:
         self.started.append(job.key)
         self.jobs.append(job)
         self.results[job.key] = RunResult()
+
+    def prepare(self, store: StoreConfig) -> None:
+        self.prepared_after.append(len(self.started))
 
     def answer(self, key: str, go_on: bool) -> None:
         self.answers[key] = go_on

@@ -444,6 +444,16 @@ def test_models_are_logged_by_workers_once_each_and_failures_are_told(root: Path
     assert pool.done == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("more", ["grid", "study"])
+@pytest.mark.parametrize(("log_model", "prepared_after"), [("best", [3]), ("none", [])])
+def test_a_worker_prepares_to_log_a_model_once_nothing_is_left_to_start(
+    root: Path, more: str, log_model: str, prepared_after: list[int]
+) -> None:
+    told = f"store.log_model={log_model}"
+    sweep = grid("model.filters=4,8,16", told, seeds=[0]) if more == "grid" else study("study.n_trials=3", told)
+    assert Launched(sweep).pool.prepared_after == prepared_after
+
+
 class KeepingPool(FakePool):
     """Logs no model, one at a time; those in `bad` fail."""
 

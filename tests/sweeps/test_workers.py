@@ -162,6 +162,24 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
         assert isinstance(follow(pool, [Job("two", config("seed=1"))])["two"], Done)
 
 
+def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(config: Compose, root: Path) -> None:
+    settings = config("store.log_model=best")
+    tags = run_tags(settings, "data")
+    tracker = Tracker(settings.store)
+    run_id = tracker.open_run(settings, "train", "one", tags, [])
+    with LocalPool(Shape(2, 1), 100, 8.0) as pool:
+        pool.prepare(replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))  # harms nobody
+        pool.prepare(settings.store)
+        assert pool.idle == 2
+        trained = follow(pool, [Job("one", settings, chain_of(settings, tags))])["one"]
+        assert isinstance(trained, Done)
+        assert [worker.runs for worker in pool.workers] == [0, 1]
+        tracker.finish_run(run_id, trained.result, "one")
+        assert isinstance(follow(pool, [Keep(settings, tracker.get(run_id))])[run_id], Done)
+        assert [worker.runs for worker in pool.workers] == [1, 1]
+    assert tracker.has_model(run_id)
+
+
 @pytest.mark.parametrize(
     ("overrides", "runs", "workers"),
     [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], 0, 1), ([], None, cores())],

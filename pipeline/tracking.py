@@ -214,6 +214,10 @@ class Tracker:
             self.close(run.run_id, "KILLED", "its process ended without a word")
         return len(abandoned)
 
+    def prepare_log_model(self) -> None:
+        """Import ahead what `log_model` imports."""
+        import mlflow.keras  # noqa: F401
+
     def log_model(self, run_id: str, net: keras.Model, config: RunConfig) -> None:
         """Log a Keras model with its signature as the run's `model`."""
         import keras

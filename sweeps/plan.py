@@ -15,6 +15,7 @@ from pipeline.hardware import cores
 from pipeline.run import run_tags
 from pipeline.signature import work
 from sweeps.sweep import Sweep, Trial, duration
+from sweeps.workers import shape
 
 if TYPE_CHECKING:
     from pipeline.tracking import Tracker
@@ -42,7 +43,7 @@ def refuse_over_budget(sweep: Sweep, queue: list[Unit], tracker: Tracker) -> Non
     if needed > duration("budget", sweep.config.budget):
         raise ConfigError(
             f"budget={sweep.config.budget} is not enough: {len(queue)} runs need about {told(needed)} on "
-            f"{_workers(sweep)} workers. Raise the budget, or ask for fewer seeds or epochs"
+            f"{_workers(sweep)}. Raise the budget, or ask for fewer seeds or epochs"
         )
 
 
@@ -106,7 +107,7 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
     duplicates = f", {equal} equal to another here" if equal else ""
     wall = told(total / _parallel(sweep, len(longest)) + (START_SECONDS if runs else 0))
     console.print(
-        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep)} workers, "
+        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep)}, "
         f"expected time {wall} ({_source(times)})",
         highlight=False,
     )
@@ -139,7 +140,7 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
         wall = told(runs * each / _parallel(sweep, runs) + START_SECONDS)
         console.print(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
-            f"parameters and takes {told(each)} per run;\n{_workers(sweep)} workers, about {wall} without pruning "
+            f"parameters and takes {told(each)} per run;\n{_workers(sweep)}, about {wall} without pruning "
             f"({_source(times)})",
             highlight=False,
         )
@@ -162,13 +163,14 @@ def _source(times: _Times) -> str:
     return "from earlier runs" if times.measured else "from the arithmetic: within a factor of two"
 
 
-def _workers(sweep: Sweep) -> int:
-    return sweep.config.workers or cores()
+def _workers(sweep: Sweep) -> str:
+    workers = shape(sweep).workers
+    return "1 worker" if workers == 1 else f"{workers} workers"
 
 
 def _parallel(sweep: Sweep, runs: int) -> float:
     """How many runs' worth of time alone goes by at once: workers share memory, and the parent needs some."""
-    return max(1.0, 0.9 * min(_workers(sweep), cores(), max(runs, 1)))
+    return max(1.0, 0.9 * min(shape(sweep).workers, cores(), max(runs, 1)))
 
 
 def _existing_tracker(sweep: Sweep) -> Tracker | None:

@@ -377,8 +377,7 @@ def _prepare(job: Prepare) -> None:
     from pipeline.tracking import Tracker
 
     with suppress(StoreError):  # who needs the store will tell
-        Tracker(job.store)
-    import mlflow.keras  # noqa: F401
+        Tracker(job.store).prepare_log_model()
 
 
 def _keep(job: Keep) -> Done | Failed:

@@ -1,8 +1,8 @@
 """A training's state on disk by what it trains and by epoch: it continues instead of beginning again.
 
-A chain is what all runs share that differ in nothing but their number of epochs (`signature.chain`). A checkpoint of it
-is one file, EPOCH.ckpt: the SHA-256 of what follows, then arrays and history as an uncompressed NumPy archive. A file
-that is damaged, or half written, is noticed by its hash and ignored.
+A chain is what all runs share that differ in nothing but when they stop (`signature.chain`), and that trained with as
+many threads. A checkpoint of it is one file, EPOCH.ckpt: the SHA-256 of what follows, then arrays and history as an
+uncompressed NumPy archive. A file that is damaged, or half written, is noticed by its hash and ignored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -53,17 +54,24 @@ class Chain:
         arrays = {f"v{number}": array for number, array in enumerate(checkpoint.arrays)}
         np.savez(buffer, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
         content = buffer.getbuffer()
-        self.folder.mkdir(parents=True, exist_ok=True)
         fresh = self.folder / f".{checkpoint.epoch}.{os.getpid()}"
         path = self.path(checkpoint.epoch)
         try:
-            with fresh.open("wb") as file:
+            with self._opened(fresh) as file:
                 file.write(hashlib.sha256(content).digest())
                 file.write(content)
-            fresh.replace(path)
+            with suppress(FileNotFoundError):  # freed by another process as soon as written
+                fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)  # only there where writing has failed
         return path
+
+    def _opened(self, fresh: Path) -> BinaryIO:
+        """A new file of the folder, which another process that frees the disk may delete as long as it is empty."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                return fresh.open("wb")
 
     def latest(self, up_to: int) -> Checkpoint | None:
         """The checkpoint of the highest epoch that is not above `up_to`; damaged ones are deleted and passed over."""

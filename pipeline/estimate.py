@@ -16,7 +16,7 @@ SECONDS_PER_STEP = 0.00015  # what a step costs beside its arithmetic
 SECONDS_PER_CONVOLUTION = 0.0003  # what a step's convolution costs beside its arithmetic: memory, pooling
 SHARE_OF_MATRIX_RATE = 0.75  # what convolutions reach of the rate of a large matrix product
 BFLOAT16_GAIN = 2.0
-START_SECONDS = 5.0  # importing TensorFlow, once per process
+START_SECONDS = 3.5  # importing TensorFlow and MLflow, reports; once
 BESIDE_SECONDS = 1.5  # tracing, first weights, final evaluation, once per run
 # Multiplications of a step that are worth a thread: with two threads instead of one, two cores trained 16 filters
 # (5e7 per step) 1.5 times as slowly, 32 filters (1.3e8) 1.15 times, 64 (4.6e8) 1.4 times as fast.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,11 +58,17 @@ def chain_of(config: RunConfig, tags: Mapping[str, str]) -> Chain | None:
     return Chain(chains(config.store) / f"{known[:40]}-{threads}") if known else None
 
 
+def decided(config: RunConfig, tags: Mapping[str, str]) -> RunConfig:
+    """The config with the precision that a run with these tags has, which was decided when they were made."""
+    precision = tags.get("convsweep.precision", config.trainer.precision)
+    return replace(config, trainer=replace(config.trainer, precision=precision))
+
+
 def trained_model(config: RunConfig, tags: Mapping[str, str], epochs: int) -> keras.Model | None:
     """The model of a run of so many epochs as its last checkpoint has it; None where that was not kept."""
     kept = chain_of(config, tags)
     checkpoint = kept.latest(epochs) if kept else None
-    return restore_model(config, checkpoint) if checkpoint and checkpoint.epoch == epochs else None
+    return restore_model(decided(config, tags), checkpoint) if checkpoint and checkpoint.epoch == epochs else None
 
 
 def run(config: RunConfig, overrides: list[str], console: Console) -> int:
@@ -76,9 +83,9 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
     tags = run_tags(config, dataset.sha256)
     tracker = Tracker(config.store)
     tracker.close_abandoned()
-    lock = config.store.folder / "locks" / f"{tags['convsweep.signature'][:32]}.lock"
+    lock = config.store.folder / "locks" / f"{tags['convsweep.chain'][:32]}.lock"
     lock.parent.mkdir(exist_ok=True)
-    with FileLock(lock):  # an equal run of another process is waited for, and then known
+    with FileLock(lock):  # an equal run of another process is waited for, and then known; a shorter one, and continued
         return _run(config, overrides, console, tracker, tags, dataset)
 
 
@@ -94,7 +101,8 @@ def _run(
         console.print(f"known: an equal run is tracked as {known.run_id}; nothing is trained", soft_wrap=True)
         _print_metrics(known.metrics, console)
         return 0
-    start_tensorflow(threads(config))
+    tags["convsweep.threads"] = str(_threads(config, tags))
+    start_tensorflow(int(tags["convsweep.threads"]))
     name = run_name(overrides, config.seed)
     run_id = tracker.open_run(config, EXPERIMENT, name, tags, overrides)
     kept = chain_of(config, tags)
@@ -109,17 +117,29 @@ def _run(
         def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
             progress.on_steps(name, epochs, epoch, step, steps, metrics)
 
-        result = train(config, on_epoch, on_steps, dataset, kept)
+        result = train(decided(config, tags), on_epoch, on_steps, dataset, kept)
         if config.store.log_model != "none":
             if net := trained_model(config, tags, result.epochs):
                 tracker.log_model(run_id, net, config)
             else:
                 console.print(f"no model is logged: {NO_CHECKPOINT}")
         tracker.finish_run(run_id, result, name)
-    free(chains(config.store), config.checkpoints.keep)
+    if config.checkpoints.keep:
+        free(chains(config.store), config.checkpoints.keep)
     _print_metrics(result.metrics, console)
     console.print(f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui", soft_wrap=True)
     return 0
+
+
+def _threads(config: RunConfig, tags: Mapping[str, str]) -> int:
+    """As many threads as trained the most epochs that are kept and not too many; where none are, what suits the run."""
+
+    def epochs_kept(threads: int) -> int:
+        kept = chain_of(config, {**tags, "convsweep.threads": str(threads)})
+        return max((epoch for epoch in kept.epochs() if epoch <= config.trainer.epochs), default=0) if kept else 0
+
+    suited = threads(config)
+    return suited if config.trainer.threads else max([suited, *range(1, hardware.cores() + 1)], key=epochs_kept)
 
 
 def run_name(overrides: list[str], seed: int) -> str:

@@ -16,7 +16,7 @@ from pipeline.hardware import resolve_precision
 
 # The code that decides numbers; its own changes change the signature, its comments and docstrings do not.
 TRAINING_MODULES = ("data.py", "fused.py", "model.py", "loop.py", "train.py")
-# What a run does not train differently for: number of threads and size of hand-overs (low digits at most).
+# What a run does not train differently for: threads and sizes of hand-overs (low digits at most); precision as decided.
 WITHOUT_EFFECT = {"threads", "steps_per_execution", "eval_batch_size", "precision"}
 
 

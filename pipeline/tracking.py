@@ -156,10 +156,11 @@ class Tracker:
         for epoch in range(1, result.epochs + 1):
             self.log_epoch(run_id, epoch, {metric: values[epoch - 1] for metric, values in result.history.items()})
 
-    def finish_run(self, run_id: str, result: RunResult, title: str, tags: dict[str, str] | None = None) -> None:
+    def finish_run(self, run_id: str, result: RunResult, title: str) -> None:
         """Log the final metrics and the learning curves, and close the run as FINISHED."""
         self.log_epoch(run_id, 0, result.final)  # MLflow's page draws bars for what has no step but 0
-        self.tag(run_id, (tags or {}) | ({"convsweep.stopped": result.stopped} if result.stopped else {}))
+        if result.stopped:
+            self.tag(run_id, {"convsweep.stopped": result.stopped})
         with self._folder_for(run_id) as folder:
             draw_learning_curves(result, title, folder / "learning_curves.png")
         self.close(run_id, "FINISHED")

@@ -1,4 +1,4 @@
-"""train(config, on_epoch) -> RunResult: data, model, fit, evaluation. `python -m pipeline.train` trains."""
+"""train(config, on_epoch) -> RunResult: data, model, training, evaluation. `python -m pipeline.train` trains."""
 
 from __future__ import annotations
 
@@ -210,14 +210,15 @@ class _Training:
         return metrics
 
     def _save(self, epoch: int) -> None:
-        """Keep the state after this epoch, and no longer that of the one before, unless a run ends there."""
+        """Keep the state after this epoch, and no longer that of the one before, unless a run ends or ended there."""
         if self.chain is None:
             return
+        ends_another = self.chain.path(epoch).exists()
         arrays = [np.asarray(variable) for variable in self.variables]
         self.chain.save(Checkpoint(epoch, arrays, self.history, self.seconds))
         if self.saved is not None and self.saved not in self.milestones:
             self.chain.remove(self.saved)
-        self.saved = epoch
+        self.saved = None if ends_another else epoch
 
     def _note(self, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():

@@ -16,7 +16,7 @@ from pipeline.checkpoints import free
 from pipeline.config import DataConfig, RunConfig
 from pipeline.patience import StoreError
 from pipeline.progress import Watch, silent
-from pipeline.run import chain_of, chains, run_name, run_tags
+from pipeline.run import chain_of, chains, decided, run_name, run_tags
 from pipeline.tracking import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
@@ -37,7 +37,6 @@ class Unit:
     config: RunConfig
     tags: dict[str, str]
     tracked: TrackedRun | None = None
-    reused: bool = False
     run_id: str = ""
     reason: str = ""
     pruned_at: int = 0
@@ -60,6 +59,11 @@ class Unit:
     def name(self) -> str:
         """The run's name: what differs."""
         return run_name(list(self.trial.overrides), self.seed)
+
+    @property
+    def chain(self) -> str:
+        """What runs share that continue one another."""
+        return self.tags["convsweep.chain"]
 
     @property
     def cost(self) -> int:
@@ -179,7 +183,7 @@ class Engine:
         longest: dict[str, Unit] = {}
         for unit in sorted(self.queue, key=lambda unit: -unit.config.trainer.epochs):
             if unit.config.trainer.stop_at_accuracy is None:
-                leader = longest.setdefault(unit.tags["convsweep.chain"], unit)
+                leader = longest.setdefault(unit.chain, unit)
                 if leader is not unit:
                     leader.followers.append(unit)
                     self.queue.remove(unit)
@@ -221,13 +225,14 @@ class Engine:
     def _fill(self, pool: Pool, propose: bool) -> None:
         while pool.idle and not self.stopped_by and (unit := self._next(propose)):
             self._start(pool, unit)
-        if pool.idle and not self.prepared and self.sweep.store.log_model != "none" and not self.stopped_by:
+        wants_models = self.sweep.store.log_model != "none" and self.sweep.config.checkpoints.keep
+        if pool.idle and not self.prepared and wants_models and not self.stopped_by:
             self.prepared = True
             pool.prepare(self.sweep.store)
 
     def _next(self, propose: bool) -> Unit | None:
         """The next run to train; None where there is none now."""
-        while not self.queue:
+        while (unit := self._ready()) is None:
             if not propose or self.sweep.trials is not None or self._out_of_time():
                 return None
             trial = self.study.next()
@@ -235,8 +240,18 @@ class Engine:
                 return None
             self._add(trial, self.sweep.seeds)
             self._settle(trial)
-        late = propose and self.sweep.trials is None and self._out_of_time()
-        return None if late else self.queue.pop(0)
+        if propose and self.sweep.trials is None and self._out_of_time():
+            return None
+        self.queue.remove(unit)
+        return unit
+
+    def _ready(self) -> Unit | None:
+        """The first queued run whose epochs no other trains now; of those that continue one another, the shortest."""
+        busy = {unit.chain for unit in self.running.values()}
+        first = next((unit for unit in self.queue if unit.chain not in busy), None)
+        if first is None:
+            return None
+        return min((unit for unit in self.queue if unit.chain == first.chain), key=_end_of)
 
     def _out_of_time(self) -> bool:
         limit = self.sweep.limits.seconds
@@ -270,7 +285,6 @@ class Engine:
         known = own or self.finished.get(unit.signature) or self.tracker.find_finished(unit.signature)
         if known is None:
             return False
-        unit.reused = True
         self.reused += 1
         if own or (known.tags.get(PARENT) == self.parent and self.sweep.trials is None):
             unit.tracked = known
@@ -290,7 +304,8 @@ class Engine:
 
     def _start(self, pool: Pool, unit: Unit) -> None:
         milestones = tuple(follower.config.trainer.epochs for follower in unit.followers)
-        pool.start(Job(unit.key, unit.config, chain_of(unit.config, unit.tags), milestones))
+        config = decided(unit.config, unit.tags)
+        pool.start(Job(unit.key, config, chain_of(config, unit.tags), milestones))
         self.running[unit.key] = unit
         self._open(unit)
 
@@ -367,7 +382,8 @@ class Engine:
             unit.tracked = self.finished[unit.signature] = self.tracker.get(unit.run_id)
         unit.run_id = ""
         used = [kept.folder for other in self.running.values() if (kept := chain_of(other.config, other.tags))]
-        free(chains(self.sweep.store), self.sweep.config.checkpoints.keep, used)
+        if self.sweep.config.checkpoints.keep:
+            free(chains(self.sweep.store), self.sweep.config.checkpoints.keep, used)
         if unit.settled:
             self._release_waiting(unit)
         self.watch.on_end(unit.key, how, again=not unit.settled)
@@ -475,6 +491,11 @@ class Engine:
                     self.tracker.close(unit.run_id, "KILLED", "the sweep was interrupted")
                     unit.run_id = ""
             self.study.interrupt_open()
+
+
+def _end_of(unit: Unit) -> tuple[int, float]:
+    trainer = unit.config.trainer
+    return trainer.epochs, trainer.stop_at_accuracy or 1.0
 
 
 @contextmanager

@@ -208,12 +208,23 @@ def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
     if not found and sweep.trials is not None:
         found = [(unit.config, unit.tracked) for unit in _best_units(launched) if unit.tracked]
     elif not found and (best := launched.study.best_trials()):
-        point = point_of(sweep, best[0])
-        seeds, run_ids = best[0].user_attrs["seeds"], best[0].user_attrs["run_ids"]
-        found = [
-            (point.config(seed), launched.tracker.get(run_id)) for seed, run_id in zip(seeds, run_ids, strict=True)
-        ]
+        found = _runs_of(launched, best[0])
     return max(found, key=lambda pair: sweep.sign * pair[1].metrics[sweep.objective], default=None)
+
+
+def _runs_of(launched: Launch, trial: FrozenTrial) -> list[tuple[RunConfig, TrackedRun]]:
+    """Config and run of every seed of a study's completed trial, of this launch or an earlier one."""
+    point, known = point_of(launched.sweep, trial), trial.user_attrs
+    pairs = zip(known["seeds"], known["run_ids"], strict=True)
+    return [(point.config(seed), launched.tracker.get(run_id)) for seed, run_id in pairs]
+
+
+def _all_runs(launched: Launch) -> list[tuple[RunConfig, TrackedRun]]:
+    """Config and run of everything that is finished, earlier launches of a study included."""
+    found = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
+    if launched.sweep.trials is None:
+        found += [pair for trial in launched.study.completed() for pair in _runs_of(launched, trial)]
+    return found
 
 
 def _best_units(launched: Launch) -> list[Unit]:
@@ -249,8 +260,7 @@ def _models(launched: Launch) -> list[Keep]:
     if not sweep.config.checkpoints.keep:
         launched.to.console.print(f"no model is logged: {NO_CHECKPOINT}")
         return []
-    every = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
-    wanted = every if sweep.store.log_model == "all" else [best]
+    wanted = _all_runs(launched) if sweep.store.log_model == "all" else [best]
     jobs = {run.run_id: Keep(config, run) for config, run in wanted}  # trials may share a run
     return [job for run_id, job in jobs.items() if not launched.tracker.has_model(run_id)]
 

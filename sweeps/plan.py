@@ -43,7 +43,7 @@ def refuse_over_budget(sweep: Sweep, queue: list[Unit], tracker: Tracker) -> Non
     if needed > duration("budget", sweep.config.budget):
         raise ConfigError(
             f"budget={sweep.config.budget} is not enough: {len(queue)} runs need about {told(needed)} on "
-            f"{_workers(sweep)}. Raise the budget, or ask for fewer seeds or epochs"
+            f"{_workers(sweep, len(queue))}. Raise the budget, or ask for fewer seeds or epochs"
         )
 
 
@@ -107,7 +107,7 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
     duplicates = f", {equal} equal to another here" if equal else ""
     wall = told(total / _parallel(sweep, len(longest)) + (START_SECONDS if runs else 0))
     console.print(
-        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep)}, "
+        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep, len(longest))}, "
         f"expected time {wall} ({_source(times)})",
         highlight=False,
     )
@@ -140,7 +140,7 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
         wall = told(runs * each / _parallel(sweep, runs) + START_SECONDS)
         console.print(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
-            f"parameters and takes {told(each)} per run;\n{_workers(sweep)}, about {wall} without pruning "
+            f"parameters and takes {told(each)} per run;\n{_workers(sweep, runs)}, about {wall} without pruning "
             f"({_source(times)})",
             highlight=False,
         )
@@ -163,8 +163,8 @@ def _source(times: _Times) -> str:
     return "from earlier runs" if times.measured else "from the arithmetic: within a factor of two"
 
 
-def _workers(sweep: Sweep) -> str:
-    workers = shape(sweep).workers
+def _workers(sweep: Sweep, runs: int) -> str:
+    workers = max(1, min(shape(sweep).workers, runs))
     return "1 worker" if workers == 1 else f"{workers} workers"
 
 

@@ -9,7 +9,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -61,13 +62,18 @@ class Publication:
         """Address of a run's page while `convsweep ui` serves it."""
         return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"
 
-    def folder(self) -> Path:
-        """An empty folder for the sweep's files, beside the one that it replaces when all of them are there."""
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """An empty folder for the sweep's files; once all are there it replaces the one before, and is logged."""
         reports(self.sweep.store).mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{self.sweep.name}-", dir=reports(self.sweep.store)))
+        folder = Path(tempfile.mkdtemp(prefix=f".{self.sweep.name}-", dir=reports(self.sweep.store)))
+        try:
+            yield folder
+            self._finish(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # only there where something went wrong
 
-    def finish(self, folder: Path) -> None:
-        """Log all files of the folder, put it in place, and say where it is."""
+    def _finish(self, folder: Path) -> None:
         self.tracker.log_files(self.parent, sorted(folder.iterdir()))
         place = reports(self.sweep.store) / self.sweep.name
         shutil.rmtree(place, ignore_errors=True)
@@ -105,39 +111,40 @@ def publish_ablation(
         to.console.print(note, style="yellow", soft_wrap=True)
     _print_rows(to, rows)
     _print_findings(to.console, findings, numbers)
-    folder = to.folder()
-    figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
-    draw_cost(rows, seconds, to.sweep.name, folder / "cost.png")
-    figures.append(PageFigure(folder / "cost.png", "What each config costs: a dot per seed, or per round of timing."))
-    if any(finding.outcome for finding in numbers):
-        draw_published(numbers, [told.value for told in published], to.sweep.name, folder / "published.png")
-        caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
-        figures.append(PageFigure(folder / "published.png", caption))
-    page = Page(
-        to.sweep.name,
-        to.description,
-        findings,
-        numbers,
-        method_told(ablation.statistics),
-        note or ablation.config.discussion,
-        [
-            _results_table(to, rows, ablation.statistics, numbers),
-            *([_timing_table(seconds, ablation.timing.examples)] if seconds else []),
-            _runs_table(to, rows),
-        ],
-        figures,
-        _facts(to, rows),
-    )
-    told: dict[str, object] = {"name": page.name, "description": page.description, "discussion": page.discussion}
-    told |= {
-        "changed": list(ablation.changed),
-        "method": page.method,
-        "made": _made(rows),
-        "findings": [f.as_dict() for f in findings],
-        "numbers": [f.as_dict() for f in numbers],
-    }
-    (folder / "claims.json").write_text(json.dumps(told, indent=2))
-    _finish(to, page, rows, folder)
+    with to.folder() as folder:
+        figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
+        draw_cost(rows, seconds, to.sweep.name, folder / "cost.png")
+        caption = "What each config costs: a dot per seed, or per round of timing."
+        figures.append(PageFigure(folder / "cost.png", caption))
+        if any(finding.outcome for finding in numbers):
+            draw_published(numbers, [told.value for told in published], to.sweep.name, folder / "published.png")
+            caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
+            figures.append(PageFigure(folder / "published.png", caption))
+        page = Page(
+            to.sweep.name,
+            to.description,
+            findings,
+            numbers,
+            method_told(ablation.statistics),
+            note or ablation.config.discussion,
+            [
+                _results_table(to, rows, ablation.statistics, numbers),
+                *([_timing_table(seconds, ablation.timing.examples)] if seconds else []),
+                _runs_table(to, rows),
+            ],
+            figures,
+            _facts(to, rows),
+        )
+        told: dict[str, object] = {"name": page.name, "description": page.description, "discussion": page.discussion}
+        told |= {
+            "changed": list(ablation.changed),
+            "method": page.method,
+            "made": _made(rows),
+            "findings": [f.as_dict() for f in findings],
+            "numbers": [f.as_dict() for f in numbers],
+        }
+        (folder / "claims.json").write_text(json.dumps(told, indent=2))
+        _write(to, page, rows, folder)
     verdicts = {f"convsweep.verdict.{finding.question.name}": finding.verdict for finding in findings}
     summary = told_counts(finding.verdict for finding in [*findings, *numbers])
     to.tracker.replace_tags(to.parent, "convsweep.verdict", verdicts | {"convsweep.verdict": summary or "none"})
@@ -158,12 +165,11 @@ def _note(ablation: Ablation) -> str:
 def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfig) -> None:
     """Print and write the results of a grid without claims."""
     _print_rows(to, rows)
-    folder = to.folder()
-    figures = _draw_rows(to, rows, ", ".join(to.sweep.varied) or "config", folder, settings)
-    tables = [_results_table(to, rows, settings, []), _runs_table(to, rows)]
-    _finish(
-        to, Page(to.sweep.name, to.description, tables=tables, figures=figures, facts=_facts(to, rows)), rows, folder
-    )
+    with to.folder() as folder:
+        figures = _draw_rows(to, rows, ", ".join(to.sweep.varied) or "config", folder, settings)
+        tables = [_results_table(to, rows, settings, []), _runs_table(to, rows)]
+        page = Page(to.sweep.name, to.description, tables=tables, figures=figures, facts=_facts(to, rows))
+        _write(to, page, rows, folder)
 
 
 def publish_study(to: Publication, study: Study, confirm: Callable[[Trial, FrozenTrial], list[TrackedRun]]) -> None:
@@ -179,27 +185,26 @@ def publish_study(to: Publication, study: Study, confirm: Callable[[Trial, Froze
     if not best:
         console.print("no trial was completed", style="red")
         return
-    folder = to.folder()
-    write_study_csv(study.trials(), sweep, folder / "results.csv")
-    for trouble in study.draw(folder):
-        console.print(f"no figure of {trouble}", highlight=False, soft_wrap=True)
-    figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
-    point = point_of(sweep, best[0])
-    told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
-    _write_best(point.config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
-    console.print(study_table(f"{sweep.name}: {to.description}", study.trials(), best, sweep))
-    tables = [_study_table(study.trials(), best, sweep)]
-    if runs := confirm(point, best[0]):
-        tables.append(_tell_confirmed(to, best[0], runs))
-    facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in runs], runs, {})])
-    write_page(Page(sweep.name, to.description, tables=tables, figures=figures, facts=facts), folder)
-    to.finish(folder)
+    with to.folder() as folder:
+        write_study_csv(study.trials(), sweep, folder / "results.csv")
+        for trouble in study.draw(folder):
+            console.print(f"no figure of {trouble}", highlight=False, soft_wrap=True)
+        figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
+        point = point_of(sweep, best[0])
+        told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
+        _write_best(point.config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
+        console.print(study_table(f"{sweep.name}: {to.description}", study.trials(), best, sweep))
+        tables = [_study_table(study.trials(), best, sweep)]
+        if runs := confirm(point, best[0]):
+            tables.append(_tell_confirmed(to, best[0], runs))
+        facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in runs], runs, {})])
+        write_page(Page(sweep.name, to.description, tables=tables, figures=figures, facts=facts), folder)
 
 
 def publish_index(store: StoreConfig) -> Path | None:
     """Write reports/index.html and reports/results.md over all ablations with a report; None without any."""
     folder = reports(store)
-    pages = [page for path in sorted(folder.glob("*/claims.json")) if (page := _read_claims(path))]
+    pages = [page for path in sorted(folder.glob("[!.]*/claims.json")) if (page := _read_claims(path))]
     if not pages:
         return None
     write_index(pages, f"Written on {_today()}.", folder)
@@ -228,8 +233,8 @@ def point_of(sweep: Sweep, best: FrozenTrial) -> Trial:
     return sweep.trial(str(best.number), sweep.space.overrides(sweep.space.point(best.params)), {})
 
 
-def _finish(to: Publication, page: Page, rows: Sequence[Row], folder: Path) -> None:
-    """Write what every grid has, log it, and say where it is."""
+def _write(to: Publication, page: Page, rows: Sequence[Row], folder: Path) -> None:
+    """Write what every grid has."""
     write_csv(rows, folder / "results.csv")
     if best := best_row(rows, to.sweep):
         trial = next(trial for trial in to.sweep.trials or [] if trial.label == best.label)
@@ -237,7 +242,6 @@ def _finish(to: Publication, page: Page, rows: Sequence[Row], folder: Path) -> N
         told = f"{best.label}: {to.sweep.objective} {mean:.6f}, mean over the seeds {best.seeds}."
         _write_best(trial.config(best.seeds[0]), told, folder / "best.yaml", to.sweep)
     write_page(page, folder)
-    to.finish(folder)
 
 
 def _print_rows(to: Publication, rows: Sequence[Row]) -> None:

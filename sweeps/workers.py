@@ -1,4 +1,4 @@
-"""Warm worker processes that train. They import TensorFlow and load the data once; what they train, others track."""
+"""Warm worker processes that train, and log models. They import TensorFlow and load the data once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from pipeline.checkpoints import Chain
 from pipeline.config import ConfigError, DataConfig, RunConfig, StoreConfig
 from pipeline.estimate import threads as threads_of
 from pipeline.hardware import cores
-from pipeline.patience import StoreError
 from pipeline.runtime import collect_rarely, start_tensorflow
 from pipeline.sources import source_key
 from pipeline.train import RunResult, TrainingError, one_line, train
@@ -144,12 +143,17 @@ def shape(sweep: Sweep) -> Shape:
 
     Whatever of it is finished already: continued after an interruption, a sweep computes as it would have without.
     """
-    config = sweep.config
-    runs = len(sweep.trials) * len(sweep.seeds) if sweep.trials is not None else cores()
-    workers = max(1, min(config.workers or cores(), runs))
+    bases = [trial.base for trial in sweep.trials or []] or [sweep.config]
+    most = sweep.config.workers or cores() // max(base.trainer.threads or 1 for base in bases)
+    # Of runs that differ in when to stop alone, one is trained at a time.
+    runs = len({_endless(base) for base in bases}) * len(sweep.seeds) if sweep.trials is not None else most
+    workers = max(1, min(most, runs))
     share = max(1, cores() // workers)
-    bases = [trial.base for trial in sweep.trials or []] or [config]
     return Shape(workers, max(_threads(base, share) for base in bases))
+
+
+def _endless(base: RunConfig) -> str:
+    return repr(replace(base, trainer=replace(base.trainer, epochs=1, stop_at_accuracy=None)))
 
 
 def _threads(base: RunConfig, share: int) -> int:
@@ -333,7 +337,7 @@ def _share_of_cores(number: int, shape: Shape) -> set[int]:
 
 
 def _serve(connection: Connection[Any, Any], threads: int) -> None:
-    """A worker's life: train what comes, until the parent is gone."""
+    """A worker's life: train, and log models, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     collect_rarely()
     start_tensorflow(threads)
@@ -376,7 +380,7 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
 def _prepare(job: Prepare) -> None:
     from pipeline.tracking import Tracker
 
-    with suppress(StoreError):  # who needs the store will tell
+    with suppress(Exception):  # what is wrong will be told with the model
         Tracker(job.store).prepare_log_model()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -178,6 +179,18 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: 
     assert weights(Chain(folder), 25) == weights(straight, 25), "another process gives the same to the bit"
 
 
+def test_two_threads_continue_bit_for_bit_too(root: Path) -> None:
+    def trained(store: str, epochs: int) -> list[bytes]:
+        told = ["data=digits", "model.padding=same", "model.filters=64", "data.limit=600", "model.dropout=0.2"]
+        told += [f"trainer.epochs={epochs}", "trainer.threads=2", "store.log_model=none", f"store.root={store}"]
+        subprocess.run([sys.executable, "-m", "sweeps.cli", "train", *told], check=True, capture_output=True)
+        (folder,) = Path(store, "checkpoints").iterdir()
+        return weights(Chain(folder), epochs)
+
+    trained("broken", 1)
+    assert trained("broken", 3) == trained("straight", 3)
+
+
 def test_pruning_frees_the_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *SMALL, "trainer.epochs=1"]) == 0
     assert list((root / "checkpoints").glob("*/1.ckpt"))
@@ -207,6 +220,7 @@ def test_others_may_come_and_go_while_checkpoints_are_freed(tmp_path: Path) -> N
     other.start()
     for _ in range(300):
         free(tmp_path, 1.0)
+        free(tmp_path, 0.0)
     ended.set()
     other.join()
 
@@ -221,6 +235,34 @@ def test_what_cannot_be_written_leaves_nothing_half_written(tmp_path: Path) -> N
 def test_what_is_continued_was_computed_with_as_many_threads(config: Compose) -> None:
     one, two = ({"convsweep.chain": "abc", "convsweep.threads": threads} for threads in "12")
     assert len({kept.folder for tags in (one, two, two) if (kept := chain_of(config(), tags))}) == 2
+
+
+def test_a_run_alone_continues_with_the_threads_of_what_is_kept(root: Path) -> None:
+    told = [*(each for each in SMALL if "threads" not in each), "store.log_model=none"]
+    assert main(["train", *told, "trainer.epochs=1", "trainer.threads=2"]) == 0, "as in a sweep with few workers"
+    assert main(["train", *told, "trainer.epochs=3"]) == 0
+    assert [path.name.rpartition("-")[2] for path in (root / "checkpoints").iterdir()] == ["2"]
+    assert main(["train", *told, "trainer.epochs=2", "trainer.threads=1"]) == 0, "told otherwise, it begins anew"
+    assert len(list((root / "checkpoints").iterdir())) == 2
+
+
+def test_the_end_of_another_run_is_not_removed_on_the_way(config: Compose, tmp_path: Path) -> None:
+    kept, other = Chain(tmp_path / "chain"), Chain(tmp_path / "other")
+    train(config(), chain=other)
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        if epoch == 1:  # meanwhile another process ends a run of two epochs
+            shutil.copy(other.path(2), kept.path(2))
+        return True
+
+    train(config("trainer.epochs=4"), on_epoch, chain=kept)
+    assert sorted(kept.epochs()) == [2, 4]
+
+
+def test_a_run_that_keeps_nothing_frees_nothing(root: Path) -> None:
+    assert main(["train", *SMALL, "trainer.epochs=1", "store.log_model=none"]) == 0
+    assert main(["train", *SMALL, "trainer.epochs=1", "store.log_model=none", "seed=1", "checkpoints.keep=0"]) == 0
+    assert len(list((root / "checkpoints").glob("*/1.ckpt"))) == 1
 
 
 def test_none_are_kept_where_none_are_wanted(root: Path) -> None:

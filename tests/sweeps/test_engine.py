@@ -479,5 +479,40 @@ def test_a_sweep_is_done_where_a_launch_would_train_nothing(root: Path, more: st
 
 
 def test_a_target_accuracy_joins_nothing(root: Path) -> None:
-    launched = Launched(epochs_grid("trainer.stop_at_accuracy=0.99"))
-    assert len(launched.pool.started) == 3
+    running: list[int] = []
+
+    class Watched(FakePool):
+        def start(self, job: Job) -> None:
+            super().start(job)
+            running.append(len(self.jobs))
+
+    launched = Launched(epochs_grid("trainer.stop_at_accuracy=0.99", seeds=[0]), Watched(size=3))
+    assert launched.pool.started == [f"epochs={epochs} seed=0" for epochs in (1, 2, 4)], "each continues the one before"
+    assert running == [1, 1, 1], "and none trains beside it what it would continue"
+
+
+def test_a_search_trains_no_two_trials_at_once_that_continue_one_another(root: Path) -> None:
+    class Watched(FakePool):
+        def start(self, job: Job) -> None:
+            super().start(job)
+            assert len({kept.chain.folder for kept in self.jobs if kept.chain}) == len(self.jobs)
+
+    told = ["trainer.epochs=int(interval(1,4))", "model.filters=4,8", "data=digits", "model.padding=same"]
+    settings = {"n_trials": 8, "pruner": "none", "confirm_seeds": []}
+    sweep = compose_hydra_sweep([*told, "data.val_fraction=0.2", "store.log_model=none"], settings)[1]
+    launched = Launched(sweep, Watched(size=3))
+    assert sum(launched.states.values()) >= 8
+    assert set(launched.statuses) == {"FINISHED"}
+
+
+def test_workers_are_told_the_precision_that_was_decided(root: Path) -> None:
+    told: list[str] = []
+
+    class Watched(FakePool):
+        def start(self, job: Job) -> None:
+            super().start(job)
+            told.append(job.config.trainer.precision)
+
+    launched = Launched(grid("model.filters=4,8", seeds=[0]), Watched())
+    assert told == [run.tags["convsweep.precision"] for run in launched.runs]
+    assert "auto" not in told

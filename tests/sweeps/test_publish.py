@@ -205,6 +205,25 @@ def test_a_trial_that_cannot_be_timed_stops_nothing(root: Path, capsys: pytest.C
     assert claims_of(root, "demo")["it"]["verdict"] == INCONCLUSIVE
 
 
+def test_an_interrupted_report_leaves_the_one_before(
+    demo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (demo / "reports" / "demo" / "report.html").read_bytes()
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeps.publish.write_page", interrupted)
+        assert main(["report", "demo"]) == 130
+    assert (demo / "reports" / "demo" / "report.html").read_bytes() == before
+    assert not list((demo / "reports").glob(".*")), "nothing half written stays"
+    (demo / "reports" / ".demo-1").mkdir()  # as a killed process leaves it
+    (demo / "reports" / ".demo-1" / "claims.json").write_bytes((demo / "reports" / "demo" / "claims.json").read_bytes())
+    assert main(["report", "--all"]) == 0
+    assert (demo / "reports" / "results.md").read_text().count("demo (data.limit") == 1
+
+
 def test_reports_of_a_grid_and_of_a_study(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["data=digits", "model.padding=same", *QUICK]
     assert (

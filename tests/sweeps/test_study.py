@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from pipeline.config import ConfigError, RunConfig, compose_from
+from pipeline.hardware import cores
 from pipeline.patience import StoreError
 from sweeps.ablation import compose_ablation
 from sweeps.cli import main
@@ -192,6 +193,15 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
     assert "epoch" not in capsys.readouterr().out, "asked twice, nothing is trained"
 
 
+def test_all_models_are_logged_of_earlier_launches_too(root: Path) -> None:
+    told = ["study", "smoke", "trainer.epochs=1", "study.confirm_seeds=[]"]
+    assert main([*told, "study.n_trials=2", "store.log_model=none"]) == 0
+    assert main([*told, "study.n_trials=3", "store.log_model=all"]) == 0
+    runs = [run for run in tracked(root, "smoke")[2] if run.info.status == "FINISHED"]
+    assert len(runs) == 3
+    assert all(run.outputs is not None and len(run.outputs.model_outputs) == 1 for run in runs)
+
+
 def test_from_takes_single_keys_and_only_a_run_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.config import compose, to_dict
 
@@ -221,7 +231,10 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.suffix == ".db" and p.name == "optuna.db"}
     assert main(["ablate", "demo", *quick, "seeds=[0,1]", "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "4 runs to train, 4 known; 2 workers" in told or "4 runs to train, 4 known" in told
+    workers = min(4, cores())
+    assert f"4 runs to train, 4 known; {workers} worker{'s' if workers > 1 else ''}, expected time" in told
+    assert main(["train", "-m", "model.filters=4", "trainer.epochs=1,2,4", *DIGITS[:2], "--dry-run"]) == 0
+    assert "3 runs to train, 2 of them on the way of longer ones, 0 known; 1 worker, " in capsys.readouterr().out
     assert "from earlier runs" in told
     assert main(["study", "smoke", "--dry-run"]) == 0
     told = capsys.readouterr().out

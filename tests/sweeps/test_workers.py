@@ -18,7 +18,7 @@ from pipeline.estimate import threads
 from pipeline.hardware import cores
 from pipeline.run import chain_of, run_tags
 from pipeline.tracking import Tracker
-from sweeps.search import compose_study
+from sweeps.search import compose_hydra_sweep, compose_study
 from sweeps.sweep import Trial
 from sweeps.workers import Done, Epoch, Failed, Job, Keep, LocalPool, Message, Milestone, Pool, Shape, Warm, shape
 
@@ -182,14 +182,31 @@ def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(
 
 @pytest.mark.parametrize(
     ("overrides", "runs", "workers"),
-    [([], 100, cores()), ([], 1, 1), (["workers=1"], 100, 1), (["workers=3"], 2, 2), ([], 0, 1), ([], None, cores())],
+    [
+        ([], 100, cores()),
+        ([], 1, 1),
+        (["workers=1"], 100, 1),
+        (["workers=3"], 2, 2),
+        ([], 0, 1),
+        ([], None, cores()),
+        (["workers=9"], None, 9),
+        ([f"trainer.threads={cores()}"], 100, 1),
+        ([f"trainer.threads={cores()}"], None, 1),
+    ],
 )
 def test_there_is_a_worker_per_core_but_none_without_a_run(
     overrides: list[str], runs: int | None, workers: int
 ) -> None:
     sweep = compose_study("smoke", overrides)[1]
-    trial = Trial("one", (), {}, sweep.config)
-    assert shape(replace(sweep, trials=None if runs is None else [trial] * runs)).workers == workers
+    trials = [Trial(f"{n}", (), {}, replace(sweep.config, seed=n)) for n in range(runs or 0)]
+    assert shape(replace(sweep, trials=None if runs is None else trials)).workers == workers
+
+
+def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> None:
+    told = ["model.filters=64", "trainer.stop_at_accuracy=0.9,0.99", "trainer.epochs=1,2,4"]
+    alone = shape(compose_hydra_sweep(told, {"seeds": [0]})[1])
+    assert (alone.workers, alone.threads) == (1, min(2, cores()))
+    assert shape(compose_hydra_sweep(told, {"seeds": [0, 1]})[1]).workers == min(2, cores())
 
 
 @pytest.mark.parametrize(

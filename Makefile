@@ -20,13 +20,13 @@ setup: .venv/installed ## create .venv and install everything in its pinned vers
 reproduce: setup ## train the course's 16, 32 and 64 filters on Fashion-MNIST beside its published numbers
 	$(BIN)/convsweep ablate filter_count seeds=[0,1,2]
 
-reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (about an hour; SEEDS=[0,1,2] for less)
+reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (about 40 minutes; SEEDS=[0,1,2] for less)
 	$(BIN)/convsweep ablate $(ABLATIONS) $(if $(SEEDS),seeds=$(SEEDS))
 
 demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute
 	$(BIN)/convsweep ablate demo
 
-bench: setup ## time the same work by the course's script, Optuna + MLflow, KerasTuner, Ray Tune and convsweep (45 minutes; ROUNDS=1 for 15)
+bench: setup ## time the same work by the course's script, Optuna + MLflow, KerasTuner, Ray Tune and convsweep (50 minutes; ROUNDS=1 for 17)
 	$(BIN)/python benchmarks/filters.py $(or $(ROUNDS),3)
 	$(BIN)/python benchmarks/epoch_extension.py $(or $(ROUNDS),3)
 	$(BIN)/python benchmarks/search.py $(or $(ROUNDS),3)

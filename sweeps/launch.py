@@ -180,8 +180,12 @@ class _Hashes:
 
 def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
     if sweep.trials is not None:
-        known = len(engine.units) - len(engine.queue)
-        console.print(f"{sweep.name}: {len(engine.units)} runs, {known} known, {len(engine.queue)} to train")
+        joined = sum(len(unit.followers) for unit in engine.queue)
+        equal = len(engine.units) - len(engine.queue) - joined - engine.reused
+        told = f"{len(engine.units)} runs, {engine.reused} known, {len(engine.queue)} to train"
+        told += f", {joined} on the way of longer ones" if joined else ""
+        told += f", {equal} equal to another here" if equal else ""
+        console.print(f"{sweep.name}: {told}", soft_wrap=True)
     else:
         counts, total = engine.study.counts, sweep.limits.n_trials
         of_total = f" of {total}" if total else ""

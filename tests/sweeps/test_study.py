@@ -233,9 +233,9 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     told = capsys.readouterr().out
     workers = min(4, cores())
     assert f"4 runs to train, 4 known; {workers} worker{'s' if workers > 1 else ''}, expected time" in told
+    assert "from earlier runs" in told
     assert main(["train", "-m", "model.filters=4", "trainer.epochs=1,2,4", *DIGITS[:2], "--dry-run"]) == 0
     assert "3 runs to train, 2 of them on the way of longer ones, 0 known; 1 worker, " in capsys.readouterr().out
-    assert "from earlier runs" in told
     assert main(["study", "smoke", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "infinitely many points" in told
@@ -243,6 +243,15 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     assert before == {p: p.stat().st_mtime_ns for p in before}
     with pytest.raises(KeyError):
         optuna.load_study(study_name="smoke", storage=f"sqlite:///{root / 'optuna.db'}")
+
+
+def test_a_launch_tells_what_it_need_not_train(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = [*DIGITS[:2], *DIGITS[3:], "model.conv_layers=0", "model.filters=4,8", "trainer.epochs=1,2"]
+    assert main(["train", "-m", *grid]) == 0
+    told = capsys.readouterr().out
+    assert ": 4 runs, 0 known, 1 to train, 1 on the way of longer ones, 2 equal to another here" in told
+    assert main(["train", "-m", *grid]) == 0
+    assert ": 4 runs, 4 known, 0 to train\n" in capsys.readouterr().out
 
 
 def test_a_budget_that_is_too_small_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,8 @@ def _run(
     run_id = tracker.open_run(config, EXPERIMENT, name, tags, overrides)
     kept = chain_of(config, tags)
     epochs = config.trainer.epochs
+    if before := _epochs_kept(config, tags):
+        console.print(f"epochs 1 to {before} are kept from an earlier run, and not trained again", highlight=False)
     with _closed_whatever_happens(tracker, run_id), watch(console) as progress:
 
         def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
@@ -133,13 +135,21 @@ def _run(
 
 def _threads(config: RunConfig, tags: Mapping[str, str]) -> int:
     """As many threads as trained the most epochs that are kept and not too many; where none are, what suits the run."""
-
-    def epochs_kept(threads: int) -> int:
-        kept = chain_of(config, {**tags, "convsweep.threads": str(threads)})
-        return max((epoch for epoch in kept.epochs() if epoch <= config.trainer.epochs), default=0) if kept else 0
-
     suited = threads(config)
-    return suited if config.trainer.threads else max([suited, *range(1, hardware.cores() + 1)], key=epochs_kept)
+    if config.trainer.threads:
+        return suited
+
+    def epochs_kept(count: int) -> int:
+        return _epochs_kept(config, {**tags, "convsweep.threads": str(count)})
+
+    others: list[int] = sorted(range(1, hardware.cores() + 1), key=epochs_kept)
+    return others[-1] if epochs_kept(others[-1]) > epochs_kept(suited) else suited
+
+
+def _epochs_kept(config: RunConfig, tags: Mapping[str, str]) -> int:
+    """From which epoch the run goes on; 0 where it begins anew."""
+    kept = chain_of(config, tags)
+    return max((epoch for epoch in kept.epochs() if epoch <= config.trainer.epochs), default=0) if kept else 0
 
 
 def run_name(overrides: list[str], seed: int) -> str:

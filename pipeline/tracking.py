@@ -300,9 +300,10 @@ class Tracker:
         self.client.set_registered_model_alias(name, alias, version.version)
         return True
 
-    def finished_work(self, work: str) -> list[tuple[float, int]]:
-        """Seconds and epochs of finished runs of the same work that were trained, not copied."""
-        found = self._search(self._all_experiments(), {"convsweep.work": work}, "attributes.status = 'FINISHED'")
+    def finished_work(self, work: str, threads: int) -> list[tuple[float, int]]:
+        """Seconds and epochs of finished runs of the same work, with as many threads, that were trained, not copied."""
+        tags = {"convsweep.work": work, "convsweep.threads": str(threads)}
+        found = self._search(self._all_experiments(), tags, "attributes.status = 'FINISHED'")
         return [
             (run.metrics["seconds"], int(run.params["trainer.epochs"]))
             for run in found

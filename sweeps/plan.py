@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def print_plan(sweep: Sweep, description: str, console: Console) -> int:
     """Print every config that would run, what is known, and the expected time; the exit code. Writes nothing."""
     tracker = _existing_tracker(sweep)
-    times = _Times(tracker)
+    times = _Times(tracker, shape(sweep).threads)
     if sweep.trials is None:
         _print_space(sweep, description, times, console)
     else:
@@ -38,13 +39,20 @@ def refuse_over_budget(sweep: Sweep, queue: list[Unit], tracker: Tracker) -> Non
     """Raise ConfigError where the queued runs of a grid are expected to take longer than the sweep's budget."""
     if sweep.config.budget is None or sweep.trials is None or not queue:
         return
-    times = _Times(tracker)
-    needed = sum(times.of(unit.config) for unit in queue) / _parallel(sweep, len(queue))
-    if needed > duration("budget", sweep.config.budget):
-        raise ConfigError(
-            f"budget={sweep.config.budget} is not enough: {len(queue)} runs need about {told(needed)} on "
-            f"{_workers(sweep, len(queue))}. Raise the budget, or ask for fewer seeds or epochs"
-        )
+    times = _Times(tracker, shape(sweep).threads)
+    if missed := _missed_budget(sweep, [times.of(unit.config) for unit in queue]):
+        raise ConfigError(missed)
+
+
+def _missed_budget(sweep: Sweep, runs: list[float]) -> str:
+    """What is wrong where runs of so many seconds each take longer than the budget; empty where they do not."""
+    needed = sum(runs) / _parallel(sweep, len(runs))
+    if sweep.config.budget is None or needed <= duration("budget", sweep.config.budget):
+        return ""
+    return (
+        f"budget={sweep.config.budget} is not enough: {len(runs)} runs need about {told(needed)} on "
+        f"{_workers(sweep, len(runs))}. Raise the budget, or ask for fewer seeds or epochs"
+    )
 
 
 def told(seconds: float) -> str:
@@ -55,11 +63,10 @@ def told(seconds: float) -> str:
 
 
 class _Times:
-    """Expected wall times of runs: from earlier runs of the same work, else from the arithmetic."""
+    """Expected wall times of runs: from earlier ones of the same work and threads, else from the arithmetic."""
 
-    def __init__(self, tracker: Tracker | None) -> None:
-        self.tracker = tracker
-        self.measured = 0
+    def __init__(self, tracker: Tracker | None, threads: int) -> None:
+        self.tracker, self.threads = tracker, threads
         self._known: dict[str, float | None] = {}
 
     def of(self, config: RunConfig) -> float:
@@ -68,13 +75,21 @@ class _Times:
         if key not in self._known:
             self._known[key] = self._look_up(key)
         if (per_epoch := self._known[key]) is not None:
-            self.measured += 1
             return per_epoch * config.trainer.epochs
-        return expected_seconds(config)
+        return expected_seconds(replace(config, trainer=replace(config.trainer, threads=self.threads)))
+
+    @property
+    def source(self) -> str:
+        """What the times are from."""
+        measured = sum(known is not None for known in self._known.values())
+        if measured == len(self._known):
+            return "from earlier runs"
+        told = "from the arithmetic: within a factor of two"
+        return f"{measured} of {len(self._known)} configs from earlier runs, else {told}" if measured else told
 
     def _look_up(self, key: str) -> float | None:
         """Median seconds per epoch of earlier runs, with all that a run does beside; None without any."""
-        runs = self.tracker.finished_work(key) if self.tracker else []
+        runs = self.tracker.finished_work(key, self.threads) if self.tracker else []
         return median(seconds / epochs for seconds, epochs in runs) if runs else None
 
 
@@ -108,9 +123,11 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
     wall = told(total / _parallel(sweep, len(longest)) + (START_SECONDS if runs else 0))
     console.print(
         f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep, len(longest))}, "
-        f"expected time {wall} ({_source(times)})",
+        f"expected time {wall} ({times.source})",
         highlight=False,
     )
+    if missed := _missed_budget(sweep, list(longest.values())):
+        console.print(missed, style="red", soft_wrap=True, highlight=False)
 
 
 def _print_space(sweep: Sweep, description: str, times: _Times, console: Console) -> None:
@@ -141,7 +158,7 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
         console.print(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
             f"parameters and takes {told(each)} per run;\n{_workers(sweep, runs)}, about {wall} without pruning "
-            f"({_source(times)})",
+            f"({times.source})",
             highlight=False,
         )
 
@@ -157,10 +174,6 @@ def _known_trials(sweep: Sweep) -> int:
 
 def _parameters(trial: Trial) -> str:
     return f"{model.total_params(model.layers(trial.base)):,}"
-
-
-def _source(times: _Times) -> str:
-    return "from earlier runs" if times.measured else "from the arithmetic: within a factor of two"
 
 
 def _workers(sweep: Sweep, runs: int) -> str:

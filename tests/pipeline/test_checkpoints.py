@@ -237,10 +237,12 @@ def test_what_is_continued_was_computed_with_as_many_threads(config: Compose) ->
     assert len({kept.folder for tags in (one, two, two) if (kept := chain_of(config(), tags))}) == 2
 
 
-def test_a_run_alone_continues_with_the_threads_of_what_is_kept(root: Path) -> None:
+def test_a_run_alone_continues_with_the_threads_of_what_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [*(each for each in SMALL if "threads" not in each), "store.log_model=none"]
     assert main(["train", *told, "trainer.epochs=1", "trainer.threads=2"]) == 0, "as in a sweep with few workers"
+    assert "kept from an earlier run" not in capsys.readouterr().out
     assert main(["train", *told, "trainer.epochs=3"]) == 0
+    assert "epochs 1 to 1 are kept from an earlier run, and not trained again" in capsys.readouterr().out
     assert [path.name.rpartition("-")[2] for path in (root / "checkpoints").iterdir()] == ["2"]
     assert main(["train", *told, "trainer.epochs=2", "trainer.threads=1"]) == 0, "told otherwise, it begins anew"
     assert len(list((root / "checkpoints").iterdir())) == 2

@@ -255,6 +255,8 @@ def test_a_launch_tells_what_it_need_not_train(root: Path, capsys: pytest.Captur
 
 
 def test_a_budget_that_is_too_small_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "filter_count", "budget=10s", "--dry-run"]) == 0
+    assert "budget=10s is not enough: 20 runs need about" in capsys.readouterr().out
     assert main(["ablate", "filter_count", "budget=10s"]) == 2
     told = capsys.readouterr().err
     assert "budget=10s is not enough: 20 runs need about" in told

@@ -142,8 +142,8 @@ def _threads(config: RunConfig, tags: Mapping[str, str]) -> int:
     def epochs_kept(count: int) -> int:
         return _epochs_kept(config, {**tags, "convsweep.threads": str(count)})
 
-    others: list[int] = sorted(range(1, hardware.cores() + 1), key=epochs_kept)
-    return others[-1] if epochs_kept(others[-1]) > epochs_kept(suited) else suited
+    counts: list[int] = [suited, *range(1, hardware.cores() + 1)]
+    return max(counts, key=epochs_kept)  # the first of equals
 
 
 def _epochs_kept(config: RunConfig, tags: Mapping[str, str]) -> int:

@@ -21,6 +21,7 @@ from pipeline.config import ConfigError, DataConfig, RunConfig, StoreConfig
 from pipeline.estimate import threads as threads_of
 from pipeline.hardware import cores
 from pipeline.runtime import collect_rarely, start_tensorflow
+from pipeline.signature import chain
 from pipeline.sources import source_key
 from pipeline.train import RunResult, TrainingError, one_line, train
 from sweeps.sweep import Sweep
@@ -145,15 +146,11 @@ def shape(sweep: Sweep) -> Shape:
     """
     bases = [trial.base for trial in sweep.trials or []] or [sweep.config]
     most = sweep.config.workers or cores() // max(base.trainer.threads or 1 for base in bases)
-    # Of runs that differ in when to stop alone, one is trained at a time.
-    runs = len({_endless(base) for base in bases}) * len(sweep.seeds) if sweep.trials is not None else most
-    workers = max(1, min(most, runs))
+    if sweep.trials is not None:  # of runs that continue one another, one is trained at a time
+        most = min(most, len({chain(base, source_key(base.data)) for base in bases}) * len(sweep.seeds))
+    workers = max(1, most)
     share = max(1, cores() // workers)
     return Shape(workers, max(_threads(base, share) for base in bases))
-
-
-def _endless(base: RunConfig) -> str:
-    return repr(replace(base, trainer=replace(base.trainer, epochs=1, stop_at_accuracy=None)))
 
 
 def _threads(base: RunConfig, share: int) -> int:

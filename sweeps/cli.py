@@ -95,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _complain(str(error), REFUSED if "cannot be" in str(error) else FAILED)
         if isinstance(error, DataError | TrainingError):
             return _complain(str(error), FAILED)
+        if isinstance(error, OSError):  # a full disk, missing rights
+            return _complain(f"{type(error).__name__}: {error}", FAILED)
         raise
 
 
@@ -169,6 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument(
         "--keep", type=float, default=0.0, metavar="GIB", help="what may stay, those used last (default: 0, none)"
     )
+
+    doctor = commands.add_parser("doctor", help="say whether the store is healthy; with --relocate, mend a moved one")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("overrides", nargs="*", help="store.root=...")
+    doctor.add_argument("--relocate", action="store_true", help="let a moved or copied store look for its files here")
 
     for command in (train, ablate, study):
         command.add_argument("--dry-run", action="store_true", help="print what would be done; train nothing")
@@ -375,7 +382,7 @@ def _explain(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"--images {arguments.images} is not allowed: write places as in 0,23,28") from None
     store, tracker = open_store(arguments.overrides)
     saved = load_model(arguments.name, store, tracker)
-    folder = store.folder / "reports" / "explain" / saved.run.run_id
+    folder = store.folder / "explain" / saved.run.run_id
     for path in explain(saved, images, arguments.filter, folder, console):
         tracker.log_files(saved.run.run_id, [path], "explain")
         console.print(str(path), soft_wrap=True, highlight=False)
@@ -407,6 +414,29 @@ def _prune(arguments: argparse.Namespace, console: Console) -> int:
     count, freed = free(chains(store), arguments.keep)
     console.print(f"{count} checkpoints deleted, {freed / 2**20:,.1f} MiB freed in {chains(store)}", soft_wrap=True)
     return DONE
+
+
+def _doctor(arguments: argparse.Namespace, console: Console) -> int:
+    import sqlite3
+
+    from pipeline.relocation import old_roots, place_of, relocate
+
+    store: StoreConfig = compose(RunConfig, "train", arguments.overrides).store
+    if not (store.folder / "mlflow.db").exists():
+        raise ConfigError(f"there is no store in {store.folder}; name another with store.root=...")
+    try:
+        roots = old_roots(store)
+        if roots and arguments.relocate:
+            console.print(f"{relocate(store)} addresses now name {store.folder}", soft_wrap=True, highlight=False)
+            roots = []
+    except sqlite3.Error as error:
+        raise ConfigError(f"{store.folder / 'mlflow.db'} cannot be used: {error}") from error
+    for root in roots:
+        why = f"moved or copied: its database looks for files in {place_of(root)}; mend it with --relocate"
+        console.print(f"{store.folder}: {why}", style="red", soft_wrap=True, highlight=False)
+    if not roots:
+        console.print(f"{store.folder}: its files are where its database says", soft_wrap=True, highlight=False)
+    return FAILED if roots else DONE
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:

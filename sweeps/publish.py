@@ -6,9 +6,9 @@ All of it is made from what is tracked, written to reports/NAME/ in the store, a
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +18,13 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
+from filelock import FileLock
 from rich.console import Console
 
 from pipeline.config import RunConfig, StoreConfig, to_dict
+from pipeline.patience import StoreError
 from pipeline.tracking import TrackedRun, Tracker, run_path
 from sweeps.ablation import Ablation
 from sweeps.claims import (
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
 
 METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
 ONE_NUMBER = ("epochs", "prediction")
+# What the index needs of a sweep's claims.json, and of each finding in it.
+INDEXED: dict[str, type] = {"name": str, "description": str, "discussion": str, "method": str, "made": str}
+INDEXED |= {"changed": list, "findings": list, "numbers": list}
+INDEXED_FINDING: dict[str, type] = {"verdict": str, "says": str, "source": list, "sentence": str}
 
 
 @dataclass(frozen=True)
@@ -64,27 +71,47 @@ class Publication:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """An empty folder for the sweep's files; once all are there it replaces the one before, and is logged."""
-        reports(self.sweep.store).mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{self.sweep.name}-", dir=reports(self.sweep.store)))
+        """An empty folder for the sweep's files; once all are there it replaces the one before, and is logged.
+
+        Raises:
+            StoreError: if the files cannot be written, as on a full disk.
+        """
+        place = reports(self.sweep.store) / self.sweep.name
+        folder = place.with_name(f".{self.sweep.name}.{os.getpid()}")
         try:
+            _remove_leftovers(place)
+            folder.mkdir(parents=True)
             yield folder
-            self._finish(folder)
+            self.tracker.log_files(self.parent, sorted(folder.iterdir()))
+            with _one_at_a_time(self.sweep.store):
+                shutil.rmtree(place, ignore_errors=True)
+                folder.rename(place)
+        except OSError as error:
+            raise StoreError(
+                f"the report {place} is not written: {error.strerror or error}. All that was trained is tracked: "
+                f"convsweep report {self.sweep.name} writes it"
+            ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # only there where something went wrong
-
-    def _finish(self, folder: Path) -> None:
-        self.tracker.log_files(self.parent, sorted(folder.iterdir()))
-        place = reports(self.sweep.store) / self.sweep.name
-        shutil.rmtree(place, ignore_errors=True)
-        folder.chmod(0o755)
-        folder.rename(place)
         self.console.print(f"report: {place / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
 
 
 def reports(store: StoreConfig) -> Path:
-    """The folder of all reports of a store."""
+    """The folder of all reports of a store: one folder per sweep, and the index over them."""
     return store.folder / "reports"
+
+
+def _one_at_a_time(store: StoreConfig) -> FileLock:
+    """Held while files under reports/ are replaced: several processes may report on one store."""
+    return FileLock(reports(store) / ".lock")
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove what processes that are gone have left of reports they did not finish."""
+    for folder in place.parent.glob(f".{place.name}.*"):
+        pid = folder.suffix.removeprefix(".")
+        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish_ablation(
@@ -207,17 +234,27 @@ def publish_index(store: StoreConfig) -> Path | None:
     pages = [page for path in sorted(folder.glob("[!.]*/claims.json")) if (page := _read_claims(path))]
     if not pages:
         return None
-    write_index(pages, f"Written on {_today()}.", folder)
+    with _one_at_a_time(store):
+        write_index(pages, f"Written on {_today()}.", folder)
     return folder / "index.html"
 
 
 def _read_claims(path: Path) -> dict[str, Any]:
     """A sweep's claims.json; empty where it is damaged: its own report mends it."""
     try:
-        told: dict[str, Any] = json.loads(path.read_text())
+        page: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return told if {"name", "findings", "numbers", "changed", "method", "made"} <= set(told) else {}
+    return page if isinstance(page, dict) and _has_types(page, INDEXED) and _has_findings(page) else {}
+
+
+def _has_findings(page: dict[str, Any]) -> bool:
+    findings = [*page["findings"], *page["numbers"]]
+    return all(isinstance(finding, dict) and _has_types(finding, INDEXED_FINDING) for finding in findings)
+
+
+def _has_types(record: dict[str, Any], types: Mapping[str, type]) -> bool:
+    return all(isinstance(record.get(key), kind) for key, kind in types.items())
 
 
 def best_row(rows: Sequence[Row], sweep: Sweep) -> Row | None:

@@ -39,7 +39,11 @@ NOT_OF_THE_BASE = (
     "trainer.steps_per_execution",
     "trainer.eval_batch_size",
 )
-NAME = "at most 100 letters, digits, '_', '-' and '.', other than train and Default: it names the sweep's experiment"
+# Names of MLflow's and our own experiments, and of files beside the reports.
+RESERVED = ("train", "default", "explain", "index.html", "results.md")
+NAME = (
+    f"at most 100 letters, digits, '_', '-' and '.', and none of {', '.join(RESERVED)}: it names the sweep's experiment"
+)
 
 
 @dataclass
@@ -218,7 +222,7 @@ def require_seeds(key: str, seeds: list[int]) -> None:
 
 def require_name(key: str, name: str) -> None:
     """Raise ConfigError unless `name` can name a sweep."""
-    legal = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) and name not in ("train", "Default")
+    legal = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) and name.lower() not in RESERVED
     require(bool(legal), key, name, NAME)
 
 

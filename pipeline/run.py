@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from pipeline import data, hardware
 from pipeline.checkpoints import Chain, free
 from pipeline.config import RunConfig, StoreConfig
 from pipeline.estimate import threads
+from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
 from pipeline.signature import chain, code_sha256, signature, versions, work
@@ -24,7 +25,7 @@ from pipeline.train import TrainingError, one_line, restore_model, train
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.tracking import Tracker
+    from pipeline.tracking import TrackedRun, Tracker
 
 EXPERIMENT = "train"
 NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.keep"
@@ -71,6 +72,47 @@ def trained_model(config: RunConfig, tags: Mapping[str, str], epochs: int) -> ke
     return restore_model(decided(config, tags), checkpoint) if checkpoint and checkpoint.epoch == epochs else None
 
 
+def train_again(config: RunConfig, known: TrackedRun, dataset: data.Dataset | None = None) -> keras.Model:
+    """Train a finished run again and return its model.
+
+    Raises:
+        TrainingError: if the numbers are others than those tracked, or checkpoints are not to be kept.
+    """
+    result = train(decided(config, known.tags), dataset=dataset, chain=chain_of(config, known.tags))
+    for name, values in result.history.items():
+        tracked = known.metrics.get(name, float("nan"))
+        if tracked != values[-1]:
+            raise TrainingError(
+                f"trained again, the run has {name} {values[-1]:.6f}, not {tracked:.6f} as tracked: threads or "
+                "processor are others than then. store.log_model=none asks for no model"
+            )
+    net = trained_model(config, known.tags, result.epochs)
+    if net is None:
+        raise TrainingError(NO_CHECKPOINT)
+    return net
+
+
+@contextmanager
+def locked(store: StoreConfig, name: str, timeout: float = -1) -> Iterator[None]:
+    """Hold the store's lock `name`, waiting `timeout` seconds for it, for ever where that is negative.
+
+    Raises:
+        filelock.Timeout: if another process holds it for longer.
+        StoreError: if the lock cannot be had at all.
+    """
+    path = store.folder / "locks" / f"{name}.lock"
+    lock = FileLock(path, timeout)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError as error:
+        raise StoreError(f"the store {store.folder} cannot be used: {one_line(error)} ({path})") from error
+    with lock:
+        yield
+
+
 def run(config: RunConfig, overrides: list[str], console: Console) -> int:
     """Train and track one run, or tell what is tracked of an equal one; the exit code.
 
@@ -83,9 +125,8 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
     tags = run_tags(config, dataset.sha256)
     tracker = Tracker(config.store)
     tracker.close_abandoned()
-    lock = config.store.folder / "locks" / f"{tags['convsweep.chain'][:32]}.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with FileLock(lock):  # an equal run of another process is waited for, and then known; a shorter one, and continued
+    tracker.restore(EXPERIMENT, console.print)
+    with locked(config.store, tags["convsweep.chain"][:32]):  # equal runs train once, shorter ones are continued
         return _run(config, overrides, console, tracker, tags, dataset)
 
 
@@ -100,6 +141,8 @@ def _run(
     if known := tracker.find_finished(tags["convsweep.signature"]):
         console.print(f"known: an equal run is tracked as {known.run_id}; nothing is trained", soft_wrap=True)
         _print_metrics(known.metrics, console)
+        if config.store.log_model != "none" and config.checkpoints.keep:
+            _require_model(config, known, console, tracker, dataset)
         return 0
     tags["convsweep.threads"] = str(_threads(config, tags))
     start_tensorflow(int(tags["convsweep.threads"]))
@@ -131,6 +174,18 @@ def _run(
     _print_metrics(result.metrics, console)
     console.print(f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui", soft_wrap=True)
     return 0
+
+
+def _require_model(
+    config: RunConfig, known: TrackedRun, console: Console, tracker: Tracker, dataset: data.Dataset
+) -> None:
+    """Train a finished run again where neither MLflow nor a checkpoint has its model any more, and log that."""
+    has_checkpoint = _epochs_kept(config, known.tags) == known.metrics["epochs"]
+    if has_checkpoint or any(tracker.has_model(each.run_id) for each in tracker.with_sources(known)):
+        return
+    console.print("its model is gone: it is trained again, and logged if it gives the same numbers")
+    start_tensorflow(int(known.tags["convsweep.threads"]))
+    tracker.log_model(known.run_id, train_again(config, known, dataset), config)
 
 
 def _threads(config: RunConfig, tags: Mapping[str, str]) -> int:

@@ -56,33 +56,46 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         ConfigError: if there is no such run or model, or none was kept with the run.
     """
     run = _find(name, tracker)
+    written = tracker.read_file(run.run_id, "config.yaml")
+    if written is None:
+        raise ConfigError(
+            f"run {run.run_id} has no config.yaml: it is a sweep's parent run, no run of "
+            "convsweep, or its files were moved"
+        )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        written = tracker.read_file(run.run_id, "config.yaml")
-        if written is None:
-            raise ConfigError(
-                f"run {run.run_id} has no config.yaml: it is a sweep's parent run, no run of "
-                "convsweep, or its files were moved"
-            )
-        (folder / "config.yaml").write_text(written)
-        config = compose_from(folder / "config.yaml", [])
-        config.store = store
-        file = tracker.model_file(run.run_id, folder)
-        if file is None and (net := trained_model(config, run.tags, int(run.metrics.get("epochs", 0)))):
-            return SavedModel(net, run, config)
-        if file is None:
-            raise ConfigError(
-                f"no model was kept of run {run.run_id}; train it again with store.log_model=all and another name, "
-                "or take a sweep's best one, as filter_count@best"
-            )
-        start_tensorflow(None)
-        import keras
-
-        try:
-            net = keras.saving.load_model(file, compile=False, safe_mode=True)
-        except Exception as error:  # damaged files fail in as many ways as they can be damaged
-            raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {one_line(error)}") from error
+        (Path(scratch) / "config.yaml").write_text(written)
+        config = compose_from(Path(scratch) / "config.yaml", [])
+    config.store = store
+    net = find_model(config, run, tracker)
+    if net is None:
+        raise ConfigError(
+            f"the model of run {run.run_id} is not kept any more. To have it again, save its artifact config.yaml "
+            "(MLflow's page of the run shows it) and run `convsweep train --from config.yaml`"
+        )
     return SavedModel(net, run, config)
+
+
+def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker) -> keras.Model | None:
+    """Return the model of a finished run: logged with it or with the run that it is a copy of, or its checkpoint's.
+
+    Raises:
+        ConfigError: if the logged file cannot be loaded.
+    """
+    for each in tracker.with_sources(run):
+        with tempfile.TemporaryDirectory() as scratch:
+            if file := tracker.model_file(each.run_id, Path(scratch)):
+                return _load(file, each)
+    return trained_model(config, run.tags, int(run.metrics.get("epochs", 0)))
+
+
+def _load(file: Path, run: TrackedRun) -> keras.Model:
+    start_tensorflow(None)
+    import keras
+
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # damaged files fail in as many ways as they can be damaged
+        raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {one_line(error)}") from error
 
 
 def _find(name: str, tracker: Tracker) -> TrackedRun:

@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,7 @@ from pipeline import model
 from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
 from pipeline.curves import draw_learning_curves
 from pipeline.patience import Patient, StoreError, patiently
+from pipeline.relocation import old_roots, place_of
 from pipeline.train import RunResult, one_line
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class TrackedRun:
         """The run's signature, or an empty string."""
         return self.tags.get(SIGNATURE, "")
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it ended well and has its final metrics, which a run damaged in MLflow's pages may have lost."""
+        return self.status == "FINISHED" and "epochs" in self.metrics
+
 
 class Tracker:
     """Writes to and reads from one MLflow store; by explicit run ids, so any number of runs may be open."""
@@ -87,6 +93,7 @@ class Tracker:
                 self.client.search_experiments(max_results=1)
         except Exception as error:
             raise StoreError(f"the store {store.mlflow_uri} cannot be opened: {one_line(error)}") from error
+        _require_own_place(store)
         self._experiments: dict[str, str] = {}
         self._waiting: dict[str, list[Any]] = {}
         self._flushed: dict[str, float] = {}
@@ -96,13 +103,19 @@ class Tracker:
         if name not in self._experiments:
             known = self.client.get_experiment_by_name(name)
             location = (self.folder / "artifacts" / name).as_uri()
-            if known and known.artifact_location.startswith("file:") and known.artifact_location != location:
-                raise StoreError(
-                    f"the experiment {name} keeps its files in {known.artifact_location}, not in {location}: "
-                    "the store was moved. Move it back, or begin a new one with store.root=..."
-                )
             self._experiments[name] = known.experiment_id if known else self.client.create_experiment(name, location)
         return self._experiments[name]
+
+    def is_deleted(self, experiment: str) -> bool:
+        """Whether the experiment was deleted in MLflow's pages, which hides it and its runs until it is restored."""
+        known = self.client.get_experiment_by_name(experiment)
+        return known is not None and known.lifecycle_stage == "deleted"
+
+    def restore(self, experiment: str, say: Callable[[str], object]) -> None:
+        """Restore the experiment, and all of its runs, if it was deleted in MLflow's pages, and say so."""
+        if self.is_deleted(experiment):
+            self.client.restore_experiment(self.experiment(experiment))
+            say(f"the experiment {experiment} was deleted in MLflow's pages: it is restored, with all of its runs")
 
     def open_sweep(self, sweep: str, tags: dict[str, str]) -> str:
         """Id of the sweep's parent run: the one it has, or a new one; RUNNING from now on."""
@@ -179,20 +192,50 @@ class Tracker:
     def find_finished(self, signature: str) -> TrackedRun | None:
         """A finished run with this signature; None where there is none."""
         found = self._search(self._all_experiments(), {SIGNATURE: signature}, "attributes.status = 'FINISHED'")
-        return next(found, None)
+        return next((run for run in found if run.is_finished), None)
 
     def get(self, run_id: str) -> TrackedRun:
-        """One run."""
-        return _tracked(self.client.get_run(run_id))
+        """Return one run.
+
+        Raises:
+            StoreError: if there is no such run.
+        """
+        run = self.find(run_id)
+        if run is None:
+            raise StoreError(f"the run {run_id} is no longer in the store")
+        return run
+
+    def find(self, run_id: str) -> TrackedRun | None:
+        """Return one run; None where it was deleted in MLflow's pages, or with its database."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return _tracked(run) if run.info.lifecycle_stage == "active" else None
+
+    def with_sources(self, run: TrackedRun) -> list[TrackedRun]:
+        """Return the run, and where it is a copy those that it was copied from, as far as they are there."""
+        found = [run]
+        while source := self.find(found[-1].tags[REUSED]) if REUSED in found[-1].tags else None:
+            found.append(source)
+        return found
 
     def children(self, parent: str, sweep: str) -> list[TrackedRun]:
         """All runs of the sweep with the parent run `parent`."""
         return list(self._search([self.experiment(sweep)], {PARENT: parent}))
 
     def history(self, run_id: str) -> dict[str, list[float]]:
-        """Per metric that has a value per epoch, its values in order."""
+        """Per metric that has a value per epoch, its values in the order of the epochs.
+
+        MLflow orders by time of day, which a clock that is set back in mid-run turns around.
+        """
         names = [n for n in self.client.get_run(run_id).data.metrics if n.split("/")[0] in ("train", "val", "test")]
-        return {n: [m.value for m in self.client.get_metric_history(run_id, n)] for n in names}
+        by_epoch = {n: {m.step: m.value for m in self.client.get_metric_history(run_id, n)} for n in names}
+        return {n: [values[epoch] for epoch in sorted(values)] for n, values in by_epoch.items()}
 
     def copy_run(self, source: TrackedRun, config: RunConfig, experiment: str, name: str, tags: dict[str, str]) -> str:
         """A new finished run with the metrics of `source`, tagged with where they come from. Nothing is trained."""
@@ -249,10 +292,17 @@ class Tracker:
         return self._model_id(run_id) is not None
 
     def _model_id(self, run_id: str) -> str | None:
-        """Id of the run's logged model; None where none is, or where logging it was cut off."""
+        """Id of the run's logged model; None where none is, it was deleted, or logging it was cut off."""
         outputs = self.client.get_run(run_id).outputs
         ids = [str(output.model_id) for output in (outputs.model_outputs if outputs else None) or []]
-        return next((each for each in ids if self.client.get_logged_model(each).status == "READY"), None)
+        return next((each for each in ids if self._is_ready(each)), None)
+
+    def _is_ready(self, model_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException):  # deleted in MLflow's pages
+            return bool(self.client.get_logged_model(model_id).status == "READY")
+        return False
 
     def model_file(self, run_id: str, folder: Path) -> Path | None:
         """The `.keras` file of the run's logged model, fetched into `folder`; None where none is logged."""
@@ -292,7 +342,7 @@ class Tracker:
         if model_id is None:
             return False
         with suppress(MlflowException):  # no such name or alias yet
-            if self.client.get_model_version_by_alias(name, alias).run_id == run_id:
+            if self.client.get_model_version_by_alias(name, alias).source == f"models:/{model_id}":
                 return True
         with suppress(MlflowException):  # known already
             self.client.create_registered_model(name)
@@ -324,7 +374,7 @@ class Tracker:
         if not any(artifact.path == name for artifact in self.client.list_artifacts(run_id)):
             return None
         with tempfile.TemporaryDirectory() as scratch:
-            return Path(self.client.download_artifacts(run_id, name, scratch)).read_text()
+            return Path(self.client.download_artifacts(run_id, name, scratch)).read_text(errors="replace")
 
     def tag(self, run_id: str, tags: dict[str, str]) -> None:
         """Set tags of a run."""
@@ -341,7 +391,7 @@ class Tracker:
 
     def find_sweep(self, sweep: str) -> TrackedRun | None:
         """The sweep's parent run; None where there is none."""
-        if self.client.get_experiment_by_name(sweep) is None:
+        if self.client.get_experiment_by_name(sweep) is None or self.is_deleted(sweep):
             return None
         return next(self._search([self.experiment(sweep)], {KIND: "sweep", SWEEP: sweep}), None)
 
@@ -416,6 +466,16 @@ class Tracker:
             self.client.log_artifacts(run_id, scratch)
 
 
+def _require_own_place(store: StoreConfig) -> None:
+    """Raise StoreError where the store was moved or copied: its runs' files would be looked for in the old place."""
+    if roots := old_roots(store):
+        raise StoreError(
+            f"the store {store.folder} cannot be used yet: it was moved or copied, and its database looks for files in "
+            f"{', '.join(str(place_of(root)) for root in roots)}. Let it look here: "
+            f"convsweep doctor --relocate store.root={store.folder}"
+        )
+
+
 def view_path(experiment: str, key: str | None) -> str:
     """Address of an experiment's page behind host and port: charts of a saved view, or its table of runs."""
     query = {"workflowType": "machine_learning"}
@@ -429,22 +489,29 @@ def run_path(run: TrackedRun) -> str:
 
 
 def owner() -> str:
-    """Host, process and its start time: what tells whether a RUNNING run still has someone who runs it."""
-    import psutil
-
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+    """Host, process and its start: what tells whether a RUNNING run still has someone who runs it."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
 
 
 def is_alive(owner: str) -> bool:
     """Whether the process that `owner` names may still live; True for other hosts, of which nothing is known."""
+    host, pid, started = owner.rsplit(":", 2)
+    return host != socket.gethostname() or _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """When a process started, which tells it from a later one with its number; empty where it is gone.
+
+    On Linux in clock ticks since the machine started: seconds of the day change where the clock is set.
+    """
     import psutil
 
-    host, pid, started = owner.rsplit(":", 2)
-    if host != socket.gethostname():
-        return True
-    with suppress(psutil.Error):
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
-    return False
+    stat = Path(f"/proc/{pid}/stat")
+    with suppress(OSError, psutil.Error):
+        if Path("/proc/self/stat").exists():
+            return stat.read_text().rpartition(")")[2].split()[19]
+        return f"{psutil.Process(pid).create_time():.0f}"
+    return ""
 
 
 def _tracked(run: Run) -> TrackedRun:

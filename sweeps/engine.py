@@ -106,8 +106,8 @@ class Engine:
         self.shape = shape(self.sweep)
         self.study.is_stopped = lambda: bool(self.stopped_by) or self._out_of_time()
         children = self.tracker.children(self.parent, self.sweep.name)
-        self.finished = {run.signature: run for run in children if run.status == "FINISHED"}
-        self.own = {(run.signature, run.tags.get(TRIAL)): run for run in children if run.status == "FINISHED"}
+        self.finished = {run.signature: run for run in children if run.is_finished}
+        self.own = {(run.signature, run.tags.get(TRIAL)): run for run in children if run.is_finished}
 
     def __enter__(self) -> Self:
         """The engine itself; it takes workers with the first run that has to be trained."""

@@ -8,14 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 
 from pipeline import data
 from pipeline.config import ConfigError, DataConfig, RunConfig
-from pipeline.patience import StoreError
 from pipeline.progress import watch
-from pipeline.run import NO_CHECKPOINT
+from pipeline.run import NO_CHECKPOINT, locked
 from pipeline.saved import ALIAS
 from pipeline.sources import source_key
 from pipeline.train import one_line
@@ -24,7 +23,7 @@ from sweeps.claims import CONTRADICTED
 from sweeps.engine import CONFIRMED, Engine, Unit
 from sweeps.plan import refuse_over_budget
 from sweeps.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
-from sweeps.results import Row, rows_of
+from sweeps.results import Row, lost_trials, rows_of
 from sweeps.search import StudyConfig
 from sweeps.study import Study
 from sweeps.sweep import Sweep, Trial
@@ -100,15 +99,12 @@ def grid_rows(sweep: Sweep, runs: dict[str, dict[int, TrackedRun]], tracker: Tra
 
 
 def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
-    lock = sweep.store.folder / "locks" / f"{sweep.name}.lock"
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=0):
+        with locked(sweep.store, sweep.name, timeout=0):
             return _launch(sweep, description, publish, console)
-    except Timeout:
-        raise ConfigError(f"the sweep {sweep.name} is running already, in another process (lock file {lock})") from None
-    except OSError as error:
-        raise StoreError(f"the store {sweep.store.folder} cannot be used: {one_line(error)}") from error
+    except Timeout as error:
+        running = f"the sweep {sweep.name} is running already, in another process"
+        raise ConfigError(f"{running} (lock file {error.lock_file})") from None
 
 
 def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
@@ -139,7 +135,11 @@ def _run(
     study.close_abandoned()
     tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
     tags[COMMAND] = json.dumps(sweep.command)
+    tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
+    if lost := lost_trials(study.run_ids(), tracker, parent, sweep) if sweep.trials is None else []:
+        console.print(f"{len(lost)} trials lost their runs in MLflow: they are trained again")
+        study.ask_again(lost)
     to = Publication(sweep, description, tracker, parent, console)
     try:
         address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"

@@ -14,7 +14,7 @@ from sweeps.ablation import compose_ablation
 from sweeps.engine import CONFIRMED
 from sweeps.launch import COMMAND, grid_rows
 from sweeps.publish import Publication, publish_ablation, publish_grid, publish_index, publish_study
-from sweeps.results import tracked_runs
+from sweeps.results import lost_trials, tracked_runs
 from sweeps.search import StudyConfig, compose_hydra_sweep, compose_study
 from sweeps.study import Study
 from sweeps.sweep import Sweep
@@ -47,22 +47,39 @@ def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequenc
     if parent is None:
         known = [sweep for sweep in tracker.sweeps() if tracker.find_sweep(sweep)]
         has = f"There are: {', '.join(known)}" if known else "There is none"
+        if tracker.is_deleted(name):
+            has = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"
         raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, known)}. {has}")
     kind, *words = _command(name, parent)
     words = [word for word in words if not word.startswith("store.")] + list(overrides)
     if kind == "ablate":
         ablation = compose_ablation(words[0], words[1:])
         to = Publication(ablation.sweep, ablation.config.description, tracker, parent.run_id, console)
-        publish_ablation(to, ablation, tracked_runs(tracker, parent.run_id, ablation.sweep), measure=False)
+        publish_ablation(to, ablation, _alike_runs(to), measure=False)
         return
     section, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
     to = Publication(sweep, section.description, tracker, parent.run_id, console)
-    runs = tracked_runs(tracker, parent.run_id, sweep)
+    runs = _alike_runs(to)
     if sweep.trials is not None:
         publish_grid(to, grid_rows(sweep, runs, tracker), sweep.config.statistics)
     else:
         confirmed = [run for label, by_seed in runs.items() if label.endswith(CONFIRMED) for run in by_seed.values()]
-        publish_study(to, Study(sweep), lambda point, best: _of_trial(confirmed, f"{best.number}{CONFIRMED}"))
+        study = Study(sweep, launch=False)
+        study.exclude([*study.lost, *lost_trials(study.run_ids(), tracker, parent.run_id, sweep)])
+        publish_study(to, study, lambda point, best: _of_trial(confirmed, f"{best.number}{CONFIRMED}"))
+
+
+def _alike_runs(to: Publication) -> dict[str, dict[int, TrackedRun]]:
+    """The sweep's runs that may be averaged; say so where others are left out."""
+    runs, others = tracked_runs(to.tracker, to.parent, to.sweep)
+    if others:
+        to.console.print(
+            f"{others} older runs are left out: they were trained by other code, library versions, data or precision "
+            "than the newest, and cannot be averaged with them",
+            style="yellow",
+            soft_wrap=True,
+        )
+    return runs
 
 
 def _of_trial(runs: list[TrackedRun], label: str) -> list[TrackedRun]:

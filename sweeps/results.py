@@ -94,22 +94,51 @@ class Measured:
         return trainer.epochs, trainer.stop_at_accuracy or 1.0
 
 
-def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> dict[str, dict[int, TrackedRun]]:
-    """The finished runs of a sweep's seeds, by trial and seed; the newest where there are several.
+def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> tuple[dict[str, dict[int, TrackedRun]], int]:
+    """Return the finished runs of a sweep's seeds by trial and seed, and how many others were made otherwise.
 
-    A run whose trial has another config by now, its file having changed since, is left out.
+    The newest run counts where there are several. A run whose trial has another config by now, its file having changed
+    since, is left out. So is one that is not to be averaged with the newest: trained by other code, other library
+    versions, on other data or in another precision; those are counted.
     """
-    found: dict[str, dict[int, TrackedRun]] = {}
+    runs = [run for run in tracker.children(parent, sweep.name) if run.is_finished and "seed" in run.params]
     configs = {trial.label: base_identity(trial.base) for trial in sweep.trials or []}
-    for run in tracker.children(parent, sweep.name):  # the newest comes first
-        label = run.tags.get(TRIAL, "")
-        wanted = configs.get(label, {})
-        equal = all(run.params[key] == as_text(value) for key, value in wanted.items() if key in run.params)
-        if run.status == "FINISHED" and equal and "seed" in run.params:
-            found.setdefault(label, {}).setdefault(int(run.params["seed"]), run)
-    if sweep.trials is None:
-        return found
-    return {label: {seed: by_seed[seed] for seed in sweep.seeds if seed in by_seed} for label, by_seed in found.items()}
+    asked = [run for run in runs if _has_config(run, configs.get(run.tags.get(TRIAL, ""), {}))]
+    alike = _made_alike(asked)
+    found: dict[str, dict[int, TrackedRun]] = {}
+    for run in alike:  # the newest comes first
+        found.setdefault(run.tags.get(TRIAL, ""), {}).setdefault(int(run.params["seed"]), run)
+    if sweep.trials is not None:
+        found = {label: {seed: runs[seed] for seed in sweep.seeds if seed in runs} for label, runs in found.items()}
+    return found, len(asked) - len(alike)
+
+
+def lost_trials(run_ids: Mapping[int, Sequence[str]], tracker: Tracker, parent: str, sweep: Sweep) -> list[int]:
+    """Return the numbers of those trials of which a run was deleted in MLflow's pages, or with its database."""
+    there = {run.run_id for run in tracker.children(parent, sweep.name) if run.is_finished}
+    gone = {each for ids in run_ids.values() for each in ids if each not in there and tracker.find(each) is None}
+    return [number for number, ids in run_ids.items() if gone.intersection(ids)]
+
+
+def _has_config(run: TrackedRun, config: Mapping[str, object]) -> bool:
+    return all(run.params[key] == as_text(value) for key, value in config.items() if key in run.params)
+
+
+def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
+    """Those of `runs`, newest first, that were made as the newest of them."""
+    newest: dict[str, str | None] = {}
+    for run in runs:
+        newest = _making(run) | newest
+    return [run for run in runs if _making(run).items() <= newest.items()]
+
+
+def _making(run: TrackedRun) -> dict[str, str | None]:
+    """How a run was made, beside its config."""
+    making = {name: run.tags.get(f"convsweep.{name}") for name in ("code_sha256", "versions")}
+    making[f"data {run.params.get('data.name')}"] = run.tags.get("convsweep.data_sha256")
+    if run.params.get("trainer.precision") == "auto":
+        making["precision"] = run.tags.get("convsweep.precision")
+    return making
 
 
 def rows_of(

@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 
 from pipeline.config import CONF, ConfigError, RunConfig, check_keys, compose, require, require_one_of
+from pipeline.hardware import resolve_precision
+from pipeline.signature import code_sha256, versions
 from sweeps.claims import StatisticsConfig
 from sweeps.space import Condition, Space, parse_space, parse_sweep
-from sweeps.study import PRUNERS, SAMPLERS
+from sweeps.study import PRUNERS, SAMPLERS, TRAINED_BY
 from sweeps.sweep import (
     Limits,
     Sweep,
@@ -93,7 +95,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> tuple[StudyConfig, Swe
     space = parse_space(study.space)
     for override in overrides:
         _refuse_swept(override, space)
-    sweep = _with_seeds(_sweep(config, study, space, launched, "study", "study.name"))
+    sweep = _sampled(_sweep(config, study, space, launched, "study", "study.name"))
     sweep = replace(sweep, command=("study", name, *overrides))
     _check_first_point(sweep)
     return study, sweep
@@ -144,7 +146,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         sweep = replace(sweep, name=section.name)
     if space.is_finite:
         return section, replace(sweep, trials=_grid(sweep, space, section.n_trials))
-    sweep = _with_seeds(sweep)
+    sweep = _sampled(sweep)
     _check_first_point(sweep)
     return section, sweep
 
@@ -160,9 +162,10 @@ def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> li
     return [text for text in swept if text not in told]
 
 
-def _with_seeds(sweep: Sweep) -> Sweep:
-    """The sweep with its seeds in its identity, as a sampler must not compare means over different seeds."""
-    return replace(sweep, identity=sweep.identity | {"seeds": sweep.seeds})
+def _sampled(sweep: Sweep) -> Sweep:
+    """The sweep with all in its identity that a sampler must not compare across: seeds, code, versions, precision."""
+    trained_by = {"code": code_sha256(), **versions(), "precision": resolve_precision(sweep.config.trainer.precision)}
+    return replace(sweep, identity=sweep.identity | {"seeds": sweep.seeds, TRAINED_BY: trained_by})
 
 
 def _beside() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,10 @@ MOST_POINTS = 10_000
 
 IDENTITY, LABEL, REASON = "convsweep.identity", "label", "reason"
 INTERRUPTED, DUPLICATE = "interrupted", "duplicate_of"
+# Attribute of a study: numbers of its COMPLETE trials whose runs are gone.
+LOST = "convsweep.lost"
+# Part of an identity that only a launch must match: a report shows what other code has trained.
+TRAINED_BY = "trained_by"
 
 
 @dataclass
@@ -49,8 +53,12 @@ class Counts:
 class Study:
     """A sweep in Optuna. Grids are ours: Optuna's samplers for them shuffle, count failures as done, and raise."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, launch: bool = True) -> None:
         """Open the sweep's study, or create it.
+
+        Args:
+            sweep: What it is a study of.
+            launch: Whether trials are to be added, which must be trained by the same code and libraries.
 
         Raises:
             ConfigError: if the study exists with another identity (base, space, objectives), with the difference.
@@ -77,20 +85,37 @@ class Study:
         trials = self.study.get_trials(deepcopy=False)
         if known is None or not trials:  # a launch that began nothing binds nobody
             self.study.set_user_attr(IDENTITY, identity)
-        elif known != identity:
-            raise ConfigError(_difference(sweep, known, identity))
+        elif difference := _difference(known, identity, () if launch else (TRAINED_BY,)):
+            raise ConfigError(
+                f"the sweep {sweep.name} exists with another config:\n{difference}\n"
+                f"to run this one beside it, name it: {sweep.name_key}={sweep.name}_2 "
+                "(equal runs are reused, not repeated)"
+            )
         # Seeded by what is there: a sampler that starts anew must not propose its first points again.
         study.sampler = _sampler(sweep.sampler, sweep.sampler_seed + len(trials))
         study.pruner = _pruner(sweep.pruner, len(sweep.seeds))
         self.is_stopped: Callable[[], bool] = lambda: False
+        self.open: dict[str, optuna.Trial] = {}
+        self.exclude(study.user_attrs.get(LOST, []))
+
+    def exclude(self, lost: Iterable[int]) -> None:
+        """Count all trials but those with the numbers `lost`, whose runs are gone."""
+        self.lost = set(lost)
         self.counts = Counts()
         self.best: float | None = None
         self.since_best = 0
-        self.open: dict[str, optuna.Trial] = {}
         self.known: dict[str, int] = {}
         self.complete_seeds: dict[str, list[set[int]]] = {}
-        for trial in trials:
+        for trial in self.study.get_trials(deepcopy=False):
             self._count(trial)
+
+    def ask_again(self, lost: Iterable[int]) -> None:
+        """Exclude these COMPLETE trials for good, and queue their points."""
+        trials = self.study.get_trials(deepcopy=False)
+        for number in lost:
+            self.study.enqueue_trial(dict(trials[number].params), user_attrs={"retry_of": number})
+        self.study.set_user_attr(LOST, sorted(self.lost.union(lost)))
+        self.exclude(self.lost.union(lost))
 
     # -- what to try next ---------------------------------------------------------------------------------------------
 
@@ -232,6 +257,8 @@ class Study:
     def _count(self, trial: FrozenTrial) -> None:
         """Take a finished trial into the counts, the known points and the best value."""
         counts, state = self.counts, trial.state.name
+        if trial.number in self.lost:
+            return
         if DUPLICATE in trial.user_attrs:
             counts.duplicate += 1
             return
@@ -255,12 +282,17 @@ class Study:
 
     def completed(self) -> list[FrozenTrial]:
         """COMPLETE trials, in order."""
-        return list(self.study.get_trials(deepcopy=False, states=(_state("COMPLETE"),)))
+        done = self.study.get_trials(deepcopy=False, states=(_state("COMPLETE"),))
+        return [trial for trial in done if trial.number not in self.lost]
+
+    def run_ids(self) -> dict[int, list[str]]:
+        """The runs of every COMPLETE trial, by its number."""
+        return {trial.number: trial.user_attrs.get("run_ids", []) for trial in self.completed()}
 
     def trials(self) -> list[FrozenTrial]:
         """Trials that have ended by themselves, in order: without duplicates and what was cut off."""
         ended = self.study.get_trials(deepcopy=False, states=tuple(map(_state, ("COMPLETE", "PRUNED", "FAIL"))))
-        return [t for t in ended if not {DUPLICATE, INTERRUPTED} & set(t.user_attrs)]
+        return [t for t in ended if not {DUPLICATE, INTERRUPTED} & set(t.user_attrs) and t.number not in self.lost]
 
     def best_trials(self) -> list[FrozenTrial]:
         """The best trial, or the Pareto front where there are several objectives, by the first of them."""
@@ -268,7 +300,7 @@ class Study:
         if not done:
             return []
         if len(self.sweep.objectives) > 1:
-            done = self.study.best_trials
+            done = [trial for trial in self.study.best_trials if trial.number not in self.lost]
             return sorted(done, key=lambda t: (-self.sweep.sign * t.values[0], t.number))
         return [max(done, key=lambda t: (self.sweep.sign * t.values[0], -t.number))]
 
@@ -382,17 +414,16 @@ def _point_key(params: Params) -> str:
     return json.dumps(dict(params), sort_keys=True)
 
 
-def _difference(sweep: Sweep, known: dict[str, Any], asked: dict[str, Any]) -> str:
-    """What differs between the sweep as it was and as it is asked for, and what to do."""
+def _difference(known: dict[str, Any], asked: dict[str, Any], without: tuple[str, ...]) -> str:
+    """What differs between a sweep as it was and as it is asked for, a line each, `without` these parts."""
     lines = []
-    for part in known:
-        before, now = known[part], asked.get(part)
-        if not isinstance(before, dict) or not isinstance(now, dict):
-            before, now = {part: before}, {part: now}
+    for part in {**known, **asked}:
+        before, now = known.get(part), asked.get(part)
+        if part in without:
+            continue
+        before = before if isinstance(before, dict) else {part: before}
+        now = now if isinstance(now, dict) else {part: now}
         for key in sorted({*before, *now}):
             if before.get(key) != now.get(key):
                 lines.append(f"  {key}: {before.get(key, 'not there')} -> {now.get(key, 'not there')}")
-    return (
-        f"the sweep {sweep.name} exists with another config:\n" + "\n".join(lines) + "\n"
-        f"to run this one beside it, name it: {sweep.name_key}={sweep.name}_2 (equal runs are reused, not repeated)"
-    )
+    return "\n".join(lines)

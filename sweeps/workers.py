@@ -347,7 +347,7 @@ def _serve(connection: Connection[Any, Any], threads: int) -> None:
             if isinstance(job, Prepare):
                 _prepare(job)
             else:
-                connection.send(_keep(job) if isinstance(job, Keep) else _train(job, connection, datasets))
+                connection.send(_keep(job, datasets) if isinstance(job, Keep) else _train(job, connection, datasets))
     except (EOFError, ConnectionError):
         return
 
@@ -381,15 +381,17 @@ def _prepare(job: Prepare) -> None:
         Tracker(job.store).prepare_log_model()
 
 
-def _keep(job: Keep) -> Done | Failed:
-    from pipeline.run import NO_CHECKPOINT, trained_model
+def _keep(job: Keep, datasets: dict[str, data.Dataset]) -> Done | Failed:
+    from pipeline.run import train_again
+    from pipeline.saved import find_model
     from pipeline.tracking import Tracker
 
     try:
-        net = trained_model(job.config, job.run.tags, int(job.run.metrics["epochs"]))
+        tracker = Tracker(job.config.store)
+        net = find_model(job.config, job.run, tracker)
         if net is None:
-            return Failed(NO_CHECKPOINT)
-        Tracker(job.config.store).log_model(job.run.run_id, net, job.config)
+            net = train_again(job.config, job.run, _loaded(job.config.data, datasets))
+        tracker.log_model(job.run.run_id, net, job.config)
     except Exception as error:
         return Failed(one_line(error), traceback.format_exc())
     return Done()

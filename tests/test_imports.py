@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = {
     "pipeline": "config hardware runtime patience sources pictures fused model data estimate loop checkpoints "
-    "train signature curves tracking progress run ui saved predict explain",
+    "train signature curves relocation tracking progress run ui saved predict explain",
     "sweeps": "claims space sweep study workers engine ablation search results report figures timing page plan "
     "publish launch rebuild cli",
 }

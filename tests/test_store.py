@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -51,16 +50,6 @@ def test_a_root_that_is_a_file_is_told(tmp_path: Path, capsys: pytest.CaptureFix
 def test_one_database_for_both_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "demo", f"store.tracking_uri=sqlite:///{root / 'optuna.db'}"]) == 2
     assert "the two break each other" in capsys.readouterr().err
-
-
-def test_a_moved_store_is_refused_rather_than_written_in_two_places(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]"]) == 0
-    shutil.move(root, root.parent / "moved")
-    assert main(["ablate", "demo", *QUICK, "seeds=[0,1]", "store.root=moved"]) == 1
-    assert "the store was moved" in capsys.readouterr().err
-    assert not root.exists()
 
 
 def test_a_launch_that_began_nothing_binds_nobody(

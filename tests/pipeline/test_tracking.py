@@ -135,5 +135,6 @@ def wait_for_metric(root: Path) -> None:
 def test_owner_tells_the_living_from_the_dead() -> None:
     assert is_alive(owner())
     host, pid, started = owner().rsplit(":", 2)
-    assert not is_alive(f"{host}:{pid}:{float(started) - 100:.0f}")
+    assert not is_alive(f"{host}:{pid}:{int(started) - 100}")
+    assert not is_alive(f"{host}:{2**22 - 1}:{started}")
     assert is_alive(f"elsewhere:{os.getpid()}:1")

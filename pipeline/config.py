@@ -20,6 +20,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 ACTIVATIONS = ("relu", "elu", "gelu", "selu", "silu", "tanh", "sigmoid", "linear")
 MOST_THREADS = 1024
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+SHUFFLES = ("epoch", "once", "none")
 
 
 class ConfigError(ValueError):
@@ -216,6 +217,7 @@ class TrainerConfig:
     epochs: int
     batch_size: int
     steps_per_epoch: int | None
+    shuffle: str
     precision: str
     stop_at_accuracy: float | None
     evaluate_test: bool
@@ -233,6 +235,7 @@ class TrainerConfig:
             require(value is None or value >= 1, f"trainer.{key}", value, "a whole number from 1, or null")
         fits = self.threads is None or self.threads <= MOST_THREADS
         require(fits, "trainer.threads", self.threads, f"at most {MOST_THREADS}")
+        require_one_of("trainer.shuffle", self.shuffle, SHUFFLES)
         require_one_of("trainer.precision", self.precision, PRECISIONS)
         stop = self.stop_at_accuracy
         require(stop is None or 0 < stop <= 1, "trainer.stop_at_accuracy", stop, "above 0 and up to 1, or null")

@@ -82,8 +82,8 @@ class Training:
     def epoch(self, number: int, on_steps: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
         """Train epoch `number`, from 0; means over its steps, as the weights were then.
 
-        The order of the examples is a function of (seed, number): epoch 5 has the same whether or not epochs 0 to 4
-        were trained in this process.
+        The order of the examples is a function of (seed, number), or of the seed alone (`trainer.shuffle`): epoch 5 has
+        the same whether or not epochs 0 to 4 were trained in this process.
 
         Args:
             number: The epoch.
@@ -92,7 +92,7 @@ class Training:
         Raises:
             NotFiniteError: if the loss is no number, with the step.
         """
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(self.y)), seed=[self.config.seed, number])
+        order = self._order(number)
         totals = tf.zeros(3, tf.float64)
         means: dict[str, float] = {}
         for first in range(0, self.steps, self.at_once):
@@ -104,6 +104,14 @@ class Training:
             means = _means(self.config, loss, hits, min(last * self.config.trainer.batch_size, len(self.y)))
             on_steps(last, means)
         return means
+
+    def _order(self, number: int) -> tf.Tensor:
+        """Rows of the examples in the order in which epoch `number`, from 0, takes them."""
+        rows, shuffle = tf.range(len(self.y)), self.config.trainer.shuffle
+        if shuffle == "none":
+            return rows
+        seed = [self.config.seed, number if shuffle == "epoch" else 0]
+        return tf.random.experimental.stateless_shuffle(rows, seed=seed)
 
     def _graph(
         self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor, last: tf.Tensor, totals: tf.Tensor

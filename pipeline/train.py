@@ -74,8 +74,8 @@ def train(
     """Train one model with one seed, evaluating after every epoch.
 
     Same config, seed, threads and precision give the same metrics bit for bit, whether trained in one go or continued
-    from a checkpoint of its chain: the order of the examples is a function of (seed, epoch), and random generators are
-    part of the checkpoint.
+    from a checkpoint of its chain: the order of the examples is a function of seed and epoch (`trainer.shuffle`), and
+    random generators are part of the checkpoint.
 
     Args:
         config: The run.
@@ -264,7 +264,7 @@ class _Training:
 def _stop_epoch(config: RunConfig, history: dict[str, list[float]]) -> int | None:
     """The epoch after which `stop_at_accuracy` ends a run with this history; None where it does not."""
     target = config.trainer.stop_at_accuracy
-    reached = (e for e, value in enumerate(history.get("train/accuracy", []), start=1) if target and value > target)
+    reached = (e for e, value in enumerate(history.get("train/accuracy", []), start=1) if target and value >= target)
     return next(reached, None)
 
 

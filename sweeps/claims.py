@@ -428,7 +428,7 @@ def _speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, s
 
 
 def _stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome | str:
-    """Whether training accuracy passed its target before the last epoch allowed, with every seed; or with none."""
+    """Whether training accuracy reached its target before the last epoch allowed, with every seed; or with none."""
     assert claim.trial is not None
     epochs = evidence.values(claim.trial, "epochs")
     limit, target = evidence.target(claim.trial)
@@ -436,12 +436,12 @@ def _stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -
         return few
     mean, low, high, _ = mean_test(list(epochs.values()), settings, evidence.resolution(claim.trial, "epochs"))
     reached = evidence.values(claim.trial, "train/accuracy")
-    stopped = [seed for seed in epochs if reached[seed] > target]
+    stopped = [seed for seed in epochs if reached[seed] >= target]
     if not stopped:
         fineness = evidence.resolution(claim.trial, "train/accuracy")
         missed = mean_test([target - value for value in reached.values()], settings, fineness)
         ended = _number(float(np.mean(list(reached.values()))))
-        words = f"no seed stopped within {limit} epochs; training accuracy ended at {ended}, not above {target:g}"
+        words = f"no seed stopped within {limit} epochs; training accuracy ended at {ended}, below {target:g}"
         return Outcome(mean, low, high, len(epochs), missed.p, False, words, "epochs")
     early = mean_test([limit + 1 - value for value in epochs.values()], settings, 1.0)
     words = f"{len(stopped)} of {len(epochs)} seeds stopped, after {_interval(mean, low, high, 1)} of {limit} epochs"

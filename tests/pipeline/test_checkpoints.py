@@ -64,6 +64,14 @@ def test_every_model_continues_bit_for_bit(name: str, precision: str, tmp_path: 
     assert set(told) == {2, 3}, "the first epoch was not trained again"
 
 
+@pytest.mark.parametrize("shuffle", ["epoch", "once", "none"])
+def test_whatever_the_order_a_run_continues_bit_for_bit(shuffle: str, config: Compose, tmp_path: Path) -> None:
+    given = ["data.limit=60", f"trainer.shuffle={shuffle}"]
+    train(config(*given, "trainer.epochs=1"), chain=Chain(tmp_path))
+    continued = train(config(*given, "trainer.epochs=3"), chain=Chain(tmp_path))
+    assert numbers(continued) == numbers(train(config(*given, "trainer.epochs=3")))
+
+
 def test_a_finished_run_is_not_trained_again(config: Compose, tmp_path: Path) -> None:
     kept = Chain(tmp_path)
     whole = train(config(), chain=kept)

@@ -155,3 +155,24 @@ def test_an_epoch_of_the_course_is_handed_over_some_twenty_times() -> None:
     from pipeline.loop import _steps_at_once
 
     assert -(-1875 // _steps_at_once(compose(RunConfig, "train", []), 1875)) == 20
+
+
+def orders(config: RunConfig) -> list[list[int]]:
+    """The rows that each of the first three epochs takes, in order."""
+    start_tensorflow(1)
+    from pipeline.loop import Training
+
+    parts = data.split(data.load(config.data), config)
+    training = Training(model.build(config, lean=True), config, parts.train)
+    return [np.asarray(training._order(epoch)).tolist() for epoch in range(3)]
+
+
+def test_examples_come_in_a_new_order_in_one_order_or_as_the_file_has_them(config: Compose) -> None:
+    small = "data.limit=50"
+    new, once, as_filed = (orders(config(small, f"trainer.shuffle={how}")) for how in ("epoch", "once", "none"))
+    assert len({tuple(order) for order in new}) == 3
+    assert once == [new[0]] * 3
+    assert as_filed == [list(range(50))] * 3
+    assert all(sorted(order) == list(range(50)) for order in new)
+    assert orders(config(small))[:2] == new[:2], "a new order is the default"
+    assert orders(config(small, "trainer.shuffle=once", "seed=1"))[0] != once[0]

@@ -24,6 +24,7 @@ Compose = Callable[..., RunConfig]
         "data.limit=100",
         "trainer.epochs=3",
         "trainer.batch_size=16",
+        "trainer.shuffle=once",
         "trainer.precision=float32",
         "optimizer.learning_rate=0.01",
     ],

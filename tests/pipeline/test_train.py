@@ -13,7 +13,7 @@ from pipeline import model
 from pipeline.checkpoints import Chain
 from pipeline.config import RunConfig
 from pipeline.runtime import start_tensorflow
-from pipeline.train import RunResult, TrainingError, restore_model, train
+from pipeline.train import RunResult, TrainingError, _stop_epoch, restore_model, train
 from tests.conftest import SMALL
 
 Compose = Callable[..., RunConfig]
@@ -78,12 +78,19 @@ def test_training_twice_in_one_process_gives_the_same(config: Compose) -> None:
     assert train(config()).history == first.history
 
 
-def test_stops_once_training_accuracy_passes(config: Compose) -> None:
+def test_stops_once_training_accuracy_is_reached(config: Compose) -> None:
     result = train(config("trainer.stop_at_accuracy=0.5", "trainer.epochs=20", "model.filters=16"))
     accuracy = result.history["train/accuracy"]
-    assert accuracy[-1] > 0.5
-    assert all(value <= 0.5 for value in accuracy[:-1])
+    assert accuracy[-1] >= 0.5
+    assert all(value < 0.5 for value in accuracy[:-1])
     assert (result.stopped, result.epochs < 20) == ("stop_at_accuracy", True)
+
+
+@pytest.mark.parametrize("target", [0.9, 1.0])
+def test_the_target_itself_is_enough(config: Compose, target: float) -> None:
+    reached = {"train/accuracy": [0.85, target, target]}
+    assert _stop_epoch(config(f"trainer.stop_at_accuracy={target}"), reached) == 2
+    assert _stop_epoch(config(f"trainer.stop_at_accuracy={target}"), {"train/accuracy": [target - 1e-6]}) is None
 
 
 def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:

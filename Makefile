@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce reproduce-all demo bench test lint ui clean
-# Everything of the course on Fashion-MNIST, MNIST and the line; horse_or_human needs pictures that nobody serves.
-ABLATIONS := filter_count dense_vs_conv layer_count epochs remedies mnist_ladder stop_callback line
+# Everything of the course on Fashion-MNIST, MNIST and the line, and how pictures are shuffled; horse_or_human needs pictures that nobody serves.
+ABLATIONS := filter_count dense_vs_conv layer_count epochs remedies mnist_ladder stop_callback line shuffling
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ setup: .venv/installed ## create .venv and install everything in its pinned vers
 reproduce: setup ## train the course's 16, 32 and 64 filters on Fashion-MNIST beside its published numbers
 	$(BIN)/convsweep ablate filter_count seeds=[0,1,2]
 
-reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (about 40 minutes; SEEDS=[0,1,2] for less)
+reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (about 50 minutes; SEEDS=[0,1,2] for less)
 	$(BIN)/convsweep ablate $(ABLATIONS) $(if $(SEEDS),seeds=$(SEEDS))
 
 demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute

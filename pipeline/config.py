@@ -454,8 +454,8 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
         key = prefix + item.name
         found.append(key)
         hint = hints[item.name]
-        mapping = any(get_origin(kind) is dict for kind in (hint, *get_args(hint)))
-        kinds = () if mapping else (hint, *get_args(hint))
+        free = any(get_origin(kind) in (dict, list) for kind in (hint, *get_args(hint)))
+        kinds = () if free else (hint, *get_args(hint))
         nested = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
         if isinstance(nested, type):
             found += known_keys(nested, key + ".")

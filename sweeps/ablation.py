@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pipeline.config import ConfigError, compose, require, require_one_of
-from sweeps.claims import TIMED, ClaimConfig, Published, StatisticsConfig
+from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, TIMED, ClaimConfig, Published, StatisticsConfig
 from sweeps.space import Value
 from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, require_name
 
@@ -19,6 +19,41 @@ class TrialConfig:
     overrides: list[str]
     tick: str
     published: dict[str, dict[str, float]]
+
+
+@dataclass
+class RemarkConfig:
+    """What is odd in a document: a sentence, about one trial or all.
+
+    `numbers` are printed for the trial, but contradict others of the document: they are shown, and not judged.
+    """
+
+    says: str
+    source: str
+    trial: str | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class DiscussionConfig:
+    """What the authors found, in words: on which day, with which seeds, and the verdicts that the words rest on.
+
+    `verdicts` are by claim, or by published number as in `conv_64 test/loss N22`.
+    """
+
+    text: str
+    date: str
+    seeds: list[int]
+    verdicts: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Check; raise ConfigError."""
+        for name, verdict in self.verdicts.items():
+            require_one_of(f"discussion.verdicts.{name}", verdict, (REPRODUCED, CONTRADICTED, INCONCLUSIVE))
+
+    def fits(self, seeds: Sequence[int], verdicts: Mapping[str, str]) -> bool:
+        """Whether it may stand beside a result with these seeds and verdicts: they are the authors'."""
+        return list(seeds) == self.seeds and self.verdicts.items() <= verdicts.items()
 
 
 @dataclass
@@ -43,8 +78,8 @@ class AblationConfig:
     axis: str
     trials: dict[str, TrialConfig]
     claims: dict[str, ClaimConfig]
-    # What we make of the findings, in words; shown with them.
-    discussion: str
+    discussion: DiscussionConfig | None = None
+    remarks: list[RemarkConfig] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check; raise ConfigError."""
@@ -58,6 +93,11 @@ class AblationConfig:
         for label, trial in self.trials.items():
             for metric in (metric for told in trial.published.values() for metric in told):
                 require_metric(f"ablation.trials.{label}.published", metric)
+        for remark in self.remarks:
+            if remark.trial is not None or remark.numbers:
+                require_one_of("the trial of a remark", remark.trial, self.trials)
+            for metric in remark.numbers:
+                require_metric(f"ablation.remarks, {remark.trial}", metric)
 
     @property
     def published(self) -> list[Published]:

@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--images",
         default="0,23,28",
-        help="places in the test set, from 0 (default: 0,23,28, the course's three shoes)",
+        help="places in the test set, from 0 (default: 0,23,28, three shoes of Fashion-MNIST)",
     )
     explain.add_argument("--filter", type=int, default=1, help="the filter whose maps are shown, from 0 (default: 1)")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweeps.ablation import DiscussionConfig, RemarkConfig
 from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, StatisticsConfig, told_counts
 
 TEMPLATES = Path(__file__).parent / "templates"
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 # Told apart without colour too.
 MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
 
@@ -69,7 +72,9 @@ class Page:
     findings: list[Finding] = field(default_factory=list)
     numbers: list[Finding] = field(default_factory=list)
     method: str = ""
-    discussion: str = ""
+    note: str = ""
+    discussion: DiscussionConfig | None = None
+    remarks: list[RemarkConfig] = field(default_factory=list)
     tables: list[PageTable] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
@@ -88,6 +93,21 @@ def method_told(settings: StatisticsConfig) -> str:
     )
 
 
+MARKDOWN = re.compile(r"[\\`*<|~$]|\](?=[(\[:])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|^(?:>|[#+-]+(?=\s+\S))|(?<=^\d)[.)](?=\s)")
+
+
+def markdown_escaped(text: object) -> str:
+    """Text as Markdown that shows it as it is, on one line, in a table too."""
+    return MARKDOWN.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def markdown_code(text: object) -> str:
+    """Text as Markdown's code, whatever backticks it has."""
+    line = " ".join(str(text).split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if fence == "`" else f"{fence} {line} {fence}"
+
+
 def render(template: str, **told: Any) -> str:
     """A template of sweeps/templates, filled in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -99,8 +119,8 @@ def render(template: str, **told: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    environment.filters["counts"] = told_counts
+    environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": told_counts}
+    environment.filters["in_words"] = lambda number: NUMBERS[number] if number < len(NUMBERS) else str(number)
     environment.globals["mark"] = MARKS
     from markupsafe import Markup
 

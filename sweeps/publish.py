@@ -26,7 +26,7 @@ from rich.console import Console
 from pipeline.config import RunConfig, StoreConfig, to_dict
 from pipeline.patience import StoreError
 from pipeline.tracking import TrackedRun, Tracker, run_path
-from sweeps.ablation import Ablation
+from sweeps.ablation import Ablation, DiscussionConfig, RemarkConfig
 from sweeps.claims import (
     REPRODUCED,
     Finding,
@@ -153,17 +153,21 @@ def publish_ablation(
             findings,
             numbers,
             method_told(ablation.statistics),
-            note or ablation.config.discussion,
+            note,
+            None if note else _discussion(ablation, rows, [*findings, *numbers]),
+            ablation.config.remarks,
             [
-                _results_table(to, rows, ablation.statistics, numbers),
+                _results_table(rows, ablation.statistics, numbers, ablation.config.remarks),
                 *([_timing_table(seconds, ablation.timing.examples)] if seconds else []),
                 _runs_table(to, rows),
             ],
             figures,
             _facts(to, rows),
         )
-        told: dict[str, object] = {"name": page.name, "description": page.description, "discussion": page.discussion}
+        told: dict[str, object] = {"name": page.name, "description": page.description}
         told |= {
+            "discussion": to_dict(page.discussion) if page.discussion else None,
+            "remarks": [to_dict(remark) for remark in page.remarks],
             "changed": list(ablation.changed),
             "method": page.method,
             "made": _made(rows),
@@ -189,12 +193,19 @@ def _note(ablation: Ablation) -> str:
     )
 
 
+def _discussion(ablation: Ablation, rows: Sequence[Row], findings: Sequence[Finding]) -> DiscussionConfig | None:
+    """What the authors found, where that is what was found here too: with their seeds, their verdicts."""
+    discussion = ablation.config.discussion
+    verdicts = {finding.question.name: finding.verdict for finding in findings}
+    return discussion if discussion and all(discussion.fits(row.seeds, verdicts) for row in rows) else None
+
+
 def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfig) -> None:
     """Print and write the results of a grid without claims."""
     _print_rows(to, rows)
     with to.folder() as folder:
         figures = _draw_rows(to, rows, ", ".join(to.sweep.varied) or "config", folder, settings)
-        tables = [_results_table(to, rows, settings, []), _runs_table(to, rows)]
+        tables = [_results_table(rows, settings, []), _runs_table(to, rows)]
         page = Page(to.sweep.name, to.description, tables=tables, figures=figures, facts=_facts(to, rows))
         _write(to, page, rows, folder)
 
@@ -317,9 +328,12 @@ def _draw_rows(
 
 
 def _results_table(
-    to: Publication, rows: Sequence[Row], settings: StatisticsConfig, numbers: Sequence[Finding]
+    rows: Sequence[Row],
+    settings: StatisticsConfig,
+    numbers: Sequence[Finding],
+    remarks: Sequence[RemarkConfig] = (),
 ) -> PageTable:
-    """Measured beside published, a row per config and per source."""
+    """Measured beside published, a row per config and per source; [1] is the first of the remarks."""
     metrics = [m for m in (*METRICS, *ONE_NUMBER) if any(row.values(m) for row in rows) and not _is_constant(m, rows)]
     verdicts = {finding.question.name: finding.verdict for finding in numbers}
     lines = []
@@ -335,7 +349,16 @@ def _results_table(
             ]
             cells = [f"{value:.4f} {mark}".strip() if value is not None else "" for value, mark in marks]
             if any(cells):
-                lines.append(Line([Cell(text) for text in [f"published ({source})", "", "", "", *cells]], faint=True))
+                about = "".join(
+                    f" [{place}]"
+                    for place, remark in enumerate(remarks, start=1)
+                    if (remark.trial, remark.source) == (row.label, source) and not remark.numbers
+                )
+                lines.append(_faint(f"published ({source}){about}", cells))
+        for place, remark in enumerate(remarks, start=1):
+            if remark.trial == row.label and remark.numbers:
+                cells = [_plain(remark.numbers.get(metric)) for metric in metrics]
+                lines.append(_faint(f"not judged ({remark.source}) [{place}]", cells))
     caption = (
         f"Mean ± standard deviation over the seeds [{settings.confidence:.0%} interval of the mean]. Training figures "
         "are running averages over the last epoch; gap is accuracy on training minus test pictures, dropout off. "
@@ -347,6 +370,11 @@ def _results_table(
             f"; {', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}." if numbers else ", not judged."
         )
     return PageTable("Results", ["config", "seeds", "parameters", "s/epoch", *metrics], lines, caption)
+
+
+def _faint(title: str, cells: Sequence[str]) -> Line:
+    """A row of figures that are not measured; no seeds, parameters or seconds."""
+    return Line([Cell(text) for text in [title, "", "", "", *cells]], faint=True)
 
 
 def _runs_table(to: Publication, rows: Sequence[Row]) -> PageTable:

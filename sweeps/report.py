@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,11 @@ def _fact(row: Row, name: str) -> str:
     return mean_and_deviation(row.values(name), 2)
 
 
+def cell(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
+
+
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """One line per run: trial, seed, run id, every metric's last value, and the published values beside them."""
     metrics = sorted({metric for row in rows for run in row.runs for metric in run.metrics})
@@ -89,7 +95,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
             for seed, run in zip(row.seeds, row.runs, strict=True):
                 values = [run.metrics.get(metric, "") for metric in metrics]
                 beside = [value[0] if value else "" for value in told.values()]
-                out.writerow([row.label, seed, run.run_id, *values, *beside, sources])
+                out.writerow(map(cell, [row.label, seed, run.run_id, *values, *beside, sources]))
 
 
 STYLES = {REPRODUCED: "green", CONTRADICTED: "red", INCONCLUSIVE: "yellow"}
@@ -156,7 +162,7 @@ def write_study_csv(trials: Sequence[FrozenTrial], sweep: Sweep, path: Path) -> 
             params = [point.get(key, "") for key in sweep.varied]
             per_seed = [by_seed.get(str(seed), "") for seed in sweep.seeds]
             beside = [" ".join(trial.user_attrs.get("run_ids", [])), trial.user_attrs.get("reason", "")]
-            out.writerow([trial.number, trial.state.name, *values, *params, *per_seed, *beside])
+            out.writerow(map(cell, [trial.number, trial.state.name, *values, *params, *per_seed, *beside]))
 
 
 def _shown(value: object) -> str:

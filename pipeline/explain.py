@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pipeline import data
 from pipeline.config import ConfigError
+from pipeline.curves import new_figure
 from pipeline.predict import prepared, probabilities
 from pipeline.saved import SavedModel
 
@@ -160,9 +161,7 @@ def _draw_mistakes(saved: SavedModel, test: data.Examples, share: np.ndarray, fo
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(max(width, 3.6), height), layout="constrained")
+    return new_figure(max(width, 3.6), height, layout="constrained")
 
 
 def _show(axes: Axes, picture: np.ndarray) -> None:

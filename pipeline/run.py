@@ -168,7 +168,8 @@ def _run(
                 tracker.log_model(run_id, net, config)
             else:
                 console.print(f"no model is logged: {NO_CHECKPOINT}")
-        tracker.finish_run(run_id, result, name)
+        if trouble := tracker.finish_run(run_id, result, name):
+            console.print(trouble, highlight=False, soft_wrap=True)
     if config.checkpoints.keep:
         free(chains(config.store), config.checkpoints.keep)
     _print_metrics(result.metrics, console)

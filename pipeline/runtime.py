@@ -32,6 +32,14 @@ def start_tensorflow(threads: int | None) -> None:
         tf.constant(0)  # the first operation has its own chatter
 
 
+def draw_off_screen() -> None:
+    """Let Matplotlib draw into files; to be called before it is imported.
+
+    A notebook hands MPLBACKEND on to the commands that it runs; where its package is not installed, the import raises.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+
+
 def collect_rarely() -> None:
     """Let Python look for garbage after 100,000 new objects instead of 700.
 

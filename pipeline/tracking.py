@@ -23,7 +23,7 @@ import yaml
 
 from pipeline import model
 from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
-from pipeline.curves import draw_learning_curves
+from pipeline.curves import draw_learning_curves, drawn
 from pipeline.patience import Patient, StoreError, patiently
 from pipeline.relocation import old_roots, place_of
 from pipeline.train import RunResult, one_line
@@ -169,14 +169,18 @@ class Tracker:
         for epoch in range(1, result.epochs + 1):
             self.log_epoch(run_id, epoch, {metric: values[epoch - 1] for metric, values in result.history.items()})
 
-    def finish_run(self, run_id: str, result: RunResult, title: str) -> None:
-        """Log the final metrics and the learning curves, and close the run as FINISHED."""
+    def finish_run(self, run_id: str, result: RunResult, title: str) -> str:
+        """Log the final metrics and the learning curves, and close the run as FINISHED.
+
+        Returns a line that says why the curves cannot be drawn; an empty string where they are.
+        """
         self.log_epoch(run_id, 0, result.final)  # MLflow's page draws bars for what has no step but 0
         if result.stopped:
             self.tag(run_id, {"convsweep.stopped": result.stopped})
         with self._folder_for(run_id) as folder:
-            draw_learning_curves(result, title, folder / "learning_curves.png")
+            trouble = drawn(partial(draw_learning_curves, result, title), folder / "learning_curves.png")
         self.close(run_id, "FINISHED")
+        return trouble
 
     def close(
         self, run_id: str, status: str, reason: str = "", details: str = "", tags: dict[str, str] | None = None

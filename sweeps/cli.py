@@ -26,7 +26,7 @@ from pipeline.config import (
     describe,
     did_you_mean,
 )
-from pipeline.runtime import collect_rarely
+from pipeline.runtime import collect_rarely, draw_off_screen
 
 if TYPE_CHECKING:
     from sweeps.search import StudyConfig
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console = _PatientConsole(width=140, markup=False)
     signal.signal(signal.SIGTERM, _interrupt)
     collect_rarely()
+    draw_off_screen()
     atexit.register(gc.freeze)  # what is imported would take Python a second to take apart
     try:
         return int(arguments.command(arguments, console))

@@ -378,7 +378,8 @@ class Engine:
             how = "stopped: its trial was given up"
             self.tracker.close(unit.run_id, "KILLED", how)
         else:
-            self.tracker.finish_run(unit.run_id, message.result, unit.key)
+            trouble = self.tracker.finish_run(unit.run_id, message.result, unit.key)
+            how = f"{how}; {trouble}" if trouble else how
             unit.tracked = self.finished[unit.signature] = self.tracker.get(unit.run_id)
         unit.run_id = ""
         used = [kept.folder for other in self.running.values() if (kept := chain_of(other.config, other.tags))]

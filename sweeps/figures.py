@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.curves import COLOURS, MARKERS
+from pipeline.curves import COLOURS, MARKERS, new_figure
 from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, StatisticsConfig, interval_of, turn
 from sweeps.results import Row
 
@@ -139,9 +139,7 @@ def draw_published(findings: Sequence[Finding], published: Sequence[float], titl
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return new_figure(width, height, layout="constrained")
 
 
 def _save(figure: Figure, path: Path) -> None:

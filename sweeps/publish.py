@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -24,6 +25,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from pipeline.config import RunConfig, StoreConfig, to_dict
+from pipeline.curves import drawn
 from pipeline.patience import StoreError
 from pipeline.tracking import TrackedRun, Tracker, run_path
 from sweeps.ablation import Ablation, DiscussionConfig, RemarkConfig
@@ -140,13 +142,12 @@ def publish_ablation(
     _print_findings(to.console, findings, numbers)
     with to.folder() as folder:
         figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
-        draw_cost(rows, seconds, to.sweep.name, folder / "cost.png")
         caption = "What each config costs: a dot per seed, or per round of timing."
-        figures.append(PageFigure(folder / "cost.png", caption))
+        figures += _figure(to, partial(draw_cost, rows, seconds, to.sweep.name), folder / "cost.png", caption)
         if any(finding.outcome for finding in numbers):
-            draw_published(numbers, [told.value for told in published], to.sweep.name, folder / "published.png")
+            draw = partial(draw_published, numbers, [told.value for told in published], to.sweep.name)
             caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
-            figures.append(PageFigure(folder / "published.png", caption))
+            figures += _figure(to, draw, folder / "published.png", caption)
         page = Page(
             to.sweep.name,
             to.description,
@@ -226,7 +227,7 @@ def publish_study(to: Publication, study: Study, confirm: Callable[[Trial, Froze
     with to.folder() as folder:
         write_study_csv(study.trials(), sweep, folder / "results.csv")
         for trouble in study.draw(folder):
-            console.print(f"no figure of {trouble}", highlight=False, soft_wrap=True)
+            console.print(trouble, highlight=False, soft_wrap=True)
         figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
         point = point_of(sweep, best[0])
         told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
@@ -311,20 +312,29 @@ def _draw_rows(
     to: Publication, rows: Sequence[Row], axis: str, folder: Path, settings: StatisticsConfig
 ) -> list[PageFigure]:
     """The figures that every grid has, where there is something to draw."""
-    figures, name = [], re.sub(r"\W+", "_", axis).strip("_")
+    figures: list[PageFigure] = []
+    title, name = to.sweep.name, re.sub(r"\W+", "_", axis).strip("_")
     for metric in ("accuracy", "loss"):
         if any(row.values(f"{part}/{metric}") for row in rows for part in ("train", "val", "test")):
-            path = folder / f"{metric}_by_{name}.png"
-            draw_axis(rows, metric, axis, to.sweep.name, path, settings)
-            figures.append(PageFigure(path, f"{metric} by {axis}: a dot per seed, bars are intervals of the mean."))
+            draw = partial(draw_axis, rows, metric, axis, title, settings=settings)
+            caption = f"{metric} by {axis}: a dot per seed, bars are intervals of the mean."
+            figures += _figure(to, draw, folder / f"{metric}_by_{name}.png", caption)
     if any(row.curves for row in rows):
-        draw_learning_curves(rows, to.sweep.name, folder / "learning_curves.png")
         caption = "Learning curves: thin lines are seeds; dotted, the epoch from which on mean test loss rises."
-        figures.append(PageFigure(folder / "learning_curves.png", caption))
+        figures += _figure(to, partial(draw_learning_curves, rows, title), folder / "learning_curves.png", caption)
     if any(row.values("gap/accuracy") for row in rows):
-        draw_gap(rows, axis, to.sweep.name, folder / "gap.png", settings)
-        figures.append(PageFigure(folder / "gap.png", "Overfitting: how much better the model is on its training set."))
+        caption = "Overfitting: how much better the model is on its training set."
+        draw = partial(draw_gap, rows, axis, title, settings=settings)
+        figures += _figure(to, draw, folder / "gap.png", caption)
     return figures
+
+
+def _figure(to: Publication, draw: Callable[[Path], object], path: Path, caption: str) -> list[PageFigure]:
+    """The figure, drawn into the file `path`; none where it cannot be drawn, and a line that says why."""
+    if trouble := drawn(draw, path):
+        to.console.print(trouble, highlight=False, soft_wrap=True)
+        return []
+    return [PageFigure(path, caption)]
 
 
 def _results_table(

@@ -7,11 +7,13 @@ import random
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.config import ConfigError, StoreConfig
+from pipeline.curves import drawn
 from pipeline.patience import Patient, StoreError
 from pipeline.train import one_line
 from sweeps.space import Params
@@ -305,7 +307,7 @@ class Study:
         return [max(done, key=lambda t: (self.sweep.sign * t.values[0], -t.number))]
 
     def draw(self, folder: Path) -> list[str]:
-        """Draw Optuna's figures of the study into `folder`; names of those that could not be drawn, with the reason."""
+        """Draw Optuna's figures of the study into `folder`; a line for each that cannot be drawn, with the reason."""
         import matplotlib as mpl
 
         mpl.use("Agg")
@@ -325,11 +327,8 @@ class Study:
             figures["pareto_front"] = lambda: optuna_figures.plot_pareto_front(
                 self.study, target_names=list(self.sweep.objectives)
             )
-        return [
-            f"{name}: {why}"
-            for name, figure in figures.items()
-            if (why := _drawn(figure, folder / f"{name}.png", width))
-        ]
+        drawings = {name: partial(_draw, figure, width) for name, figure in figures.items()}
+        return [why for name, draw in drawings.items() if (why := drawn(draw, folder / f"{name}.png"))]
 
 
 def is_known(sweep: Sweep) -> bool:
@@ -348,8 +347,8 @@ def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
     return RDBStorage(url, engine_kwargs=sqlite)
 
 
-def _drawn(figure: Callable[[], Any], path: Path, width: float) -> str:
-    """Draw one of Optuna's figures; why it could not be drawn, or an empty string."""
+def _draw(figure: Callable[[], Any], width: float, path: Path) -> None:
+    """Draw one of Optuna's figures."""
     from matplotlib import pyplot
 
     try:
@@ -361,11 +360,8 @@ def _drawn(figure: Callable[[], Any], path: Path, width: float) -> str:
         for narrow in axes.flat if hasattr(axes, "flat") else ():
             narrow.tick_params(axis="x", which="both", labelsize="x-small", rotation=60)
         first.figure.savefig(path, dpi=110, bbox_inches="tight")
-    except (ValueError, RuntimeError) as error:
-        return str(error)
     finally:
         pyplot.close("all")
-    return ""
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

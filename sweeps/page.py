@@ -134,8 +134,8 @@ def write_page(page: Page, folder: Path) -> None:
         (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page))
 
 
-def write_index(pages: Sequence[Mapping[str, Any]], made: str, folder: Path) -> None:
-    """Write index.html and results.md: the scoreboard over all ablations, from their claims.json.
+def render_index(pages: Sequence[Mapping[str, Any]], made: str) -> dict[str, str]:
+    """Return index.html and results.md by name: the scoreboard over all ablations, from their claims.json.
 
     Ablations that were run otherwise than their files say stand apart, and do not count.
     """
@@ -143,8 +143,8 @@ def write_index(pages: Sequence[Mapping[str, Any]], made: str, folder: Path) -> 
     findings = [finding for page in kept for finding in page["findings"]]
     numbers = [finding for page in kept for finding in page["numbers"]]
     methods = list(dict.fromkeys(page["method"] for page in pages))
-    told = {"pages": kept, "changed": [page for page in pages if page["changed"]], "made": made, "methods": methods}
-    for template, name in (("index.html.j2", "index.html"), ("index.md.j2", "results.md")):
-        fresh = folder / f".{name}"
-        fresh.write_text(render(template, findings=findings, numbers=numbers, **told))
-        fresh.replace(folder / name)
+    shown = {"pages": kept, "changed": [page for page in pages if page["changed"]], "made": made, "methods": methods}
+    return {
+        name: render(template, findings=findings, numbers=numbers, **shown)
+        for template, name in (("index.html.j2", "index.html"), ("index.md.j2", "results.md"))
+    }

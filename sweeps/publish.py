@@ -39,7 +39,7 @@ from sweeps.claims import (
     told_counts,
 )
 from sweeps.figures import draw_axis, draw_cost, draw_gap, draw_learning_curves, draw_published
-from sweeps.page import MARKS, Cell, Line, Page, PageFigure, PageTable, method_told, write_index, write_page
+from sweeps.page import MARKS, Cell, Line, Page, PageFigure, PageTable, method_told, render_index, write_page
 from sweeps.report import findings_table, study_columns, study_lines, study_table, tables, write_csv, write_study_csv
 from sweeps.results import Measured, Row, rows_of
 from sweeps.study import Study
@@ -51,10 +51,6 @@ if TYPE_CHECKING:
 
 METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
 ONE_NUMBER = ("epochs", "prediction")
-# What the index needs of a sweep's claims.json, and of each finding in it.
-INDEXED: dict[str, type] = {"name": str, "description": str, "discussion": str, "method": str, "made": str}
-INDEXED |= {"changed": list, "findings": list, "numbers": list}
-INDEXED_FINDING: dict[str, type] = {"verdict": str, "says": str, "source": list, "sentence": str}
 
 
 @dataclass(frozen=True)
@@ -247,26 +243,23 @@ def publish_index(store: StoreConfig) -> Path | None:
     if not pages:
         return None
     with _one_at_a_time(store):
-        write_index(pages, f"Written on {_today()}.", folder)
+        for name, text in render_index(pages, f"Written on {_today()}.").items():
+            fresh = folder / f".{name}"
+            fresh.write_text(text)
+            fresh.replace(folder / name)
     return folder / "index.html"
 
 
 def _read_claims(path: Path) -> dict[str, Any]:
-    """A sweep's claims.json; empty where it is damaged: its own report mends it."""
+    """A sweep's claims.json; empty where no index can be made from it: its own report mends it."""
+    from jinja2 import TemplateError
+
     try:
         page: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
+        render_index([page], "")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, TemplateError):
         return {}
-    return page if isinstance(page, dict) and _has_types(page, INDEXED) and _has_findings(page) else {}
-
-
-def _has_findings(page: dict[str, Any]) -> bool:
-    findings = [*page["findings"], *page["numbers"]]
-    return all(isinstance(finding, dict) and _has_types(finding, INDEXED_FINDING) for finding in findings)
-
-
-def _has_types(record: dict[str, Any], types: Mapping[str, type]) -> bool:
-    return all(isinstance(record.get(key), kind) for key, kind in types.items())
+    return page
 
 
 def best_row(rows: Sequence[Row], sweep: Sweep) -> Row | None:

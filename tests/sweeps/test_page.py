@@ -13,7 +13,7 @@ from pipeline.config import ConfigError
 from pipeline.tracking import TrackedRun
 from sweeps.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
 from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
-from sweeps.page import Page, PageTable, markdown_code, markdown_escaped, write_index, write_page
+from sweeps.page import Page, PageTable, markdown_code, markdown_escaped, render_index, write_page
 from sweeps.publish import _discussion, _results_table
 from sweeps.report import write_csv
 from sweeps.results import Row
@@ -66,17 +66,16 @@ def test_it_is_left_out_where_seeds_or_verdicts_differ(seeds: list[int], verdict
     assert _discussion(ablation, [row(seeds)], []) is None
 
 
-def test_the_index_has_it_too_and_reads_what_older_versions_wrote(tmp_path: Path) -> None:
+def test_the_index_has_it_too_and_reads_what_older_versions_wrote() -> None:
     page = {"name": "a", "description": "b", "findings": [], "numbers": [], "changed": [], "method": "", "made": ""}
-    told = {"text": "More is better.", "date": "2026-11-22", "seeds": [0, 1, 2, 3, 4]}
+    discussion = {"text": "More is better.", "date": "2026-11-22", "seeds": [0, 1, 2, 3, 4]}
     remark = {"says": "Odd.", "source": "N22", "trial": None}
     older = page | {"name": "older", "discussion": "Measured long ago."}
-    write_index([page | {"discussion": told, "remarks": [remark]}, older, page], "today", tmp_path)
-    for name in ("index.html", "results.md"):
-        text = (tmp_path / name).read_text()
+    rendered = render_index([page | {"discussion": discussion, "remarks": [remark]}, older, page], "today")
+    for text in rendered.values():
         assert text.count(TITLE) == 1
         assert "long ago" not in text
-    assert "- N22: Odd." in (tmp_path / "results.md").read_text()
+    assert "- N22: Odd." in rendered["results.md"]
 
 
 def test_what_is_odd_in_a_document_is_told_beside_its_numbers(tmp_path: Path) -> None:

@@ -102,11 +102,23 @@ class DataConfig:
             has = self.format != kind or needed[kind] is not None
             require(has, f"data.{where}", None, f"given with data.format={kind}")
         require(self.timeout > 0, "data.timeout", self.timeout, "seconds, above 0")
+        self._check_places()
         require(
             self.limit is None or self.limit >= 1, "data.limit", self.limit, "a whole number from 1, or null for all"
         )
         require(0 <= self.val_fraction < 1, "data.val_fraction", self.val_fraction, "from 0 up to but not including 1")
         require(0 < self.train_fraction <= 1, "data.train_fraction", self.train_fraction, "above 0 and up to 1")
+
+    def _check_places(self) -> None:
+        """Refuse paths where names are wanted: they lead out of the cache, or look as if they named another set."""
+        own = "a set of your own needs a file in conf/data/, and is a folder of pictures per class, or IDX files"
+        for key, allowed in (
+            ("folder", f"the name of a folder within data.dir=FOLDER, or CONVSWEEP_DATA_DIR; {own}"),
+            ("keras_npz", f"null, or the name of Keras's archive of this very set in its cache, as mnist.npz; {own}"),
+        ):
+            value = getattr(self, key)
+            is_name = value is None or re.fullmatch(r"\w[^/\\:]*", value)
+            require(bool(is_name), f"data.{key}", value, allowed)
 
     @property
     def outputs(self) -> int:

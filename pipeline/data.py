@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import DataConfig, RunConfig
-from pipeline.pictures import read_folders
-from pipeline.sources import DataError, Say, fetch, read_idx
+from pipeline.pictures import PARTS, read_folders
+from pipeline.sources import DataError, Say, fetch, read_idx, sha256_of_arrays
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,22 @@ def load(data: DataConfig, say: Say = print) -> Dataset:
     for part, examples, size in (("train", dataset.train, data.train_size), ("test", dataset.test, data.test_size)):
         # A folder may hold broken pictures, which are named and left out.
         size = len(examples) if data.format == "folders" else size
-        if examples.x.shape != (size, *data.shape):
-            wanted = (size, *data.shape)
-            raise DataError(
-                f"data={data.name}: its {part} set has the shape {examples.x.shape}, its config says {wanted}"
-            )
+        _check_shapes(data, part, examples, (size, *data.shape))
     _check_labels(data, dataset)
     if data.sha256 and data.sha256 != dataset.sha256:
         raise DataError(f"data={data.name} is damaged: its SHA-256 is {dataset.sha256}, not {data.sha256}")
     return dataset
+
+
+def _check_shapes(data: DataConfig, part: str, examples: Examples, wanted: tuple[int, ...]) -> None:
+    """Raise DataError where the examples have not the shape `wanted`, or not one label each."""
+    if examples.x.shape != wanted:
+        raise DataError(f"data={data.name}: its {part} set has the shape {examples.x.shape}, its config says {wanted}")
+    if examples.y.shape != wanted[:1]:
+        raise DataError(
+            f"data={data.name}: the labels of its {part} set have the shape {examples.y.shape}; "
+            f"{wanted[0]:,} examples need {wanted[:1]}"
+        )
 
 
 def _check_labels(data: DataConfig, dataset: Dataset) -> None:
@@ -151,19 +158,18 @@ def _sha256_of_files(data: DataConfig) -> str:
     return hashlib.sha256("".join(f"{key}:{file.sha256}\n" for key, file in files).encode()).hexdigest()
 
 
-def _sha256_of_arrays(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape}{array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 def _read_idx_set(data: DataConfig, say: Say) -> Dataset:
     arrays = {key: read_idx(path) for key, path in fetch(data, say).items()}
-    train = Examples(arrays["train_images"].reshape(-1, *data.shape), np.array(arrays["train_labels"]))
-    test = Examples(arrays["test_images"].reshape(-1, *data.shape), np.array(arrays["test_labels"]))
+    train, test = (
+        Examples(_with_channels(arrays[f"{part}_images"], data), np.array(arrays[f"{part}_labels"]))
+        for part in ("train", "test")
+    )
     return _dataset(train, test, _sha256_of_files(data))
+
+
+def _with_channels(x: np.ndarray, data: DataConfig) -> np.ndarray:
+    """Grey images with the axis for their one channel, which IDX files leave out; all others as they are."""
+    return x[..., None] if [*x.shape[1:], 1] == list(data.shape) else x
 
 
 def _read_digits(data: DataConfig, say: Say) -> Dataset:
@@ -172,9 +178,9 @@ def _read_digits(data: DataConfig, say: Say) -> Dataset:
     assert package is not None
     assert package.origin is not None
     table = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
-    x, y = table[:, :-1].astype(np.uint8).reshape(-1, *data.shape), table[:, -1].astype(np.uint8)
+    x, y = table[:, :-1].astype(np.uint8).reshape(-1, 8, 8, 1), table[:, -1].astype(np.uint8)
     cut = data.train_size
-    return _dataset(Examples(x[:cut], y[:cut]), Examples(x[cut:], y[cut:]), _sha256_of_arrays(x, y))
+    return _dataset(Examples(x[:cut], y[:cut]), Examples(x[cut:], y[cut:]), sha256_of_arrays(x, y))
 
 
 def _read_points(data: DataConfig, say: Say) -> Dataset:
@@ -183,11 +189,12 @@ def _read_points(data: DataConfig, say: Say) -> Dataset:
     train_x, train_y, test_x, test_y = (
         np.array(values, np.float32) for values in (points.train_x, points.train_y, points.test_x, points.test_y)
     )
-    sha256 = _sha256_of_arrays(train_x, train_y, test_x, test_y)
+    sha256 = sha256_of_arrays(train_x, train_y, test_x, test_y)
     return _dataset(Examples(train_x[:, None], train_y), Examples(test_x[:, None], test_y), sha256)
 
 
 def _read_folders(data: DataConfig, say: Say) -> Dataset:
     """Pictures in train/CLASS/ and validation/CLASS/, the latter as test set; resized to `data.shape`."""
-    train, test = (Examples(x, np.array(y)) for x, y in read_folders(data, say).values())
-    return _dataset(train, test, _sha256_of_arrays(train.x, train.y, test.x, test.y))
+    found = read_folders(data, say)
+    train, test = (Examples(*found.arrays[part]) for part in PARTS)
+    return _dataset(train, test, found.sha256)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline import data
-from pipeline.config import RunConfig
+from pipeline.config import DataConfig, FileConfig, RunConfig
+from pipeline.sources import idx_bytes
 from tests.conftest import need
 
 Compose = Callable[..., RunConfig]
@@ -95,3 +99,68 @@ def test_a_missing_folder_says_what_helps(config: Compose, monkeypatch: pytest.M
     monkeypatch.delenv("CONVSWEEP_DATA_DIR", raising=False)
     with pytest.raises(data.DataError, match="set CONVSWEEP_DATA_DIR=FOLDER"):
         data.load(config(base=["data=horse_or_human", "model=horse_conv"]).data)
+
+
+@pytest.fixture
+def own(tmp_path: Path, config: Compose) -> Callable[..., DataConfig]:
+    """Makes the config of a set of IDX files of one's own: 6 grey images of 2x3 pixels in training, 4 in test."""
+
+    def made(**arrays: np.ndarray) -> DataConfig:
+        rng = np.random.default_rng(0)
+        contents = {
+            "train_images": rng.integers(0, 256, (6, 2, 3), np.uint8),
+            "train_labels": np.arange(6, dtype=np.uint8) % 3,
+            "test_images": rng.integers(0, 256, (4, 2, 3), np.uint8),
+            "test_labels": np.arange(4, dtype=np.uint8) % 3,
+        } | arrays
+        files = {}
+        for key, array in contents.items():
+            content = idx_bytes(array)
+            (tmp_path / "data" / "own").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / "own" / key).write_bytes(content)
+            files[key] = FileConfig(key, hashlib.sha256(content).hexdigest())
+        places = {"dir": str(tmp_path / "data"), "cache": str(tmp_path / "cache"), "urls": [], "keras_npz": None}
+        sizes = {"shape": [2, 3, 1], "train_size": 6, "test_size": 4, "class_names": ["a", "b", "c"]}
+        published = config("data=fashion_mnist").data
+        return replace(published, name="own", folder="own", debian_package=None, files=files, **places, **sizes)
+
+    return made
+
+
+def test_a_set_of_ones_own_is_read(own: Callable[..., DataConfig]) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (6, 2, 3, 3), np.uint8)
+    assert data.load(own()).train.x.shape == (6, 2, 3, 1)
+    in_colour = replace(own(train_images=colours, test_images=colours[:4]), shape=[2, 3, 3])
+    assert (data.load(in_colour).train.x == colours).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        (
+            {"train_images": np.zeros((6, 3, 2), np.uint8)},
+            r"its train set has the shape \(6, 3, 2\), .* \(6, 2, 3, 1\)",
+        ),
+        ({"test_images": np.zeros((2, 4, 3), np.uint8)}, r"its test set has the shape \(2, 4, 3\)"),
+        ({"train_images": np.zeros((36,), np.uint8)}, r"its train set has the shape \(36,\)"),
+        (
+            {"train_labels": np.zeros(5, np.uint8)},
+            r"labels of its train set have the shape \(5,\); 6 examples need \(6,\)",
+        ),
+        ({"test_labels": np.zeros((4, 1), np.uint8)}, r"labels of its test set have the shape \(4, 1\)"),
+        ({"test_labels": np.zeros(0, np.uint8)}, r"labels of its test set have the shape \(0,\)"),
+        ({"test_labels": np.full(4, 3, np.uint8)}, "has labels from 0 to 3"),
+    ],
+)
+def test_files_of_another_shape_are_refused_not_cut_anew(
+    arrays: dict[str, np.ndarray], told: str, own: Callable[..., DataConfig]
+) -> None:
+    with pytest.raises(data.DataError, match=f"data=own.*{told}"):
+        data.load(own(**arrays))
+
+
+def test_digits_are_not_cut_anew(config: Compose) -> None:
+    wrong = config().data
+    wrong.shape = [4, 4, 4]
+    with pytest.raises(data.DataError, match=r"its train set has the shape \(1437, 8, 8, 1\)"):
+        data.load(wrong)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from pipeline import data
 from pipeline.config import DataConfig, RunConfig
@@ -83,7 +87,7 @@ def test_a_class_without_pictures_is_refused(folders: DataConfig) -> None:
         path.write_text("broken")
     with pytest.raises(data.DataError, match="no picture of red in train/ can be read"):
         loaded(folders)
-    assert not list(Path(folders.cache).rglob("told.json")), "nothing half read is kept"
+    assert not list(Path(folders.cache).rglob("arrays.json")), "nothing half read is kept"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16"])
@@ -109,3 +113,112 @@ def test_no_picture_says_which_file(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_text("hello")
     with pytest.raises(PictureError, match=r"x\.jpg: no picture that can be read"):
         read_picture(tmp_path / "x.jpg", (4, 4, 1))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "webp", "tif", "avif", "ppm", "jp2", "dds"])
+def test_a_damaged_file_of_any_format_is_a_picture_error(ending: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    path = tmp_path / f"x.{ending}"
+    Image.fromarray(pixels).save(path)
+    whole = path.read_bytes()
+    if ending != "dds":  # which is a picture, of a format that is not read
+        assert read_picture(path, (40, 40, 3))[0].shape == (40, 40, 3)
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(0, min(len(damaged), 200), 4)
+        damaged[places] = rng.integers(0, 256, 4)
+        path.write_bytes(damaged.tobytes()[: int(rng.integers(1, len(whole) + 1))])
+        with suppress(PictureError):
+            read_picture(path, (8, 8, 3))
+
+
+def test_what_pillow_raises_is_a_picture_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    for raised in (RuntimeError("decoder"), KeyError(5), TypeError(), MemoryError(), OverflowError("\x1b[31m")):
+
+        def fail(image: Image.Image, error: Exception = raised) -> None:
+            raise error
+
+        monkeypatch.setattr(PngImageFile, "load", fail)
+        with pytest.raises(PictureError, match=r"x\.png: no picture that can be read \([ -~]+\)"):
+            read_picture(tmp_path / "x.png", (8, 8, 1))
+
+
+def test_postscript_is_not_read_whatever_its_name(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    with pytest.raises(PictureError, match=r"x\.png: no picture that can be read \(it is none of PNG, JPEG, "):
+        read_picture(tmp_path / "x.png", (8, 8, 1))
+
+
+def test_what_is_empty_or_no_regular_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    for name, why in (("x", "it is empty"), ("pipe", "it is no regular file"), ("gone", "No such file or directory")):
+        with pytest.raises(PictureError, match=f"{name}.png: no picture that can be read .{why}"):
+            read_picture(tmp_path / f"{name}.png", (4, 4, 1))
+
+
+def test_names_cannot_steer_a_terminal_and_pipes_are_left_out(folders: DataConfig) -> None:
+    red = Path(folders.dir or "") / "colours" / "train" / "red"
+    (red / "a\x1b[31m\nb.png").write_text("no picture")
+    Image.new("L", (9, 5), 77).save(red / "odd\x9b.png", "png")
+    os.mkfifo(red / "pipe")
+    (red / os.fsdecode(b"\xff.png")).write_text("no picture")
+    told = "\n".join(loaded(folders)[1]).splitlines()
+    assert all(line.isprintable() for line in told)
+    for part in (r"/a\x1b[31m\nb.png: no picture", r"/pipe: no picture", r"/\udcff.png: no picture", r"odd\x9b.png"):
+        assert any(part in line for line in told), part
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "train_x.npy").write_bytes((folder / "train_x.npy").read_bytes()[:-5]),
+        lambda folder: (folder / "train_x.npy").write_bytes(b""),
+        lambda folder: np.save(folder / "train_x.npy", np.zeros((8, 6, 6, 3), np.uint8)),
+        lambda folder: np.save(folder / "validation_y.npy", np.zeros(4, np.uint8)),
+        lambda folder: (folder / "validation_y.npy").unlink(),
+        lambda folder: (folder / "arrays.json").write_text("[]"),
+        lambda folder: (folder / "arrays.json").write_text(""),
+    ],
+    ids=["cut off", "empty", "zeros", "other labels", "a file gone", "another record", "no record"],
+)
+def test_damaged_arrays_in_the_cache_are_read_again(folders: DataConfig, damage: Callable[[Path], None]) -> None:
+    first, _ = loaded(folders)
+    x = np.array(first.train.x)  # mapped, it would be damaged too
+    folder = Path(folders.cache) / "colours" / "arrays-6x6x3"
+    damage(folder)
+    again, said = loaded(folders)
+    assert said == [f"{folder} is damaged: its pictures are read again", "data=colours: reading 12 pictures, once"]
+    assert again.sha256 == first.sha256
+    assert (again.train.x == x).all()
+    assert loaded(folders)[1] == []
+
+
+def test_arrays_in_a_cache_that_cannot_be_written_are_used(
+    folders: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = loaded(folders)
+
+    def refuse(*given: object, **named: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert loaded(folders)[0].sha256 == first.sha256
+    Image.new("RGB", (6, 6)).save(Path(folders.dir or "") / "colours" / "train" / "red" / "0.png")
+    with pytest.raises(data.DataError, match=r"^the cache .* cannot be used: Permission denied\. Free space"):
+        loaded(folders)
+
+
+def test_a_full_disk_leaves_nothing_half_written(folders: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(path: Path, array: np.ndarray) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", fill)
+    with pytest.raises(data.DataError, match=r"cannot be used: No space left on device\. Free space"):
+        loaded(folders)
+    assert [path.name for path in (Path(folders.cache) / "colours").iterdir()] == [".lock"]

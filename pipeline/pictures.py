@@ -8,6 +8,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,17 +137,16 @@ def read_folders(data: DataConfig, say: Say) -> ImageFolders:
 def _cached(folder: Path, digest: str, say: Say) -> ImageFolders | None:
     """The arrays in the cache; None where there are none, or of other files, or damaged ones, which is told."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        content = (folder / RECORD).read_bytes()
+    except OSError:  # there is none; or the cache cannot be used, which will be said when it is written
+        return None
+    with suppress(Exception):  # damaged files fail in as many ways as they can be damaged
+        record = json.loads(content)
         if record["digest"] != digest:
             return None
         arrays = _mapped(folder)
         if sha256_of_arrays(*(array for part in PARTS for array in arrays[part])) == record["sha256"]:
             return ImageFolders(arrays, record["sha256"], [str(line) for line in record["problems"]])
-    except FileNotFoundError:
-        if not (folder / RECORD).exists():
-            return None
-    except Exception:  # damaged files fail in as many ways as they can be damaged
-        pass
     say(f"{printable(folder)} is damaged: its pictures are read again")
     return None
 

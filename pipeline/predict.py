@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from rich.console import Console
 
 from pipeline.config import ConfigError
-from pipeline.pictures import PictureError, read_picture
+from pipeline.paths import printable, reason
+from pipeline.pictures import PictureError, image_endings, read_picture
 from pipeline.saved import SavedModel
 
 BATCH = 64
@@ -27,14 +32,14 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
         0, or 1 where a file could not be read: it is named and skipped.
 
     Raises:
-        ConfigError: if a file does not exist, a folder holds no picture, or a number is none.
+        ConfigError: if a file does not exist, a folder holds no picture or cannot be read, or a number is none.
     """
     data = saved.config.data
     if list(data.shape) == [1]:
         return _predict_numbers(saved, words, console)
-    told = "x".join(map(str, data.shape))
-    console.print(f"{saved.config.model.name} on {data.name} ({told}), run {saved.run.run_id[:8]}", highlight=False)
+    size = "x".join(map(str, data.shape))
     files, broken = _files(words), 0
+    console.print(f"{saved.config.model.name} on {data.name} ({size}), run {saved.run.run_id[:8]}", highlight=False)
     for start in range(0, len(files), BATCH):
         pictures, named = [], []
         for file in files[start : start + BATCH]:
@@ -46,15 +51,16 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
                 console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
         if pictures:
             for file, (name, probability) in zip(named, classify(saved, np.stack(pictures)), strict=True):
-                console.print(f"{file}: {name} {probability:.4f}", soft_wrap=True, highlight=False, markup=False)
+                line = f"{printable(file)}: {name} {probability:.4f}"
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
     return 1 if broken else 0
 
 
 def check_words(words: Sequence[str]) -> None:
     """Raise ConfigError for a word that is neither a file, a folder nor a number; before a model is loaded for it."""
     for word in words:
-        if not Path(word).expanduser().exists() and not word.replace(".", "", 1).lstrip("-").isdigit():
-            raise ConfigError(f"there is no file or folder {word}")
+        if _number(word) is None:
+            _found(word)
 
 
 def prepared(saved: SavedModel, x: np.ndarray) -> np.ndarray:
@@ -76,34 +82,60 @@ def classify(saved: SavedModel, x: np.ndarray) -> Iterator[tuple[str, float]]:
         yield saved.config.data.class_names[best], float(row[best])
 
 
+def _number(word: str) -> float | None:
+    """The number that a word stands for; None if it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _found(word: str) -> tuple[Path, bool]:
+    """The path that a word stands for, and whether it is a folder; raises ConfigError if it cannot be opened."""
+    try:
+        path = Path(word).expanduser()
+    except RuntimeError:  # ~somebody who is not there
+        path = Path(word)
+    try:
+        return path, stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"there is no file or folder {printable(word)}") from None
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ConfigError(f"{printable(error.filename)} cannot be read: {reason(error)}") from error
+
+
 def _files(words: Sequence[str]) -> list[Path]:
     """Files named, and pictures in folders named, folders within included."""
-    from PIL import Image
-
-    endings = set(Image.registered_extensions())
-    found: list[Path] = []
+    endings = image_endings()
+    files: list[Path] = []
     for word in words:
-        path = Path(word).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file() and p.name[0] != "."
-            )
-            if not inside:
-                raise ConfigError(f"the folder {path} holds no picture")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ConfigError(f"there is no file or folder {path}")
-    return found
+        path, is_folder = _found(word)
+        if not is_folder:
+            files.append(path)
+            continue
+        names = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_refuse) for name in names)
+        inside = sorted(file for file in names if file.suffix.lower() in endings and file.name[0] != ".")
+        if not inside:
+            raise ConfigError(f"the folder {printable(path)} holds no picture")
+        files += inside
+    return files
 
 
 def _predict_numbers(saved: SavedModel, words: Sequence[str], console: Console) -> int:
-    try:
-        x = np.array([[float(word)] for word in words], np.float32)
-    except ValueError as error:
-        raise ConfigError(f"{error}: this model takes numbers, as in 7") from error
-    found = saved.net.predict_on_batch(prepared(saved, x))
+    largest = float(np.finfo(np.float32).max)
+    numbers = []
+    for word in words:
+        number = _number(word)
+        if number is None or not math.isfinite(number) or abs(number) > largest:
+            raise ConfigError(
+                f"{printable(word)} is not allowed: this model takes finite numbers of 32 bits, as 7 or 1e3"
+            )
+        numbers.append([number])
+    found = saved.net.predict_on_batch(prepared(saved, np.array(numbers, np.float32)))
     for word, value in zip(words, found, strict=True):
-        console.print(f"{word}: {float(value[0]):.4f}", highlight=False)
+        console.print(f"{printable(word)}: {float(value[0]):.4f}", highlight=False)
     return 0

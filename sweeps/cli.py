@@ -26,6 +26,7 @@ from pipeline.config import (
     describe,
     did_you_mean,
 )
+from pipeline.paths import printable
 from pipeline.runtime import collect_rarely, draw_off_screen
 
 if TYPE_CHECKING:
@@ -164,7 +165,11 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="class and probability of pictures, by a tracked model")
     predict.set_defaults(command=_predict)
     predict.add_argument("name", metavar="RUN_OR_MODEL", help=MODEL)
-    predict.add_argument("pictures", nargs="+", help="files, or folders of them; store.root=...")
+    predict.add_argument(
+        "pictures",
+        nargs="+",
+        help="files, or folders of them; store.root=...; names that begin with a dash after --",
+    )
 
     prune = commands.add_parser("prune-cache", help="delete checkpoints of trainings; results stay")
     prune.set_defaults(command=_prune)
@@ -210,7 +215,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"convsweep: {message}", file=sys.stderr)
+    lines = "\n".join(printable(line) for line in message.split("\n"))
+    print(f"convsweep: {lines}", file=sys.stderr)
     return code
 
 

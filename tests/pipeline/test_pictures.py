@@ -222,3 +222,11 @@ def test_a_full_disk_leaves_nothing_half_written(folders: DataConfig, monkeypatc
     with pytest.raises(data.DataError, match=r"cannot be used: No space left on device\. Free space"):
         loaded(folders)
     assert [path.name for path in (Path(folders.cache) / "colours").iterdir()] == [".lock"]
+
+
+def test_a_cache_that_is_a_file_is_one_message(folders: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    with pytest.raises(data.DataError, match=r"^the cache .* cannot be used: Not a directory"):
+        data.load(replace(folders, cache=str(tmp_path / "file")), said.append)
+    assert said == []

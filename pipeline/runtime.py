@@ -14,9 +14,19 @@ from pipeline.hardware import cores, has_gpu
 
 
 def start_tensorflow(threads: int | None) -> None:
-    """Import TensorFlow with so many threads (None: all cores); does nothing where it is imported already."""
-    if "tensorflow" in sys.modules:
-        return
+    """Import TensorFlow with so many threads (None: all cores), unless it is imported, and set Keras's defaults."""
+    # They win over ~/.keras/keras.json, which is the user's for other work.
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "false"}
+    if "tensorflow" not in sys.modules:
+        _import_tensorflow(threads)
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
+
+
+def _import_tensorflow(threads: int | None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(threads or cores())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -69,11 +70,12 @@ def read_picture(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
             raise ValueError("it is empty")
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]
-        # No warnings: what cannot be read fails, the rest is read.
+        # No warnings, and nothing logged: what cannot be read fails, the rest is read.
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as opened:
             return _fitted(opened, shape)
     except UnidentifiedImageError as error:
-        raise PictureError(_unreadable(path, f"it is none of {', '.join(FORMATS)}")) from error
+        raise PictureError(_unreadable(path, f"not recognized as {', '.join(FORMATS)}")) from error
     except Exception as error:  # damaged files fail in as many ways as they can be damaged
         why = reason(error).replace(str(path), path.name).replace(repr(str(path)), path.name)
         raise PictureError(_unreadable(path, why)) from error

@@ -76,3 +76,16 @@ def test_a_set_that_cannot_be_had_exits_with_1(
     assert main(["train", "data=horse_or_human", "model=horse_conv", "trainer=horse"]) == 1
     assert "cannot be had" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_message_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--from", "x\x1b[31m.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert r"--from x\x1b[31m.yaml cannot be read" in error
+    assert "\x1b" not in error
+
+
+@pytest.mark.parametrize("override", ["data.keras_npz=/my.npz", "data.folder=/my"])
+def test_a_path_that_would_name_no_other_set_is_refused(override: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", override]) == 2
+    assert f"{override} is not allowed" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_what_pillow_raises_is_a_picture_error(tmp_path: Path, monkeypatch: pyte
 def test_postscript_is_not_read_whatever_its_name(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "x.eps")
     (tmp_path / "x.eps").rename(tmp_path / "x.png")
-    with pytest.raises(PictureError, match=r"x\.png: no picture that can be read \(it is none of PNG, JPEG, "):
+    with pytest.raises(PictureError, match=r"x\.png: no picture that can be read \(not recognized as PNG, JPEG, "):
         read_picture(tmp_path / "x.png", (8, 8, 1))
 
 

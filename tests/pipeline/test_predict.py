@@ -64,8 +64,8 @@ def test_odd_files_are_skipped_with_their_reason(images: Path, config: Compose) 
     for name, why in (
         ("empty.png", "it is empty"),
         ("pipe.png", "it is no regular file"),
-        ("\\udcff.png", "it is none of PNG"),
-        ("notes.txt", "it is none of PNG"),
+        ("\\udcff.png", "not recognized as PNG"),
+        ("notes.txt", "not recognized as PNG"),
     ):
         assert any(f"{name}: no picture that can be read ({why}" in line for line in skipped), name
 

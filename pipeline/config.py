@@ -12,6 +12,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from pipeline.addresses import DATABASES, SERVERS, is_address, shown, sqlite_file, sqlite_url
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -270,8 +272,16 @@ class StoreConfig:
         require(1 <= self.ui_port <= 65535, "store.ui_port", self.ui_port, "a port, from 1 to 65535")
         require(bool(self.root.strip()), "store.root", self.root, "a folder")
         require(self.patience > 0, "store.patience", self.patience, "seconds, above 0")
-        apart = self.mlflow_uri != self.optuna_uri
-        require(apart, "store.optuna_url", self.optuna_uri, "another database than MLflow's: the two break each other")
+        example = "null, or an address as in sqlite:////home/me/{0}.db, postgresql://me@host/{0}"
+        uri, url = self.tracking_uri, self.optuna_url
+        allowed = example.format("mlflow") + " or http://host:5000"
+        require(uri is None or is_address(uri, (*SERVERS, *DATABASES)), "store.tracking_uri", uri, allowed)
+        allowed = example.format("optuna")
+        require(url is None or is_address(url, DATABASES), "store.optuna_url", url, allowed)
+        if uri or url:
+            apart = shown(self.mlflow_uri) != shown(self.optuna_uri)
+            allowed = "another database than MLflow's: the two break each other"
+            require(apart, "store.optuna_url", shown(self.optuna_uri), allowed)
 
     @property
     def folder(self) -> Path:
@@ -281,17 +291,35 @@ class StoreConfig:
     @property
     def exists(self) -> bool:
         """Whether anything was tracked here; of a server or database elsewhere that is taken for granted."""
-        return self.tracking_uri is not None or (self.folder / "mlflow.db").exists()
+        file = sqlite_file(self.tracking_uri) if self.tracking_uri else self.folder / "mlflow.db"
+        return file is None or (file.exists() and file.stat().st_size > 0)
 
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI: as configured, or SQLite in the folder; absolute."""
-        return self.tracking_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+        return self.tracking_uri or self._own("mlflow.db")
 
     @property
     def optuna_uri(self) -> str:
         """Optuna's storage: as configured, or SQLite in the folder."""
-        return self.optuna_url or f"sqlite:///{self.folder / 'optuna.db'}"
+        return self.optuna_url or self._own("optuna.db")
+
+    def _own(self, name: str) -> str:
+        try:
+            return sqlite_url(self.folder / name)
+        except ValueError as error:
+            raise ConfigError(f"store.root={self.root!r} is not allowed: {error}") from error
+
+
+def is_of_store(override: str) -> bool:
+    """Whether an override says where results are kept, which is no part of what they are: it is never logged."""
+    key = override.partition("=")[0].lstrip("+~")
+    return key == "store" or key.startswith("store.")
+
+
+def without_store(config: object) -> dict[str, Any]:
+    """A config as it is logged: nested plain dictionaries, without where results are kept (and its passwords)."""
+    return {section: values for section, values in to_dict(config).items() if section != "store"}
 
 
 @dataclass
@@ -403,7 +431,7 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"--from {path} cannot be read: {error}") from error
     names = [item.name for item in dataclasses.fields(RunConfig)]
-    if not isinstance(told, dict) or {*told, "checkpoints"} != set(names):
+    if not isinstance(told, dict) or {*told, "checkpoints", "store"} != set(names):
         raise ConfigError(f"--from {path} holds no run config: its sections must be {', '.join(names)}")
     here = to_dict(compose(RunConfig, "train", []))
     told |= {key: here[key] for key in ("store", "checkpoints")}

@@ -16,7 +16,7 @@ from pipeline import data, hardware
 from pipeline.checkpoints import Chain, free
 from pipeline.config import RunConfig, StoreConfig
 from pipeline.estimate import threads
-from pipeline.patience import StoreError
+from pipeline.patience import UnopenedStoreError
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
 from pipeline.signature import chain, code_sha256, signature, versions, work
@@ -98,7 +98,7 @@ def locked(store: StoreConfig, name: str, timeout: float = -1) -> Iterator[None]
 
     Raises:
         filelock.Timeout: if another process holds it for longer.
-        StoreError: if the lock cannot be had at all.
+        UnopenedStoreError: if the lock cannot be had at all.
     """
     path = store.folder / "locks" / f"{name}.lock"
     lock = FileLock(path, timeout)
@@ -108,7 +108,7 @@ def locked(store: StoreConfig, name: str, timeout: float = -1) -> Iterator[None]
     except Timeout:
         raise
     except OSError as error:
-        raise StoreError(f"the store {store.folder} cannot be used: {one_line(error)} ({path})") from error
+        raise UnopenedStoreError(f"the store {store.folder} cannot be used: {one_line(error)} ({path})") from error
     with lock:
         yield
 

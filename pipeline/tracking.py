@@ -22,9 +22,11 @@ from urllib.parse import urlencode
 import yaml
 
 from pipeline import model
-from pipeline.config import RunConfig, StoreConfig, flatten, to_dict
+from pipeline.addresses import is_database, masked, shown
+from pipeline.config import RunConfig, StoreConfig, flatten, is_of_store, without_store
 from pipeline.curves import draw_learning_curves, drawn
-from pipeline.patience import Patient, StoreError, patiently
+from pipeline.databases import MLFLOW, is_made, make, opened
+from pipeline.patience import Patient, StoreError, UnopenedStoreError, patiently
 from pipeline.relocation import old_roots, place_of
 from pipeline.train import RunResult, one_line
 
@@ -70,30 +72,45 @@ class TrackedRun:
         return self.status == "FINISHED" and "epochs" in self.metrics
 
 
+def existing_tracker(store: StoreConfig) -> Tracker | None:
+    """The store's tracker, if there is anything in the store; nothing is made.
+
+    Raises:
+        UnopenedStoreError: if the store cannot be opened.
+    """
+    if not store.exists:
+        return None
+    uri = store.mlflow_uri
+    if is_database(uri) and not opened(uri, store.patience, lambda: is_made(uri, MLFLOW)):
+        return None
+    return Tracker(store)
+
+
 class Tracker:
     """Writes to and reads from one MLflow store; by explicit run ids, so any number of runs may be open."""
 
     def __init__(self, store: StoreConfig) -> None:
-        """Open the store, creating and migrating its database at the first use."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        # It logs what it raises, with the traceback; we tell it in one line, or try again.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        import mlflow
-        from filelock import FileLock
+        """Open the store, making its database at the first use.
 
-        self.folder, self.patience = store.folder, store.patience
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        Raises:
+            UnopenedStoreError: if it cannot be opened.
+        """
+        self.folder, self.patience, self.name = store.folder, store.patience, shown(store.mlflow_uri)
+
+        def opening() -> MlflowClient:
+            import mlflow
+
+            if is_database(store.mlflow_uri):
+                make(store.mlflow_uri, MLFLOW, partial(_build, root=store.folder / "artifacts"), store.folder)
             mlflow.set_tracking_uri(store.mlflow_uri)
-            with FileLock(self.folder / ".lock"):  # two that make the database at once break it
-                self.client = cast("MlflowClient", Patient(mlflow.MlflowClient(store.mlflow_uri), store.patience))
-                self.client.search_experiments(max_results=1)
-        except Exception as error:
-            raise StoreError(f"the store {store.mlflow_uri} cannot be opened: {one_line(error)}") from error
+            client = mlflow.MlflowClient(store.mlflow_uri)
+            client.search_experiments(max_results=1)
+            return client
+
+        _set_up_mlflow()
+        client = opened(store.mlflow_uri, store.patience, opening)
         _require_own_place(store)
+        self.client = cast("MlflowClient", Patient(client, store.patience, self.name))
         self._experiments: dict[str, str] = {}
         self._waiting: dict[str, list[Any]] = {}
         self._flushed: dict[str, float] = {}
@@ -103,8 +120,18 @@ class Tracker:
         if name not in self._experiments:
             known = self.client.get_experiment_by_name(name)
             location = (self.folder / "artifacts" / name).as_uri()
-            self._experiments[name] = known.experiment_id if known else self.client.create_experiment(name, location)
+            self._experiments[name] = known.experiment_id if known else self._new_experiment(name, location)
         return self._experiments[name]
+
+    def _new_experiment(self, name: str, location: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.create_experiment(name, location))
+        except MlflowException:
+            if known := self.client.get_experiment_by_name(name):  # another process was quicker
+                return str(known.experiment_id)
+            raise
 
     def is_deleted(self, experiment: str) -> bool:
         """Whether the experiment was deleted in MLflow's pages, which hides it and its runs until it is restored."""
@@ -143,15 +170,16 @@ class Tracker:
         """Log a new run's parameters, data set and config files."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-        params = [Param(key, as_text(value)) for key, value in flatten(to_dict(config)).items()]
+        params = [Param(key, as_text(value)) for key, value in flatten(without_store(config)).items()]
         self.client.log_batch(run_id, params=params)
         source = json.dumps({"uri": config.data.name})
         schema = json.dumps({"shape": config.data.shape, "task": config.data.task})
         used = Dataset(config.data.name, tags["convsweep.data_sha256"][:32], "local", source, schema)
         self.client.log_inputs(run_id, [DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
         with self._folder_for(run_id) as folder:
-            (folder / "config.yaml").write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
-            (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+            (folder / "config.yaml").write_text(yaml.safe_dump(without_store(config), sort_keys=False))
+            given = [override for override in overrides if not is_of_store(override)]
+            (folder / "overrides.yaml").write_text(yaml.safe_dump(given))
             (folder / "model_summary.txt").write_text(model.summary(config) + "\n")
 
     def log_epoch(self, run_id: str, epoch: int, metrics: dict[str, float]) -> None:
@@ -188,9 +216,9 @@ class Tracker:
         """Close a run as `status` (FINISHED, FAILED, KILLED) with the reason as a tag, details as an artifact."""
         self._flush(run_id)
         if reason or tags:
-            self.tag(run_id, (tags or {}) | ({REASON: reason[:5000]} if reason else {}))
+            self.tag(run_id, (tags or {}) | ({REASON: masked(reason)[:5000]} if reason else {}))
         if details:
-            self.client.log_text(run_id, details, "traceback.txt")
+            self.client.log_text(run_id, masked(details), "traceback.txt")
         self.client.set_terminated(run_id, status)
 
     def find_finished(self, signature: str) -> TrackedRun | None:
@@ -289,7 +317,7 @@ class Tracker:
             signature=ModelSignature(inputs, outputs),
             pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
         )
-        patiently(log, self.patience)
+        patiently(log, self.patience, self.name)
 
     def has_model(self, run_id: str) -> bool:
         """Whether a model is logged with the run."""
@@ -471,13 +499,34 @@ class Tracker:
 
 
 def _require_own_place(store: StoreConfig) -> None:
-    """Raise StoreError where the store was moved or copied: its runs' files would be looked for in the old place."""
+    """Raise UnopenedStoreError where the store was moved or copied: files would be looked for in the old place."""
     if roots := old_roots(store):
-        raise StoreError(
+        raise UnopenedStoreError(
             f"the store {store.folder} cannot be used yet: it was moved or copied, and its database looks for files in "
             f"{', '.join(str(place_of(root)) for root in roots)}. Let it look here: "
             f"convsweep doctor --relocate store.root={store.folder}"
         )
+
+
+def _set_up_mlflow() -> None:
+    """Say to MLflow, before it is imported, what it reads from the environment."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # The patience with a server that is away is ours: MLflow's own takes four minutes, and says nothing.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It logs what it raises, with the traceback; we tell it in one line, or try again.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def _build(uri: str, root: Path) -> None:
+    """Make MLflow's tables in the empty database at `uri`; what the default experiment logs goes below `root`."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, root.as_uri())  # type: ignore[no-untyped-call]
+    SqlAlchemyStore._engine_map.pop(uri).dispose()  # MLflow keeps them for ever, and this address is gone
 
 
 def view_path(experiment: str, key: str | None) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from rich.console import Console
 
+from pipeline.addresses import masked
 from pipeline.config import (
     CONF,
     ConfigError,
@@ -89,13 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted; what was finished is kept, and the same command continues", INTERRUPTED)
     except Exception as error:
-        from pipeline.patience import StoreError
+        from pipeline.patience import StoreError, UnopenedStoreError
         from pipeline.sources import DataError
         from pipeline.train import TrainingError
 
-        if isinstance(error, StoreError):
-            return _complain(str(error), REFUSED if "cannot be" in str(error) else FAILED)
-        if isinstance(error, DataError | TrainingError):
+        if isinstance(error, UnopenedStoreError):
+            return _complain(str(error), REFUSED)
+        if isinstance(error, StoreError | DataError | TrainingError):
             return _complain(str(error), FAILED)
         if isinstance(error, OSError):  # a full disk, missing rights
             return _complain(f"{type(error).__name__}: {error}", FAILED)
@@ -215,7 +216,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _complain(message: str, code: int) -> int:
-    lines = "\n".join(printable(line) for line in message.split("\n"))
+    lines = "\n".join(printable(line) for line in masked(message).split("\n"))
     print(f"convsweep: {lines}", file=sys.stderr)
     return code
 
@@ -321,11 +322,13 @@ def _known_option(group: str, name: str) -> None:
 
 def _print_plan(config: RunConfig, console: Console) -> None:
     from pipeline.data import split_sizes
+    from pipeline.databases import refuse_broken
     from pipeline.estimate import START_SECONDS, expected_seconds
     from pipeline.hardware import resolve_precision
     from pipeline.model import summary
     from sweeps.plan import told
 
+    refuse_broken(config.store)
     trainer = config.trainer
     chosen = f"data={config.data.name} model={config.model.name} optimizer={config.optimizer.name} seed={config.seed}"
     trained = (

@@ -12,7 +12,9 @@ from filelock import Timeout
 from rich.console import Console
 
 from pipeline import data
-from pipeline.config import ConfigError, DataConfig, RunConfig
+from pipeline.addresses import masked
+from pipeline.config import ConfigError, DataConfig, RunConfig, is_of_store
+from pipeline.patience import StoreError
 from pipeline.progress import watch
 from pipeline.run import NO_CHECKPOINT, locked
 from pipeline.saved import ALIAS
@@ -105,6 +107,8 @@ def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
     except Timeout as error:
         running = f"the sweep {sweep.name} is running already, in another process"
         raise ConfigError(f"{running} (lock file {error.lock_file})") from None
+    except OSError as error:
+        raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
 
 
 def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
@@ -134,7 +138,7 @@ def _run(
     tracker.close_abandoned()
     study.close_abandoned()
     tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
-    tags[COMMAND] = json.dumps(sweep.command)
+    tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
     if lost := lost_trials(study.run_ids(), tracker, parent, sweep) if sweep.trials is None else []:
@@ -159,7 +163,7 @@ def _run(
     failed = [unit for unit in engine.units if unit.reason]
     tracker.close(parent, "FAILED" if failed else "FINISHED", f"{len(failed)} runs failed" if failed else "")
     for unit in failed:
-        console.print(f"failed: {unit.key}: {unit.reason}", style="red", soft_wrap=True)
+        console.print(masked(f"failed: {unit.key}: {unit.reason}"), style="red", soft_wrap=True)
     console.print(f"to browse: convsweep ui {sweep.name}\n  which serves {address}", soft_wrap=True, highlight=False)
     return 1 if failed or not held else 0
 

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 def print_plan(sweep: Sweep, description: str, console: Console) -> int:
     """Print every config that would run, what is known, and the expected time; the exit code. Writes nothing."""
-    tracker = _existing_tracker(sweep)
+    from pipeline.tracking import existing_tracker
+
+    tracker = existing_tracker(sweep.store) if sweep.store.exists else None
+    known = _known_trials(sweep)
     times = _Times(tracker, shape(sweep).threads)
     if sweep.trials is None:
-        _print_space(sweep, description, times, console)
+        _print_space(sweep, description, known, times, console)
     else:
         _print_grid(sweep, description, tracker, times, console)
     console.print("dry run: nothing was trained")
@@ -130,7 +133,7 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
         console.print(missed, style="red", soft_wrap=True, highlight=False)
 
 
-def _print_space(sweep: Sweep, description: str, times: _Times, console: Console) -> None:
+def _print_space(sweep: Sweep, description: str, known: int, times: _Times, console: Console) -> None:
     assert sweep.space is not None
     out = Table(title=f"{sweep.name}: {description}", title_justify="left")
     for name in ("parameter", "values", "when"):
@@ -147,7 +150,6 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
         f"sampler {sweep.sampler}, pruner {sweep.pruner}",
         highlight=False,
     )
-    known = _known_trials(sweep)
     if known:
         console.print(f"{known} trials are known and count towards the total", highlight=False)
     base = Trial("base", (), {}, sweep.config)
@@ -165,11 +167,9 @@ def _print_space(sweep: Sweep, description: str, times: _Times, console: Console
 
 def _known_trials(sweep: Sweep) -> int:
     """Trials that count already; raises ConfigError where a launch would be refused. Writes nothing."""
-    if sweep.store.optuna_url is None and not (sweep.store.folder / "optuna.db").exists():
-        return 0
     from sweeps.study import Study, is_known
 
-    return Study(sweep).counts.finished if is_known(sweep) else 0
+    return Study(sweep, "plan").counts.finished if is_known(sweep) else 0
 
 
 def _parameters(trial: Trial) -> str:
@@ -184,12 +184,3 @@ def _workers(sweep: Sweep, runs: int) -> str:
 def _parallel(sweep: Sweep, runs: int) -> float:
     """How many runs' worth of time alone goes by at once: workers share memory, and the parent needs some."""
     return max(1.0, 0.9 * min(shape(sweep).workers, cores(), max(runs, 1)))
-
-
-def _existing_tracker(sweep: Sweep) -> Tracker | None:
-    """The store, if there is one: a dry run creates none."""
-    if not sweep.store.exists:
-        return None
-    from pipeline.tracking import Tracker
-
-    return Tracker(sweep.store)

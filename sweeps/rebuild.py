@@ -16,7 +16,7 @@ from sweeps.launch import COMMAND, grid_rows
 from sweeps.publish import Publication, publish_ablation, publish_grid, publish_index, publish_study
 from sweeps.results import lost_trials, tracked_runs
 from sweeps.search import StudyConfig, compose_hydra_sweep, compose_study
-from sweeps.study import Study
+from sweeps.study import Study, is_known
 from sweeps.sweep import Sweep
 
 
@@ -64,7 +64,9 @@ def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequenc
         publish_grid(to, grid_rows(sweep, runs, tracker), sweep.config.statistics)
     else:
         confirmed = [run for label, by_seed in runs.items() if label.endswith(CONFIRMED) for run in by_seed.values()]
-        study = Study(sweep, launch=False)
+        if not is_known(sweep):
+            raise ConfigError(f"Optuna's storage has no study {name}: launch it again, which trains nothing twice")
+        study = Study(sweep, "report")
         study.exclude([*study.lost, *lost_trials(study.run_ids(), tracker, parent.run_id, sweep)])
         publish_study(to, study, lambda point, best: _of_trial(confirmed, f"{best.number}{CONFIRMED}"))
 

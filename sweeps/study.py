@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from pipeline.addresses import shown
 from pipeline.config import ConfigError, StoreConfig
 from pipeline.curves import drawn
-from pipeline.patience import Patient, StoreError
-from pipeline.train import one_line
+from pipeline.databases import OPTUNA, is_made, make, opened
+from pipeline.patience import Patient
 from sweeps.space import Params
 from sweeps.sweep import Sweep, Trial
 
@@ -29,11 +30,14 @@ PRUNERS = ("none", "median", "successive_halving", "hyperband", "patient", "wilc
 MOST_KNOWN = 20
 MOST_POINTS = 10_000
 
+# For how long SQLite itself waits for a lock; then we say that it is locked, and wait on.
+LOCKED_SECONDS = 2.0
+
 IDENTITY, LABEL, REASON = "convsweep.identity", "label", "reason"
 INTERRUPTED, DUPLICATE = "interrupted", "duplicate_of"
 # Attribute of a study: numbers of its COMPLETE trials whose runs are gone.
 LOST = "convsweep.lost"
-# Part of an identity that only a launch must match: a report shows what other code has trained.
+# Part of an identity that a report need not match.
 TRAINED_BY = "trained_by"
 
 
@@ -55,39 +59,45 @@ class Counts:
 class Study:
     """A sweep in Optuna. Grids are ours: Optuna's samplers for them shuffle, count failures as done, and raise."""
 
-    def __init__(self, sweep: Sweep, launch: bool = True) -> None:
-        """Open the sweep's study, or create it.
+    def __init__(self, sweep: Sweep, purpose: Literal["launch", "plan", "report"] = "launch") -> None:
+        """Open the sweep's study, or create it where it is launched.
 
         Args:
             sweep: What it is a study of.
-            launch: Whether trials are to be added, which must be trained by the same code and libraries.
+            purpose: A launch adds trials, which must be trained by the same code and libraries; the others only read,
+                and a report shows what other code has trained.
 
         Raises:
             ConfigError: if the study exists with another identity (base, space, objectives), with the difference.
+            UnopenedStoreError: if the store cannot be opened.
         """
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep = sweep
-        try:
-            sweep.store.folder.mkdir(parents=True, exist_ok=True)
-            study = optuna.create_study(
-                storage=_open_storage(sweep.store),
+
+        def opening() -> optuna.Study:
+            storage = _open_storage(sweep.store)
+            if purpose != "launch":
+                return optuna.load_study(storage=storage, study_name=sweep.name)
+            return optuna.create_study(
+                storage=storage,
                 study_name=sweep.name,
                 directions=list(sweep.objectives.values()),
                 load_if_exists=True,
             )
-        except Exception as error:
-            raise StoreError(f"the store {sweep.store.optuna_uri} cannot be opened: {one_line(error)}") from error
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = opened(sweep.store.optuna_uri, sweep.store.patience, opening)
         # All that a study and its trials read and write goes through this.
-        study._storage = cast(Any, Patient(study._storage, sweep.store.patience))
+        study._storage = cast(Any, Patient(study._storage, sweep.store.patience, shown(sweep.store.optuna_uri)))
         self.study = study
         identity = json.loads(json.dumps(sweep.identity | {"objectives": list(sweep.objectives.items())}))
         known = self.study.user_attrs.get(IDENTITY)
         trials = self.study.get_trials(deepcopy=False)
         if known is None or not trials:  # a launch that began nothing binds nobody
-            self.study.set_user_attr(IDENTITY, identity)
-        elif difference := _difference(known, identity, () if launch else (TRAINED_BY,)):
+            if purpose == "launch":
+                self.study.set_user_attr(IDENTITY, identity)
+        elif difference := _difference(known, identity, (TRAINED_BY,) if purpose == "report" else ()):
             raise ConfigError(
                 f"the sweep {sweep.name} exists with another config:\n{difference}\n"
                 f"to run this one beside it, name it: {sweep.name_key}={sweep.name}_2 "
@@ -332,19 +342,41 @@ class Study:
 
 
 def is_known(sweep: Sweep) -> bool:
-    """Whether the store has a study of the sweep's name."""
-    import optuna
+    """Whether the store has a study of the sweep's name; nothing is made.
 
-    return sweep.name in optuna.get_all_study_names(_open_storage(sweep.store))
+    Raises:
+        UnopenedStoreError: if the store cannot be opened.
+    """
+    url = sweep.store.optuna_uri
+
+    def opening() -> bool:
+        if not is_made(url, OPTUNA):
+            return False
+        import optuna
+
+        return sweep.name in optuna.get_all_study_names(_open_storage(sweep.store))
+
+    return opened(url, sweep.store.patience, opening)
 
 
 def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
-    """Optuna's storage; a locked SQLite database is waited for."""
+    """Optuna's storage, made where it is not there."""
+    make(store.optuna_uri, OPTUNA, _build, store.folder)
+
     from optuna.storages import RDBStorage
 
-    url = store.optuna_uri
-    sqlite = {"connect_args": {"timeout": store.patience}} if url.startswith("sqlite") else {}
-    return RDBStorage(url, engine_kwargs=sqlite)
+    locked = {"connect_args": {"timeout": min(LOCKED_SECONDS, store.patience)}}
+    is_sqlite = store.optuna_uri.startswith("sqlite")
+    return RDBStorage(store.optuna_uri, engine_kwargs=locked if is_sqlite else {}, skip_table_creation=True)
+
+
+def _build(url: str) -> None:
+    """Make Optuna's tables in the empty database at `url`."""
+    from optuna.storages import RDBStorage
+
+    storage = RDBStorage(url)
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def _draw(figure: Callable[[], Any], width: float, path: Path) -> None:

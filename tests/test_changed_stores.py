@@ -150,7 +150,7 @@ def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.
     monkeypatch.setattr("sweeps.search.code_sha256", lambda: "other")
     with pytest.raises(ConfigError, match=r"code: .* -> other"):
         Study(compose_study("smoke", SMOKE)[1])
-    assert Study(compose_study("smoke", SMOKE)[1], launch=False).counts.complete == 4
+    assert Study(compose_study("smoke", SMOKE)[1], purpose="report").counts.complete == 4
 
 
 # -- a clock that is set ----------------------------------------------------------------------------------------------

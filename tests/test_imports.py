@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = {
-    "pipeline": "paths config hardware runtime patience sources pictures fused model data estimate loop checkpoints "
-    "train signature curves relocation tracking progress run ui saved predict explain",
+    "pipeline": "paths addresses config hardware runtime patience sources pictures fused model data estimate loop "
+    "checkpoints train signature curves databases relocation tracking progress run ui saved predict explain",
     "sweeps": "claims space sweep study workers engine ablation search results report figures timing page plan "
     "publish launch rebuild cli",
 }

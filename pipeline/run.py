@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipeline import data, hardware
 from pipeline.checkpoints import Chain, free
-from pipeline.config import RunConfig, StoreConfig
+from pipeline.config import RunConfig, StoreConfig, is_of_store
 from pipeline.estimate import threads
 from pipeline.patience import UnopenedStoreError
 from pipeline.progress import watch
@@ -216,7 +216,11 @@ def run_name(overrides: list[str], seed: int) -> str:
 
 def _short(override: str) -> str:
     key, _, value = override.partition("=")
-    return "" if key.startswith(("store.", "data.dir", "data.cache")) else f"{key.rpartition('.')[2]}={value}"
+    return (
+        ""
+        if is_of_store(override) or key.startswith(("data.dir", "data.cache"))
+        else f"{key.rpartition('.')[2]}={value}"
+    )
 
 
 @contextmanager

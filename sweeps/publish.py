@@ -24,7 +24,7 @@ import yaml
 from filelock import FileLock
 from rich.console import Console
 
-from pipeline.config import RunConfig, StoreConfig, to_dict
+from pipeline.config import RunConfig, StoreConfig, is_of_store, to_dict, without_store
 from pipeline.curves import drawn
 from pipeline.patience import StoreError
 from pipeline.tracking import TrackedRun, Tracker, run_path
@@ -441,7 +441,7 @@ def _write_best(config: RunConfig, told: str, path: Path, sweep: Sweep) -> None:
     head = (
         f"# The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml\n# {told}\n"
     )
-    path.write_text(head + yaml.safe_dump(to_dict(config), sort_keys=False))
+    path.write_text(head + yaml.safe_dump(without_store(config), sort_keys=False))
 
 
 def _facts(to: Publication, rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -455,7 +455,7 @@ def _facts(to: Publication, rows: Sequence[Row]) -> list[tuple[str, str]]:
         {f"{run.params['data.name']}, SHA-256 {run.tags['convsweep.data_sha256']}" for run in runs if run.params}
     )
     facts = [
-        ("command", "convsweep " + " ".join(word for word in to.sweep.command if not word.startswith("store."))),
+        ("command", "convsweep " + " ".join(word for word in to.sweep.command if not is_of_store(word))),
         ("written", f"{_today()} by convsweep {version('convsweep')}"),
         ("runs", f"{len(runs)}, seeds {sorted({seed for row in rows for seed in row.seeds})}"),
         ("data", "; ".join(data)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from pipeline.config import ConfigError, StoreConfig, config_groups, did_you_mean
+from pipeline.config import ConfigError, StoreConfig, config_groups, did_you_mean, is_of_store
 from pipeline.saved import open_store
 from pipeline.tracking import TrackedRun, Tracker
 from sweeps.ablation import compose_ablation
@@ -51,7 +51,7 @@ def _rebuild(name: str, store: StoreConfig, tracker: Tracker, overrides: Sequenc
             has = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"
         raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, known)}. {has}")
     kind, *words = _command(name, parent)
-    words = [word for word in words if not word.startswith("store.")] + list(overrides)
+    words = [word for word in words if not is_of_store(word)] + list(overrides)  # older stores tagged those too
     if kind == "ablate":
         ablation = compose_ablation(words[0], words[1:])
         to = Publication(ablation.sweep, ablation.config.description, tracker, parent.run_id, console)

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pipeline.addresses import DATABASES, SERVERS, is_address, shown, sqlite_file, sqlite_url
+from pipeline.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
+from pipeline.addresses import shown as address_shown
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 ACTIVATIONS = ("relu", "elu", "gelu", "selu", "silu", "tanh", "sigmoid", "linear")
-MOST_THREADS = 1024
+# Beyond these a number is a slip of the hand. They are the same on every machine: so is what a config means.
+MOST_EPOCHS = 100_000
+MOST_AT_ONCE = 1_000_000  # examples per step, steps at once
+MOST_EXAMPLES = 100_000_000
+MOST_LAYERS = 100
+MOST_UNITS = 100_000  # of a layer
+MOST_PIXELS = 10_000  # of a side
+MOST_THREADS = 256
+MOST_CHARACTERS = 10_000  # of an override
+LARGEST: dict[Any, float] = {int: 2**53, float: 1.7e308}  # int: all of them are floats too
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 SHUFFLES = ("epoch", "once", "none")
 
@@ -32,8 +44,41 @@ class ConfigError(ValueError):
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
     """Raise ConfigError naming `key`, its `value` and what is `allowed`, unless `ok`."""
     if not ok:
-        shown = "null" if value is None else value
-        raise ConfigError(f"{key}={shown} is not allowed: {key} must be {allowed}")
+        raise ConfigError(f"{key}={shown(value)} is not allowed: {key} must be {allowed}")
+
+
+def shown(value: object) -> str:
+    """A value as it is written on the command line, cut where it is long."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def require_whole(key: str, value: int | None, low: int, high: int, null: str = "") -> None:
+    """Raise ConfigError unless `value` is from `low` to `high`, or None where `null` says what that stands for."""
+    fits = low <= value <= high if value is not None else bool(null)
+    require(fits, key, value, f"a whole number from {low} to {high}{null and f', or null{null}'}")
+
+
+NAME = "at most 100 letters, digits, '_', '-' and '.', beginning with a letter or digit"
+
+
+def require_label(key: str, name: str) -> None:
+    """Raise ConfigError unless `name` can be part of a file's name, of a tag of MLflow's and of a layer's name."""
+    require(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name)), key, name, NAME)
+
+
+def require_path(key: str, path: str | None) -> None:
+    """Raise ConfigError unless `path` can be the name of a file or folder, or is None."""
+    if path is None:
+        return
+    try:
+        parts = Path(path).expanduser().parts
+    except RuntimeError:  # ~somebody
+        parts = ()
+    fits = parts and all(len(part.encode()) <= 255 for part in parts) and len(path) < 1000 and "\n" not in path
+    require(bool(fits), key, path, "a path")
 
 
 def require_one_of(key: str, value: object, allowed: Iterable[str]) -> None:
@@ -55,6 +100,15 @@ class FileConfig:
     name: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Check; raise ConfigError."""
+        require_label("the name of a file in data.files", self.name)
+        is_hash = re.fullmatch(r"[0-9a-f]{64}", self.sha256)
+        require(bool(is_hash), f"data.files: the sha256 of {self.name}", self.sha256, "64 digits from 0 to f")
+
+
+FILES = ("train_images", "train_labels", "test_images", "test_labels")
+
 
 @dataclass
 class PointsConfig:
@@ -64,6 +118,13 @@ class PointsConfig:
     train_y: list[float]
     test_x: list[float]
     test_y: list[float]
+
+    def __post_init__(self) -> None:
+        """Check; raise ConfigError."""
+        for part in ("train", "test"):
+            x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+            pairs = len(x) == len(y) > 0
+            require(pairs, f"data.points.{part}_y", y, f"as many numbers as data.points.{part}_x has, {len(x)}, from 1")
 
 
 @dataclass
@@ -97,19 +158,32 @@ class DataConfig:
         """Check ranges; raise ConfigError."""
         require_one_of("data.format", self.format, ("idx", "digits", "folders", "points"))
         require_one_of("data.task", self.task, ("multiclass", "binary", "regression"))
-        require(all(side >= 1 for side in self.shape), "data.shape", self.shape, "sizes from 1")
-        require(0 < self.scale < float("inf"), "data.scale", self.scale, "a number above 0")
-        needed = {"idx": self.files, "points": self.points}
-        for kind, where in (("idx", "files"), ("points", "points")):
-            has = self.format != kind or needed[kind] is not None
-            require(has, f"data.{where}", None, f"given with data.format={kind}")
-        require(self.timeout > 0, "data.timeout", self.timeout, "seconds, above 0")
+        require_label("data.name", self.name)
+        sides = len(self.shape) in (1, 3) and all(1 <= side <= MOST_PIXELS for side in self.shape)
+        require(sides, "data.shape", self.shape, f"one size, or three as in [28,28,1], each from 1 to {MOST_PIXELS}")
+        require(self.scale > 0, "data.scale", self.scale, "a number above 0")
+        for key in ("train_size", "test_size"):
+            require_whole(f"data.{key}", getattr(self, key), 1, MOST_EXAMPLES)
+        needed = {"idx": ("folder", "files"), "folders": ("folder",), "points": ("points",), "digits": ()}
+        for where in needed[self.format]:
+            has = getattr(self, where) is not None
+            require(has, f"data.{where}", None, f"given with data.format={self.format}")
+        fits = self.format != "idx" or set(self.files or {}) == set(FILES)
+        require(fits, "data.files", list(self.files or {}), f"{', '.join(FILES)} with data.format=idx")
+        self._check_classes()
         self._check_places()
-        require(
-            self.limit is None or self.limit >= 1, "data.limit", self.limit, "a whole number from 1, or null for all"
-        )
+        for key in ("dir", "cache", "folder"):
+            require_path(f"data.{key}", getattr(self, key))
+        require(0 < self.timeout <= 86400, "data.timeout", self.timeout, "seconds, above 0 and up to 86400")
+        require_whole("data.limit", self.limit, 1, MOST_EXAMPLES, " for all")
         require(0 <= self.val_fraction < 1, "data.val_fraction", self.val_fraction, "from 0 up to but not including 1")
         require(0 < self.train_fraction <= 1, "data.train_fraction", self.train_fraction, "above 0 and up to 1")
+
+    def _check_classes(self) -> None:
+        number = len(self.class_names)
+        allowed = {"multiclass": "at least two names", "binary": "two names", "regression": "[]"}[self.task]
+        fits = {"multiclass": 2 <= number <= MOST_UNITS, "binary": number == 2, "regression": True}[self.task]
+        require(fits, "data.class_names", self.class_names, f"{allowed} with data.task={self.task}")
 
     def _check_places(self) -> None:
         """Refuse paths where names are wanted: they lead out of the cache, or look as if they named another set."""
@@ -173,28 +247,29 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
+        require_label("model.name", self.name)
         for key in ("kernel_size", "stride", "pool_size"):
-            require(getattr(self, key) >= 1, f"model.{key}", getattr(self, key), "a whole number from 1")
-        require(self.conv_layers >= 0, "model.conv_layers", self.conv_layers, "a whole number from 0")
+            require_whole(f"model.{key}", getattr(self, key), 1, MOST_PIXELS)
+        require_whole("model.conv_layers", self.conv_layers, 0, MOST_LAYERS)
         require_one_of("model.padding", self.padding, ("valid", "same"))
         require_one_of("model.pool", self.pool, ("each", "inner", "last", "none"))
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "from 0 up to but not including 1")
         require_one_of("model.dropout_after", self.dropout_after, ("each", "inner"))
-        for units in self.dense_units:
-            whole = isinstance(units, int) and not isinstance(units, bool)
-            require(whole and units >= 1, "model.dense_units", self.dense_units, "whole numbers from 1, as in [128]")
+        units = self.dense_units
+        fits = len(units) <= MOST_LAYERS and all(1 <= number <= MOST_UNITS for number in units)
+        allowed = f"at most {MOST_LAYERS} whole numbers from 1 to {MOST_UNITS}, as in [128]"
+        require(fits, "model.dense_units", units, allowed)
         require_one_of("model.activation", self.activation, ACTIVATIONS)
         for key in ("l1", "l2"):
-            value = getattr(self, key)
-            require(0 <= value < float("inf"), f"model.{key}", value, "a number from 0")
+            require(getattr(self, key) >= 0, f"model.{key}", getattr(self, key), "a number from 0")
         self._check_filters()
 
     def _check_filters(self) -> None:
         if self.filters is None and self.conv_layers == 0:
             return
         numbers = self.filters if isinstance(self.filters, list) else [self.filters]
-        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in numbers) and numbers
-        allowed = "a whole number from 1, or a list of them with one per convolution, as in [32,64]"
+        whole = all(type(number) is int and 1 <= number <= MOST_UNITS for number in numbers) and numbers
+        allowed = f"a whole number from 1 to {MOST_UNITS}, or a list of them with one per convolution, as in [32,64]"
         require(bool(whole), "model.filters", self.filters, allowed)
         if isinstance(self.filters, list):
             matches = len(numbers) == self.conv_layers
@@ -217,8 +292,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
         require_one_of("optimizer.name", self.name, ("adam", "sgd", "rmsprop"))
-        finite = 0 < self.learning_rate < float("inf")
-        require(finite, "optimizer.learning_rate", self.learning_rate, "a number above 0")
+        require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "a number above 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "from 0 up to but not including 1")
         unused = self.name == "adam" and self.momentum != 0
         require(not unused, "optimizer.momentum", self.momentum, "0.0 with optimizer=adam, which has none")
@@ -242,13 +316,13 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
-        for key in ("epochs", "batch_size", "train_eval_size", "eval_batch_size"):
-            require(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "a whole number from 1")
-        for key in ("steps_per_epoch", "threads", "steps_per_execution"):
-            value = getattr(self, key)
-            require(value is None or value >= 1, f"trainer.{key}", value, "a whole number from 1, or null")
-        fits = self.threads is None or self.threads <= MOST_THREADS
-        require(fits, "trainer.threads", self.threads, f"at most {MOST_THREADS}")
+        require_whole("trainer.epochs", self.epochs, 1, MOST_EPOCHS)
+        for key in ("batch_size", "eval_batch_size"):
+            require_whole(f"trainer.{key}", getattr(self, key), 1, MOST_AT_ONCE)
+        require_whole("trainer.train_eval_size", self.train_eval_size, 1, MOST_EXAMPLES)
+        for key in ("steps_per_epoch", "steps_per_execution"):
+            require_whole(f"trainer.{key}", getattr(self, key), 1, MOST_AT_ONCE, " for as many as suit")
+        require_whole("trainer.threads", self.threads, 1, MOST_THREADS, " for as many as suit")
         require_one_of("trainer.shuffle", self.shuffle, SHUFFLES)
         require_one_of("trainer.precision", self.precision, PRECISIONS)
         stop = self.stop_at_accuracy
@@ -279,9 +353,9 @@ class StoreConfig:
         allowed = example.format("optuna")
         require(url is None or is_address(url, DATABASES), "store.optuna_url", url, allowed)
         if uri or url:
-            apart = shown(self.mlflow_uri) != shown(self.optuna_uri)
+            apart = address_shown(self.mlflow_uri) != address_shown(self.optuna_uri)
             allowed = "another database than MLflow's: the two break each other"
-            require(apart, "store.optuna_url", shown(self.optuna_uri), allowed)
+            require(apart, "store.optuna_url", address_shown(self.optuna_uri), allowed)
 
     @property
     def folder(self) -> Path:
@@ -330,7 +404,7 @@ class CheckpointsConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
-        require(0 <= self.keep < float("inf"), "checkpoints.keep", self.keep, "GiB, from 0")
+        require(self.keep >= 0, "checkpoints.keep", self.keep, "GiB, from 0")
 
 
 @dataclass
@@ -347,7 +421,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
-        require(0 <= self.seed < 2**31, "seed", self.seed, "a whole number from 0 to 2147483647")
+        require_whole("seed", self.seed, 0, 2**31 - 1)
+        require_path("store.root", self.store.root)
         image = len(self.data.shape) == 3
         fits = image or self.model.conv_layers == 0
         need = f"0 with data={self.data.name}, whose examples have the shape {self.data.shape}"
@@ -363,51 +438,76 @@ Schema = TypeVar("Schema", bound=RunConfig)
 
 
 def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Schema:
-    """Compose conf/`primary`.yaml with Hydra `overrides` and check it against `schema`.
+    """Compose conf/`primary`.yaml with Hydra `overrides` and check it against `schema`: types first, then values.
+
+    Hydra composes the groups, which takes most of the time and is cached; keys are set and typed here.
 
     Raises:
         ConfigError: for an unknown key or option, a wrong type, or a value out of range.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import OverrideType
+    check_overrides(schema, overrides)
+    parsed = [parse_override(text) for text in overrides]
+    groups = [o for o in parsed if o.key_or_group in config_groups()]
+    chosen = tuple(f"{o.key_or_group}={o.value()}" for o in groups)
+    tree = deepcopy(_composed(primary, chosen, frozenset(os.environ.items())))
+    for override in parsed:
+        if override not in groups:
+            _apply(override, tree, schema)
+    return cast(Schema, typed(schema, tree))
+
+
+@lru_cache(maxsize=256)
+def _composed(primary: str, groups: tuple[str, ...], environment: frozenset[tuple[str, str]]) -> dict[str, Any]:
+    """conf/`primary`.yaml with these options of its groups, as plain values; the files may name the `environment`."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    check_overrides(schema, overrides)
-    # Hydra applies keys after groups, in order. Composing the groups takes most of the time, and a sweep does it again
-    # and again: it is kept, and keys are applied to a copy.
-    parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-    keys = [o for o in parsed if o.type == OverrideType.CHANGE and not o.key_or_group.startswith("hydra")]
-    keys = [o for o in keys if o.key_or_group not in config_groups()]
     try:
-        composed = deepcopy(
-            _composed(cast(Any, schema), primary, tuple(str(o.input_line) for o in parsed if o not in keys))
-        )
-        OmegaConf.set_struct(composed, False)  # keys are checked already; mappings such as study.objectives may grow
-        for override in keys:
-            value, key = override.value(), override.key_or_group
-            if isinstance(value, dict) and OmegaConf.get_type(OmegaConf.select(composed, key)) is dict:
-                # A mapping with free names, given as a whole, replaces the file's: merged, it could take nothing away.
-                OmegaConf.update(composed, key, {}, merge=False)
-            OmegaConf.update(composed, key, value, merge=True)
-        config = OmegaConf.to_object(composed)
-    except (OmegaConfBaseException, HydraException) as error:
-        raise ConfigError(_explain(schema, error)) from error
-    assert isinstance(config, schema)
-    return config
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra_compose(primary, list(groups))
+        for path, text in _leaves(cast(Any, OmegaConf.to_container(config))):
+            only = "a value, or an environment variable's as in ${oc.env:NAME,null}: conf/ has no other interpolation"
+            require("${" not in str(text) or str(text).startswith("${oc.env:"), path, text, only)
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"conf/ cannot be composed ({' '.join(groups) or primary}): {_first_line(error)}") from error
 
 
-@lru_cache(maxsize=64)
-def _composed(schema: type, primary: str, overrides: tuple[str, ...]) -> DictConfig:
-    """conf/`primary`.yaml with these overrides, typed by `schema`."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from omegaconf import OmegaConf
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        merged = OmegaConf.merge(OmegaConf.structured(schema), hydra_compose(primary, list(overrides)))
-    return cast("DictConfig", merged)
+
+def _apply(override: Override, tree: dict[str, Any], schema: Any) -> None:
+    """Set, or delete, what an override names."""
+    *sections, last = override.key_or_group.split(".")
+    here, hint, at = tree, schema, ""
+    for name in sections:
+        hint, at = _within(hint, name), f"{at}.{name}".lstrip(".")
+        below = here.setdefault(name, {})
+        if not isinstance(below, dict):
+            key = override.key_or_group
+            raise ConfigError(f"{key} cannot be set: {at} is {shown(below)} here; give all of it, as in {at}={{...}}")
+        here = below
+    if override.is_delete():
+        here.pop(last, None)
+    else:
+        here[last] = _merged(_within(hint, last), here.get(last), override.value())
+
+
+def _merged(hint: Any, old: Any, new: Any) -> Any:
+    """`new`, with a section's other keys from `old`; a mapping with free names is replaced, or it could only grow."""
+    section = next((kind for kind in _kinds(hint) if dataclasses.is_dataclass(kind)), None)
+    if section is None or not isinstance(new, dict) or not isinstance(old, dict):
+        return new
+    return old | {name: _merged(_within(section, name), old.get(name), value) for name, value in new.items()}
 
 
 def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
@@ -419,8 +519,6 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
         ConfigError: if the file holds no run config, or for anything wrong in the overrides.
     """
     import yaml
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     check_overrides(RunConfig, overrides)
     groups = config_groups()
@@ -428,7 +526,7 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
         raise ConfigError(f"{grouped[0]}: with --from, single keys can be overridden, groups cannot")
     try:
         told = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"--from {path} cannot be read: {error}") from error
     names = [item.name for item in dataclasses.fields(RunConfig)]
     if not isinstance(told, dict) or {*told, "checkpoints", "store"} != set(names):
@@ -436,13 +534,38 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
     here = to_dict(compose(RunConfig, "train", []))
     told |= {key: here[key] for key in ("store", "checkpoints")}
     told["data"] |= {key: here["data"][key] for key in ("dir", "cache")} if isinstance(told["data"], dict) else {}
+    for text in overrides:
+        _apply(parse_override(text), told, RunConfig)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), told, OmegaConf.from_dotlist(list(overrides)))
-        config = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"--from {path}: {_explain(RunConfig, error)}") from error
-    assert isinstance(config, RunConfig)
-    return config
+        return cast(RunConfig, typed(RunConfig, told))
+    except ConfigError as error:
+        raise ConfigError(f"--from {path}: {error}") from error
+
+
+@lru_cache(maxsize=20_000)
+def parse_override(text: str, what: str = "an override: one is written key=value, as in model.filters=64") -> Override:
+    """A word of the command line, parsed by Hydra's grammar.
+
+    Raises:
+        ConfigError: if it is not `what` is asked for, or uses of the grammar what has no meaning here.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    word = shown(text)
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"'{word}' is too long: an override has at most {MOST_CHARACTERS:,} characters")
+    if not _is_text(text):
+        raise ConfigError(f"{text!r:.200} is not {what}; it must be text without control characters")
+    if "${" in text:
+        raise ConfigError(f"{word}: ${{...}} has no meaning on the command line; write the value itself")
+    try:
+        override = OverridesParser.create().parse_override(text)
+        override.value()
+    except Exception as error:  # also what Python raises for numbers that it cannot make, or brackets too deep
+        raise ConfigError(f"'{word}' is not {what}\n{shown(_first_line(error))}") from error
+    if override.package is not None:
+        raise ConfigError(f"{word}: @ has no meaning here; a group is chosen as in model=conv")
+    return override
 
 
 def check_overrides(schema: type, overrides: Sequence[str], swept: bool = False) -> None:
@@ -451,54 +574,164 @@ def check_overrides(schema: type, overrides: Sequence[str], swept: bool = False)
     Raises:
         ConfigError: naming the override, what is allowed and the nearest right name.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     groups = config_groups()
     for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            hint = "an override is written key=value, as in model.filters=64"
-            raise ConfigError(f"'{text}' is not an override: {hint}\n{str(error).strip()}") from error
+        override = parse_override(text)
         key = override.key_or_group
-        if override.is_sweep_override():
-            if swept:
-                check_keys(schema, [key])
-                continue
-            raise ConfigError(f"{text} names several values: here each key takes one. Lists are written {key}=[1,2]")
-        if key in groups and not override.is_delete():
+        if key.startswith("hydra"):
+            raise ConfigError(
+                f"{shown(text)}: convsweep has no job of Hydra's; hydra.sweeper.KEY=... goes with train -m"
+            )
+        check_keys(schema, [key])
+        if override.is_delete():
+            section = key.rpartition(".")[0]
+            free = section and any(get_origin(kind) is dict for kind in _kinds(_hint(schema, section)))
+            require_free = f"{shown(text)}: {key} must not be deleted; null stands for nothing where that is allowed"
+            if not free:
+                raise ConfigError(require_free)
+        elif override.is_sweep_override():
+            if not swept:
+                several = "names several values: here each key takes one. Lists are written"
+                raise ConfigError(f"{shown(text)} {several} {key}=[1,2]")
+        elif key in groups:
             require_one_of(key, override.value(), groups[key])
-        elif not key.startswith("hydra."):
-            check_keys(schema, [key])
 
 
 def check_keys(schema: type, keys: Sequence[str]) -> None:
-    """Refuse keys that are neither in `schema` nor config groups.
+    """Refuse keys that are not in `schema`.
 
     Raises:
         ConfigError: with the nearest right name and the keys of the section.
     """
-    known = known_keys(schema)
     for key in keys:
-        if key not in known and key not in config_groups() and not _is_in_mapping(key, schema):
-            raise ConfigError(_unknown_key(key, known))
+        if _hint(schema, key) is None:
+            raise ConfigError(_unknown_key(key, known_keys(schema)))
+
+
+# -- types ------------------------------------------------------------------------------------------------------------
+
+
+def typed(hint: Any, value: Any, key: str = "") -> Any:
+    """`value` as the type `hint` says: sections become their dataclass, which checks its values. `key` is its name.
+
+    Raises:
+        ConfigError: for another type, an unknown or missing key, or a value that its dataclass refuses.
+    """
+    kinds = _kinds(hint)
+    if value == "???":
+        raise ConfigError(f"{key} has no value: it must be given")
+    if hint is Any or (value is None and NoneType in kinds):
+        return value
+    kind = kinds[0]
+    if dataclasses.is_dataclass(kind):
+        return _section(kind, value, key)
+    if value is None:
+        raise ConfigError(f"{key}=null is not allowed: {key} must have a value")
+    if get_origin(kind) is dict:
+        names = isinstance(value, dict) and all(isinstance(name, str) and _is_text(name) and name for name in value)
+        require(names, key, value, "a mapping of names to values, as in {a: 1}")
+        return {name: typed(get_args(kind)[1], item, f"{key}.{name}") for name, item in value.items()}
+    allowed = _in_words(kind) + (", or null" if NoneType in kinds else "")
+    if get_origin(kind) is list:
+        require(isinstance(value, list), key, value, allowed)
+        (of,) = get_args(kind)
+        if dataclasses.is_dataclass(of):
+            return [_section(of, item, f"{key}[{place}]") for place, item in enumerate(value)]
+        found = [_scalar(of, item) for item in value]
+        require(None not in found, key, value, allowed)
+        return found
+    found = _scalar(kind, value)
+    require(found is not None, key, value, allowed)
+    return found
+
+
+def _section(kind: Any, value: Any, key: str) -> Any:
+    """The dataclass `kind` with these values; `key` is the section's name, empty for a whole config."""
+    require(isinstance(value, dict), key, value, "a section with its keys")
+    hints, at = _hints(kind), f"{key}." if key else ""
+    for name in value:
+        if name not in hints:
+            raise ConfigError(_unknown_key(f"{at}{name}", [f"{at}{known}" for known in hints]))
+    values = {name: typed(hints[name], item, f"{at}{name}") for name, item in value.items()}
+    for item in dataclasses.fields(kind):
+        is_needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if is_needed and item.name not in values:
+            raise ConfigError(f"{at}{item.name} is missing: it must have a value")
+    try:
+        return kind(**values)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a check trips over in a user's words is a wrong word
+        raise ConfigError(f"{key or 'this config'} is not possible: {_first_line(error)}") from error
+
+
+def _scalar(kind: type, value: Any) -> Any:
+    """`value` as a `kind`, from its text where it is one (environment variables are); None where it is none."""
+    try:
+        if kind is str:
+            return str(value) if type(value) in (str, int, float) and _is_text(str(value)) else None
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()] if type(value) in (bool, str) else None
+        number = kind(value) if type(value) in (str, int, *([float] if kind is float else [])) else None
+    except (ValueError, OverflowError, KeyError):
+        return None
+    return number if number is not None and abs(number) <= LARGEST[kind] else None
+
+
+def _is_text(value: str) -> bool:
+    """Whether all characters can be shown: no control characters, no halves of characters; new lines are allowed."""
+    return all(character.isprintable() or character == "\n" for character in value)
+
+
+def _in_words(kind: Any) -> str:
+    """What a value of this type is called."""
+    if get_origin(kind) is list:
+        words, example = {int: ("whole numbers", "[1,2]"), float: ("numbers", "[0.5,1]")}.get(
+            get_args(kind)[0], ("texts", "[a,b]")
+        )
+        return f"a list of {words}, as in {example}"
+    return {int: "a whole number", float: "a finite number", bool: "true or false"}.get(kind, "text")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The types that a hint allows, None's last: int | None is both."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _within(hint: Any, name: str) -> Any:
+    """Type of what `name` is in something of the type `hint`; None where nothing is called so."""
+    for kind in _kinds(hint):
+        if dataclasses.is_dataclass(kind):
+            return _hints(cast(Any, kind)).get(name)
+        if get_origin(kind) is dict:
+            return get_args(kind)[1]
+        if kind is Any:
+            return Any
+    return None
+
+
+def _hint(schema: Any, key: str) -> Any:
+    """Type of what lies at a dotted `key`; None where there is no such key."""
+    hint = schema
+    for name in key.split("."):
+        hint = _within(hint, name) if name else None
+    return hint
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 @cache
 def known_keys(schema: type, prefix: str = "") -> list[str]:
     """All dotted keys of a dataclass `schema`, sections included."""
     found = []
-    hints = get_type_hints(schema)
-    for item in dataclasses.fields(schema):
-        key = prefix + item.name
-        found.append(key)
-        hint = hints[item.name]
-        free = any(get_origin(kind) in (dict, list) for kind in (hint, *get_args(hint)))
-        kinds = () if free else (hint, *get_args(hint))
-        nested = next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
-        if isinstance(nested, type):
-            found += known_keys(nested, key + ".")
+    for name, hint in _hints(schema).items():
+        found.append(prefix + name)
+        for kind in _kinds(hint):
+            if dataclasses.is_dataclass(kind):
+                found += known_keys(cast(Any, kind), f"{prefix}{name}.")
     return found
 
 
@@ -534,21 +767,6 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _is_in_mapping(key: str, schema: Any) -> bool:
-    """Whether a key lies inside a mapping with free names, as ablation.trials.conv_16.tick; the rest comes later."""
-    first, _, rest = key.partition(".")
-    for item in dataclasses.fields(schema) if rest else ():
-        if item.name == first:
-            kinds = [get_type_hints(schema)[first], *get_args(get_type_hints(schema)[first])]
-            if any(get_origin(kind) is dict for kind in kinds):
-                return True
-            return any(dataclasses.is_dataclass(kind) and _is_in_mapping(rest, kind) for kind in kinds)
-    return False
-
-
-_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-
-
 def _unknown_key(key: str, keys: list[str]) -> str:
     """What to say of `key`, which is none of `keys`: the nearest right name and the keys of its section."""
     section, _, last = key.rpartition(".")
@@ -560,22 +778,6 @@ def _unknown_key(key: str, keys: list[str]) -> str:
     return f"{key} is not a config key{near}. Keys there: {', '.join(siblings)}"
 
 
-def _explain(schema: type, error: BaseException) -> str:
-    """What Hydra or OmegaConf refused, in one line: the key, the value, what is allowed."""
-    while not str(error).strip() and error.__cause__:
-        error = error.__cause__
-    key = getattr(error, "full_key", None)
-    reason = str(getattr(error, "msg", None) or error).strip().splitlines()[0]
-    if key and key not in known_keys(schema) and " not in " in reason:
-        return _unknown_key(key, known_keys(schema))
-    if told := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", reason):
-        return f"{key}={told[1]} is not allowed: {key} must be {_KINDS.get(told[2], told[2])}"
-    if told := re.match(r"Value '(.*)' is not a valid bool", reason):
-        return f"{key}={told[1]} is not allowed: {key} must be true or false"
-    if "is not a ListConfig" in reason:
-        return f"{key} must be a list, written {key}=[1,2]"
-    if "is not Optional" in reason or "Incompatible value 'None'" in reason:
-        return f"{key}=null is not allowed: {key} must have a value"
-    if "missing mandatory value" in reason:
-        return f"{key} has no value: it must not be deleted"
-    return f"{key}: {reason}" if key else reason
+def _first_line(error: BaseException) -> str:
+    """The first line of what an exception says."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -38,6 +38,24 @@ def expected_seconds(config: RunConfig) -> float:
     return BESIDE_SECONDS + trainer.epochs * epoch
 
 
+def why_missing(metric: str, config: RunConfig) -> str:
+    """Why a run of `config` will have no such metric, and what helps; empty where it will have it."""
+    sizes, trainer, regression = data.split_sizes(config.data), config.trainer, config.data.task == "regression"
+    part, _, kind = metric.partition("@")[0].partition("/")
+    if part == "val" and not sizes["val"]:
+        of = f"data.val_fraction={config.data.val_fraction:g} of {sizes['train']:,} examples is none"
+        return f"{of} for validation; raise data.val_fraction or data.limit"
+    if part in ("test", "gap", "prediction") and not trainer.evaluate_test:
+        return "trainer.evaluate_test=false leaves the test set out"
+    if kind == "accuracy" and regression:
+        return f"data={config.data.name} is a regression, which has no accuracy"
+    if part == "prediction" and not regression:
+        return f"data={config.data.name} is no regression, and only those predict a number"
+    alone = ("epochs", "parameters", "seconds", "seconds_per_epoch", "prediction", "gap/accuracy")
+    parts = [f"{name}/{what}" for name in ("train", "train_eval", "val", "test") for what in ("loss", "accuracy")]
+    return "" if metric.partition("@")[0] in (*alone, *parts) else "there is no such metric"
+
+
 def multiplications_per_step(config: RunConfig) -> float:
     """Multiply-adds of a training step: a forward pass, and twice as much backward."""
     return 3.0 * config.trainer.batch_size * model.multiplications(model.layers(config))

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline.config import ConfigError, compose, require, require_one_of
+from pipeline.config import ConfigError, compose, parse_override, require, require_label, require_one_of, require_whole
+from pipeline.estimate import why_missing
 from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED, TIMED, ClaimConfig, Published, StatisticsConfig
 from sweeps.space import Value
-from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, require_name
+from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, refuse_varied, require_name
 
 
 @dataclass
@@ -65,8 +66,8 @@ class TimingConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
-        require(self.rounds >= 3, "timing.rounds", self.rounds, "a whole number from 3")
-        require(self.examples >= 1, "timing.examples", self.examples, "a whole number from 1")
+        require_whole("timing.rounds", self.rounds, 3, 1000)
+        require_whole("timing.examples", self.examples, 1, 100_000_000)
 
 
 @dataclass
@@ -86,11 +87,13 @@ class AblationConfig:
         require_name("ablation.name", self.name)
         require(len(self.trials) > 0, "ablation.trials", self.trials, "at least one trial")
         for name, claim in self.claims.items():
+            require_label("the name of a claim", name)
             for label in claim.trials:
                 require_one_of(f"a trial of the claim {name}", label, self.trials)
             if claim.metric:
                 require_metric(f"ablation.claims.{name}.metric", claim.metric)
         for label, trial in self.trials.items():
+            require_label("the name of a trial", label)
             for metric in (metric for told in trial.published.values() for metric in told):
                 require_metric(f"ablation.trials.{label}.published", metric)
         for remark in self.remarks:
@@ -116,6 +119,12 @@ class AblationConfig:
         return list(dict.fromkeys(named))
 
 
+# Kinds of claims that are judged by metrics of their own.
+IMPLIED = {
+    "overfits": ("gap/accuracy", "test/loss"),
+    "reduces_overfitting": ("gap/accuracy", "test/accuracy"),
+    "stops": ("train/accuracy",),
+}
 METRIC = r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|gap/accuracy|epochs|parameters|prediction"
 
 
@@ -184,9 +193,19 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     for key, claim in config.ablation.claims.items():
         if claim.kind == "stops" and targets[claim.trial or ""] is None:
             raise ConfigError(f"the claim {key}: the trial {claim.trial} has no trainer.stop_at_accuracy")
+        _require_measured(key, claim, trials)
     sweep = replace(sweep, trials=trials)
     changed = _changed(sweep, compose_ablation(name, []).sweep) if overrides else ()
     return Ablation(config.ablation, config.timing, config.strict, sweep, changed)
+
+
+def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
+    """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
+    metrics = IMPLIED.get(claim.kind, (claim.metric,) if claim.metric else ())
+    for trial in trials:
+        for metric in metrics if trial.label in claim.trials else ():
+            if why := why_missing(metric, trial.base):
+                raise ConfigError(f"the claim {key}: {metric} of the trial {trial.label} is not measured: {why}")
 
 
 # Keys that documents leave open, or that only evaluate.
@@ -204,6 +223,7 @@ def _changed(sweep: Sweep, filed: Sweep) -> tuple[str, ...]:
 
 def _trial(label: str, trial: TrialConfig, sweep: Sweep) -> Trial:
     params = dict(_param(override) for override in trial.overrides)
+    refuse_varied(params)
     for override in sweep.launched:
         key = override.partition("=")[0].lstrip("+~")
         if key in params:
@@ -216,9 +236,7 @@ def _trial(label: str, trial: TrialConfig, sweep: Sweep) -> Trial:
 
 def _param(override: str) -> tuple[str, Value]:
     """Key and value of a trial's override, as Optuna keeps them: numbers as numbers, all else as text."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_override(override)
+    parsed = parse_override(override)
     value = parsed.value()
     kept = value if value is None or isinstance(value, bool | int | float) else override.partition("=")[2]
     return str(parsed.key_or_group), kept

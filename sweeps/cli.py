@@ -6,26 +6,24 @@ import argparse
 import atexit
 import gc
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from pipeline.addresses import masked
 from pipeline.config import (
-    CONF,
     ConfigError,
     RunConfig,
     StoreConfig,
-    check_overrides,
     compose,
     compose_from,
     describe,
     did_you_mean,
+    shown,
 )
 from pipeline.paths import printable
 from pipeline.runtime import collect_rarely, draw_off_screen
@@ -37,19 +35,10 @@ if TYPE_CHECKING:
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
+ABLATIONS = "an ablation, or several in turn; `convsweep list` tells which there are"
+STUDIES = "a study; `convsweep list` tells which there are"
+SWEEP = "a sweep, opened at its saved view"
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
-NUMBERS = [
-    f"hydra.sweeper.{name}"
-    for name in [
-        "n_trials",
-        "timeout",
-        "stop_after_no_improvement",
-        "sampler_seed",
-        "workers",
-        "workers_max_runs",
-        "retries",
-    ]
-]
 SWEEP_KEYS = "and seeds=[0,1,2], workers=2, retries=1, budget=30min"
 EPILOG = """\
 convsweep list                                  what there is to run
@@ -113,6 +102,27 @@ def _options_last(words: Sequence[str]) -> list[str]:
     return [*others, *options]
 
 
+def _divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names and overrides among the words of a command, in whatever order they stand: an override has a `=`."""
+    is_override = [("=" in word or word.startswith("~")) for word in words]
+    names = [word for word, is_one in zip(words, is_override, strict=True) if not is_one]
+    return names, [word for word, is_one in zip(words, is_override, strict=True) if is_one]
+
+
+def _one_name(command: str, words: Sequence[str]) -> tuple[str, list[str]]:
+    """The name that the words of a command have to hold, and their overrides."""
+    names, overrides = _divided(words)
+    _require_names(command, names)
+    if len(names) > 1:
+        raise ConfigError(f"{command} takes one name, not {' '.join(names)}; an override is written key=value")
+    return names[0], overrides
+
+
+def _require_names(command: str, names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigError(f"the following arguments are required: name\nhelp: convsweep {command} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="convsweep",
@@ -138,24 +148,22 @@ def _parser() -> argparse.ArgumentParser:
 
     ablate = commands.add_parser("ablate", help="run an ablation of conf/ablation beside its published numbers")
     ablate.set_defaults(command=_ablate)
-    ablate.add_argument("name", help="an ablation; `convsweep list` tells which there are; several run in turn")
-    ablate.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, strict=true, ablation.name=...")
+    ablate.add_argument("words", nargs="*", metavar="name", help=f"{ABLATIONS}; {OVERRIDES}; {SWEEP_KEYS}, strict=true")
 
     study = commands.add_parser("study", help="search a space of conf/study with a sampler")
     study.set_defaults(command=_study)
-    study.add_argument("name", help="a study; `convsweep list` tells which there are")
-    study.add_argument("overrides", nargs="*", help=f"{OVERRIDES}; {SWEEP_KEYS}, study.n_trials=30, study.name=...")
+    study.add_argument(
+        "words", nargs="*", metavar="name", help=f"{STUDIES}; {OVERRIDES}; {SWEEP_KEYS}, study.n_trials=30"
+    )
 
     report = commands.add_parser("report", help="rebuild a sweep's tables, figures and page from what is tracked")
     report.set_defaults(command=_report)
-    report.add_argument("name", nargs="?", help="a sweep that has been run")
-    report.add_argument("overrides", nargs="*", help="store.root=...")
+    report.add_argument("words", nargs="*", metavar="name", help="sweeps that have been run; store.root=...")
     report.add_argument("--all", action="store_true", help="every ablation, and an index page over them")
 
     explain = commands.add_parser("explain", help="what a tracked model sees: activation maps, filters, mistakes")
     explain.set_defaults(command=_explain)
-    explain.add_argument("name", metavar="RUN", help=MODEL)
-    explain.add_argument("overrides", nargs="*", help="store.root=...")
+    explain.add_argument("words", nargs="*", metavar="RUN", help=f"{MODEL}; store.root=...")
     explain.add_argument(
         "--images",
         default="0,23,28",
@@ -165,11 +173,11 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="class and probability of pictures, by a tracked model")
     predict.set_defaults(command=_predict)
-    predict.add_argument("name", metavar="RUN_OR_MODEL", help=MODEL)
     predict.add_argument(
-        "pictures",
-        nargs="+",
-        help="files, or folders of them; store.root=...; names that begin with a dash after --",
+        "words",
+        nargs="*",
+        metavar="RUN PICTURE",
+        help=f"{MODEL}; files, or folders of them; store.root=...; names that begin with a dash after --",
     )
 
     prune = commands.add_parser("prune-cache", help="delete checkpoints of trainings; results stay")
@@ -192,8 +200,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ui = commands.add_parser("ui", help="open MLflow's pages on this project's store")
     ui.set_defaults(command=_ui)
-    ui.add_argument("name", nargs="?", help="a sweep, opened at its saved view")
-    ui.add_argument("overrides", nargs="*", help="store.root=..., store.ui_port=...")
+    ui.add_argument("words", nargs="*", metavar="name", help=f"{SWEEP}; store.root=..., store.ui_port=...")
     ui.add_argument("--no-browser", action="store_true", help="serve only, and print the address")
     return parser
 
@@ -211,7 +218,6 @@ class _Parser(argparse.ArgumentParser):
     """argparse, with errors that end with where help is."""
 
     def error(self, message: str) -> NoReturn:
-        message = message.replace(", overrides", "")  # argparse says so of what may be left out
         sys.exit(_complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
 
 
@@ -245,62 +251,20 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _multirun(arguments: argparse.Namespace, console: Console) -> int:
-    """Hydra's own multirun, with our sweeper; `hydra.sweeper.*` are read by Hydra, all else by us."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.plugins import Plugins
-
-    from hydra_plugins.convsweep_sweeper import ConvsweepSweeper
-    from sweeps.search import compose_hydra_sweep
+    from sweeps.search import compose_hydra_sweep, divide_settings
 
     if arguments.start:
         raise ConfigError("--from starts one run; it does not go with -m")
-    settings = [word for word in arguments.overrides if word.lstrip("+~").startswith("hydra.")]
-    words = [word for word in arguments.overrides if word not in settings]
-    check_overrides(RunConfig, words, swept=True)
-    _check_settings(settings)
-    told: list[tuple[list[str], dict[str, Any]]] = []
-
-    def note(overrides: list[str], settings: dict[str, Any]) -> None:
-        told.append((overrides, settings))
-
-    # Hydra looks for plugins in folders, and finds none where an editable install maps packages instead.
-    Plugins.instance().register(ConvsweepSweeper)
-    before, sys.argv = sys.argv, ["convsweep", "-m", *arguments.overrides, "hydra/sweeper=convsweep"]
-    sys.argv += ["hydra/hydra_logging=none", "hydra/job_logging=none"]
-    try:
-        # Hydra reads its own settings and hands both to our sweeper, which notes them; the sweep starts outside.
-        hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")(cast(Any, note))()
-    finally:
-        sys.argv = before
-        GlobalHydra.instance().clear()
-    section, sweep = compose_hydra_sweep(*told[0])
+    section, sweep = compose_hydra_sweep(*divide_settings(arguments.overrides))
     return _start(section, sweep, arguments.dry_run, console)
-
-
-def _check_settings(settings: list[str]) -> None:
-    """Refuse a `hydra.sweeper.KEY` that does not exist, with the nearest right name."""
-    from dataclasses import fields
-
-    from hydra_plugins.convsweep_sweeper import SweeperConf
-
-    keys = [f"hydra.sweeper.{item.name}" for item in fields(SweeperConf) if item.name != "_target_"]
-    for word in settings:
-        key = word.partition("=")[0].lstrip("+~")
-        value = word.partition("=")[2]
-        if key in NUMBERS and value != "null" and not re.fullmatch(r"[0-9.e+-]+", value):
-            raise ConfigError(f"{word} is not allowed: {key} must be a number")
-        if key.startswith("hydra.sweeper.") and key not in keys:
-            raise ConfigError(
-                f"{key} is not a setting of the sweeper{did_you_mean(key, keys)}. There are: {', '.join(keys)}"
-            )
 
 
 def _study(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.search import compose_study
 
-    _known_option("study", arguments.name)
-    section, sweep = compose_study(arguments.name, arguments.overrides)
+    name, overrides = _one_name("study", arguments.words)
+    _known_option("study", name)
+    section, sweep = compose_study(name, overrides)
     return _start(section, sweep, arguments.dry_run, console)
 
 
@@ -317,7 +281,9 @@ def _start(section: StudyConfig, sweep: Sweep, dry_run: bool, console: Console) 
 def _known_option(group: str, name: str) -> None:
     options = describe(group)
     if name not in options:
-        raise ConfigError(f"there is no {group} {name}{did_you_mean(name, options)}. There are: {', '.join(options)}")
+        raise ConfigError(
+            f"there is no {group} {shown(name)}{did_you_mean(name, options)}. There are: {', '.join(options)}"
+        )
 
 
 def _print_plan(config: RunConfig, console: Console) -> None:
@@ -346,8 +312,9 @@ def _print_plan(config: RunConfig, console: Console) -> None:
 def _ablate(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.ablation import compose_ablation
 
-    names = list(dict.fromkeys(word for word in (arguments.name, *arguments.overrides) if "=" not in word))
-    overrides = [word for word in arguments.overrides if "=" in word]
+    names, overrides = _divided(arguments.words)
+    _require_names("ablate", names)
+    names = list(dict.fromkeys(names))
     for name in names:
         _known_option("ablation", name)
     ablations = [compose_ablation(name, overrides) for name in names]
@@ -370,9 +337,7 @@ def _ablate(arguments: argparse.Namespace, console: Console) -> int:
 def _report(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.rebuild import rebuild, rebuild_all
 
-    words = [word for word in (arguments.name, *arguments.overrides) if word]
-    overrides = [word for word in words if "=" in word]
-    names = [word for word in words if "=" not in word]
+    names, overrides = _divided(arguments.words)
     if bool(names) == arguments.all:
         raise ConfigError("report takes the name of a sweep, or --all")
     for name in names:
@@ -390,8 +355,9 @@ def _explain(arguments: argparse.Namespace, console: Console) -> int:
         images = [int(place) for place in arguments.images.split(",")]
     except ValueError:
         raise ConfigError(f"--images {arguments.images} is not allowed: write places as in 0,23,28") from None
-    store, tracker = open_store(arguments.overrides)
-    saved = load_model(arguments.name, store, tracker)
+    name, overrides = _one_name("explain", arguments.words)
+    store, tracker = open_store(overrides)
+    saved = load_model(name, store, tracker)
     folder = store.folder / "explain" / saved.run.run_id
     for path in explain(saved, images, arguments.filter, folder, console):
         tracker.log_files(saved.run.run_id, [path], "explain")
@@ -404,12 +370,13 @@ def _predict(arguments: argparse.Namespace, console: Console) -> int:
     from pipeline.predict import check_words, predict
     from pipeline.saved import load_model, open_store
 
-    overrides = [word for word in arguments.pictures if word.startswith("store.") and "=" in word]
-    pictures = [word for word in arguments.pictures if word not in overrides]
+    # A picture's name may hold a `=`.
+    overrides = [word for word in arguments.words if word.startswith("store.") and "=" in word]
+    name, *pictures = [word for word in arguments.words if word not in overrides] or [""]
     if not pictures:
-        raise ConfigError("name at least one picture, or a folder of them")
+        raise ConfigError("name a model, and at least one picture, or a folder of them")
     check_words(pictures)
-    return predict(load_model(arguments.name, *open_store(overrides)), pictures, console)
+    return predict(load_model(name, *open_store(overrides)), pictures, console)
 
 
 def _prune(arguments: argparse.Namespace, console: Console) -> int:
@@ -465,9 +432,7 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
 def _ui(arguments: argparse.Namespace, console: Console) -> int:
     from pipeline.config import compose as compose_config
 
-    words = [word for word in (arguments.name, *arguments.overrides) if word]
-    overrides = [word for word in words if "=" in word]
-    names = [word for word in words if "=" not in word]
+    names, overrides = _divided(arguments.words)
     if len(names) > 1:
         raise ConfigError(f"one sweep at a time: {' '.join(names)}")
     store: StoreConfig = compose_config(RunConfig, "train", overrides).store

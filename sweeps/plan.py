@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,12 +16,18 @@ from pipeline.estimate import START_SECONDS, expected_seconds
 from pipeline.hardware import cores
 from pipeline.run import run_tags
 from pipeline.signature import work
+from pipeline.sources import source_key
+from sweeps.space import Value
 from sweeps.sweep import Sweep, Trial, duration
-from sweeps.workers import shape
+from sweeps.workers import Shape, shape
 
 if TYPE_CHECKING:
     from pipeline.tracking import Tracker
     from sweeps.engine import Unit
+
+
+# Of more rows, so many of the first and of the last are printed.
+SHOWN = (20, 5)
 
 
 def print_plan(sweep: Sweep, description: str, console: Console) -> int:
@@ -28,12 +35,12 @@ def print_plan(sweep: Sweep, description: str, console: Console) -> int:
     from pipeline.tracking import existing_tracker
 
     tracker = existing_tracker(sweep.store) if sweep.store.exists else None
-    known = _known_trials(sweep)
-    times = _Times(tracker, shape(sweep).threads)
+    known, has = _known_trials(sweep), shape(sweep)
+    times = _Times(tracker, has.threads)
     if sweep.trials is None:
-        _print_space(sweep, description, known, times, console)
+        _print_space(sweep, description, known, times, has, console)
     else:
-        _print_grid(sweep, description, tracker, times, console)
+        _print_grid(sweep, description, tracker, times, has, console)
     console.print("dry run: nothing was trained")
     return 0
 
@@ -42,19 +49,20 @@ def refuse_over_budget(sweep: Sweep, queue: list[Unit], tracker: Tracker) -> Non
     """Raise ConfigError where the queued runs of a grid are expected to take longer than the sweep's budget."""
     if sweep.config.budget is None or sweep.trials is None or not queue:
         return
-    times = _Times(tracker, shape(sweep).threads)
-    if missed := _missed_budget(sweep, [times.of(unit.config) for unit in queue]):
+    has = shape(sweep)
+    times = _Times(tracker, has.threads)
+    if missed := _missed_budget(sweep, [times.of(unit.config) for unit in queue], has):
         raise ConfigError(missed)
 
 
-def _missed_budget(sweep: Sweep, runs: list[float]) -> str:
+def _missed_budget(sweep: Sweep, runs: list[float], has: Shape) -> str:
     """What is wrong where runs of so many seconds each take longer than the budget; empty where they do not."""
-    needed = sum(runs) / _parallel(sweep, len(runs))
+    needed = sum(runs) / _parallel(has, len(runs))
     if sweep.config.budget is None or needed <= duration("budget", sweep.config.budget):
         return ""
     return (
         f"budget={sweep.config.budget} is not enough: {len(runs)} runs need about {told(needed)} on "
-        f"{_workers(sweep, len(runs))}. Raise the budget, or ask for fewer seeds or epochs"
+        f"{_workers(has, len(runs))}. Raise the budget, or ask for fewer seeds or epochs"
     )
 
 
@@ -96,15 +104,22 @@ class _Times:
         return median(seconds / epochs for seconds, epochs in runs) if runs else None
 
 
-def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: _Times, console: Console) -> None:
+def _print_grid(
+    sweep: Sweep, description: str, tracker: Tracker | None, times: _Times, has: Shape, console: Console
+) -> None:
     out = Table(title=f"{sweep.name}: {description}", title_justify="left")
     for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
         out.add_column(name, justify="left" if name in ("config", "overrides") else "right")
+    rows: list[tuple[str, ...]] = []
+    hashes: dict[str, str] = {}
     seen: set[str] = set()
     runs, known, equal = 0, 0, 0
     longest: dict[str, float] = {}  # seconds by chain: shorter runs end on the way of the longest
     for trial in sweep.trials or []:
-        tags = [run_tags(trial.config(seed), data.data_sha256(trial.base.data)) for seed in sweep.seeds]
+        source = source_key(trial.base.data)
+        if source not in hashes:
+            hashes[source] = data.data_sha256(trial.base.data)
+        tags = [run_tags(trial.config(seed), hashes[source]) for seed in sweep.seeds]
         signatures = [its["convsweep.signature"] for its in tags]
         new = [s for s in signatures if s not in seen]
         tracked = {s for s in new if tracker and tracker.find_finished(s)}
@@ -116,24 +131,27 @@ def _print_grid(sweep: Sweep, description: str, tracker: Tracker | None, times: 
                 joins = trial.base.trainer.stop_at_accuracy is None
                 key = its["convsweep.chain" if joins else "convsweep.signature"]
                 longest[key] = max(longest.get(key, 0.0), each)
-        out.add_row(
-            trial.label, " ".join(trial.overrides), _parameters(trial), str(len(tracked)), str(missing), told(each)
-        )
+        row = (trial.label, " ".join(trial.overrides), _parameters(trial), str(len(tracked)), str(missing), told(each))
+        rows.append(row)
+    for cells in rows if len(rows) <= sum(SHOWN) else [*rows[: SHOWN[0]], ("...",), *rows[-SHOWN[1] :]]:
+        out.add_row(*cells)
     console.print(out)
+    if len(rows) > sum(SHOWN):
+        console.print(f"{len(rows):,} configs, of which the first {SHOWN[0]} and the last {SHOWN[1]} are shown")
     total = sum(longest.values())
     joined = f", {runs - len(longest)} of them on the way of longer ones" if runs > len(longest) else ""
     duplicates = f", {equal} equal to another here" if equal else ""
-    wall = told(total / _parallel(sweep, len(longest)) + (START_SECONDS if runs else 0))
+    wall = told(total / _parallel(has, len(longest)) + (START_SECONDS if runs else 0))
     console.print(
-        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(sweep, len(longest))}, "
+        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(has, len(longest))}, "
         f"expected time {wall} ({times.source})",
         highlight=False,
     )
-    if missed := _missed_budget(sweep, list(longest.values())):
+    if missed := _missed_budget(sweep, list(longest.values()), has):
         console.print(missed, style="red", soft_wrap=True, highlight=False)
 
 
-def _print_space(sweep: Sweep, description: str, known: int, times: _Times, console: Console) -> None:
+def _print_space(sweep: Sweep, description: str, known: int, times: _Times, has: Shape, console: Console) -> None:
     assert sweep.space is not None
     out = Table(title=f"{sweep.name}: {description}", title_justify="left")
     for name in ("parameter", "values", "when"):
@@ -141,7 +159,7 @@ def _print_space(sweep: Sweep, description: str, known: int, times: _Times, cons
     for parameter in sweep.space.parameters:
         values = parameter.values
         kind = ("whole numbers, " if parameter.whole else "") + ("logarithmic" if parameter.log else "")
-        shown = ", ".join(map(str, values)) if values is not None else f"{parameter.low:g} to {parameter.high:g} {kind}"
+        shown = _listed(values) if values is not None else f"{parameter.low:g} to {parameter.high:g} {kind}"
         out.add_row(parameter.key, shown, " and ".join(f"{c.key}{c.op}{c.value}" for c in parameter.when))
     console.print(out)
     size = sweep.space.size(sweep.base_value)
@@ -156,10 +174,10 @@ def _print_space(sweep: Sweep, description: str, known: int, times: _Times, cons
     each = times.of(base.base)
     if sweep.limits.n_trials:
         runs = max(0, sweep.limits.n_trials - known) * len(sweep.seeds)
-        wall = told(runs * each / _parallel(sweep, runs) + START_SECONDS)
+        wall = told(runs * each / _parallel(has, runs) + START_SECONDS)
         console.print(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has {_parameters(base)} "
-            f"parameters and takes {told(each)} per run;\n{_workers(sweep, runs)}, about {wall} without pruning "
+            f"parameters and takes {told(each)} per run;\n{_workers(has, runs)}, about {wall} without pruning "
             f"({times.source})",
             highlight=False,
         )
@@ -176,11 +194,19 @@ def _parameters(trial: Trial) -> str:
     return f"{model.total_params(model.layers(trial.base)):,}"
 
 
-def _workers(sweep: Sweep, runs: int) -> str:
-    workers = max(1, min(shape(sweep).workers, runs))
+def _listed(values: Sequence[Value]) -> str:
+    """Values in a line: all, or where they are many the first and the last."""
+    words = [str(value) for value in values]
+    if len(words) > sum(SHOWN):
+        words = [*words[: SHOWN[0]], "...", *words[-SHOWN[1] :], f"({len(values):,} values)"]
+    return ", ".join(words)
+
+
+def _workers(has: Shape, runs: int) -> str:
+    workers = max(1, min(has.workers, runs))
     return "1 worker" if workers == 1 else f"{workers} workers"
 
 
-def _parallel(sweep: Sweep, runs: int) -> float:
+def _parallel(has: Shape, runs: int) -> float:
     """How many runs' worth of time alone goes by at once: workers share memory, and the parent needs some."""
-    return max(1.0, 0.9 * min(shape(sweep).workers, cores(), max(runs, 1)))
+    return max(1.0, 0.9 * min(has.workers, cores(), max(runs, 1)))

@@ -6,16 +6,30 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import islice
 from typing import Any
 
 import yaml
 
-from pipeline.config import CONF, ConfigError, RunConfig, check_keys, compose, require, require_one_of
+from pipeline.config import (
+    CONF,
+    ConfigError,
+    RunConfig,
+    check_keys,
+    check_overrides,
+    compose,
+    parse_override,
+    require,
+    require_one_of,
+    require_whole,
+    shown,
+    to_dict,
+    typed,
+)
+from pipeline.estimate import why_missing
 from pipeline.hardware import resolve_precision
 from pipeline.signature import code_sha256, versions
 from sweeps.claims import StatisticsConfig
-from sweeps.space import Condition, Space, parse_space, parse_sweep
+from sweeps.space import Condition, Space, parse_space, parse_sweep, space_of
 from sweeps.study import PRUNERS, SAMPLERS, TRAINED_BY
 from sweeps.sweep import (
     Limits,
@@ -26,11 +40,13 @@ from sweeps.sweep import (
     duration,
     grid_objectives,
     refuse,
+    refuse_varied,
     require_name,
     require_seeds,
 )
 
 ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
+DIRECTIONS = ("maximize", "minimize")
 COSTS = ("parameters", "seconds", "seconds_per_epoch")
 # With fewer pairs, Wilcoxon's smallest p is above the pruner's threshold of 0.1.
 WILCOXON_SEEDS = 5
@@ -59,15 +75,40 @@ class StudyConfig:
         require(len(self.space) > 0, "study.space", self.space, "at least one parameter")
         _check_objectives(self.objectives)
         require_one_of("study.sampler", self.sampler, SAMPLERS)
-        require(0 <= self.sampler_seed < 2**31, "study.sampler_seed", self.sampler_seed, "a whole number from 0")
+        require_whole("study.sampler_seed", self.sampler_seed, 0, 2**31 - 1)
         require_one_of("study.pruner", self.pruner, PRUNERS)
         several = len(self.objectives) > 1
         require(not several or self.pruner == "none", "study.pruner", self.pruner, "none with several objectives")
         for key in ("n_trials", "stop_after_no_improvement"):
-            value = getattr(self, key)
-            require(value is None or value >= 1, f"study.{key}", value, "a whole number from 1, or null")
-        require(self.timeout is None or self.timeout > 0, "study.timeout", self.timeout, "seconds above 0, or null")
+            require_whole(f"study.{key}", getattr(self, key), 1, 1_000_000, " for no such limit")
+        fits = self.timeout is None or 0 < self.timeout < 1e9
+        require(fits, "study.timeout", self.timeout, "seconds above 0 and below 1e9, or null")
         require_seeds("study.confirm_seeds", self.confirm_seeds)
+
+
+@dataclass
+class SweeperConfig:
+    """`hydra.sweeper.KEY=...` of `train -m`, as in conf/study/smoke.yaml and conf/sweep.yaml; None where not given."""
+
+    name: str | None = None
+    objectives: dict[str, str] | None = None
+    sampler: str | None = None
+    sampler_seed: int | None = None
+    pruner: str | None = None
+    n_trials: int | None = None
+    timeout: float | None = None
+    stop_after_no_improvement: int | None = None
+    confirm_seeds: list[int] | None = None
+    seeds: list[int] | None = None
+    workers: int | None = None
+    workers_max_runs: int | None = None
+    workers_max_memory: float | None = None
+    retries: int | None = None
+    most_deaths: int | None = None
+    budget: str | None = None
+
+
+SWEEPER = "hydra.sweeper"
 
 
 @dataclass
@@ -101,22 +142,47 @@ def compose_study(name: str, overrides: Sequence[str]) -> tuple[StudyConfig, Swe
     return study, sweep
 
 
+def divide_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The words of `train -m` without those for Hydra, and the settings that these are, `hydra.sweeper.KEY=VALUE`.
+
+    Raises:
+        ConfigError: for any other word for Hydra.
+    """
+    overrides = [word for word in words if not word.lstrip("+~").startswith("hydra")]
+    settings = {}
+    for word in words:
+        if word in overrides:
+            continue
+        override = parse_override(word)
+        section, _, key = override.key_or_group.rpartition(".")
+        if section != SWEEPER or override.is_delete():
+            raise ConfigError(f"{shown(word)} is not allowed: of Hydra's own keys there is hydra.sweeper.KEY=... alone")
+        if override.is_sweep_override():
+            raise ConfigError(f"{shown(word)} names several values: this key takes one")
+        settings[key] = override.value()
+    return overrides, settings
+
+
 def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -> tuple[StudyConfig, Sweep]:
     """The sweep of `convsweep train -m`: a grid where every swept key has a list of values, else a search.
 
     Args:
         overrides: As given, swept ones among them.
-        settings: `hydra.sweeper`'s: those of `study` and of conf/sweep.yaml; None where they are left to be chosen.
+        settings: `hydra.sweeper`'s, of `SweeperConfig`; None where they are left to be chosen.
 
     Raises:
         ConfigError: for anything wrong; nothing has been started then.
     """
+    asked = to_dict(typed(SweeperConfig, settings, SWEEPER))
+    check_overrides(RunConfig, overrides, swept=True)
     swept, fixed = _divided(overrides)
     if not swept:
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
-    given = {key: value for key, value in settings.items() if value is not None}
-    space = Space(tuple(parse_sweep(text) for text in _take_seeds(swept, fixed, given)))
-    _check_types(given)
+    given = {key: value for key, value in asked.items() if value is not None}
+    space = space_of(parse_sweep(text) for text in _take_seeds(swept, fixed, given))
+    require_grid(space)
+    for metric, direction in given.get("objectives", {}).items():
+        require_one_of(f"{SWEEPER}.objectives.{metric}", direction, DIRECTIONS)
     if space.is_finite and (idle := [key for key in ONLY_SEARCH if key in given]):
         raise ConfigError(f"hydra.sweeper.{idle[0]} has no effect on a grid: every swept key has a list of values")
     if not space.is_finite:
@@ -155,10 +221,10 @@ def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> li
     """The swept overrides but `seed=0,1`, which asks for two seeds of every config, not for twice as many configs."""
     told = [text for text in (*swept, *fixed) if text.partition("=")[0].lstrip("+") == "seed"]
     for text in told:
-        values = parse_sweep(text).values if text in swept else (yaml.safe_load(text.partition("=")[2]),)
+        values = parse_sweep(text).values if text in swept else (parse_override(text).value(),)
         if "seeds" in given or values is None or len(told) > 1:
-            raise ConfigError(f"{text} is not allowed: give the seeds once, as in seed=0,1,2")
-        given["seeds"] = list(values)
+            raise ConfigError(f"{shown(text)} is not allowed: give the seeds once, as in seed=0,1,2")
+        given["seeds"] = typed(list[int], list(values), "seed")
     return [text for text in swept if text not in told]
 
 
@@ -191,15 +257,6 @@ def _section(swept: list[str], given: dict[str, Any], name: str, grid: bool) -> 
     )
 
 
-def _check_types(given: dict[str, Any]) -> None:
-    """Raise ConfigError for a `hydra.sweeper` setting of the wrong type."""
-    for key in ("seeds", "confirm_seeds"):
-        legal = isinstance(given.get(key, []), list) and all(type(seed) is int for seed in given.get(key, []))
-        require(legal, f"hydra.sweeper.{key}", given.get(key), "a list of whole numbers, as in [0,1,2]")
-    legal = isinstance(given.get("objectives", {}), dict)
-    require(legal, "hydra.sweeper.objectives", given.get("objectives"), "a mapping, as in {val/accuracy:maximize}")
-
-
 def _is_plain(given: dict[str, Any]) -> bool:
     """Whether the objectives are a grid's own, on the test set, which no sampler is given."""
     return any(metric.startswith("test/") for metric in given["objectives"])
@@ -207,23 +264,16 @@ def _is_plain(given: dict[str, Any]) -> bool:
 
 def _divided(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Swept and fixed overrides."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    swept: list[str] = []
-    fixed: list[str] = []
-    for text in overrides:
-        try:
-            parsed = OverridesParser.create().parse_override(text)
-        except Exception as error:
-            raise ConfigError(f"'{text}' is not an override: {str(error).strip().splitlines()[0]}") from error
-        (swept if parsed.is_sweep_override() else fixed).append(text)
-    return swept, fixed
+    is_swept = [parse_override(text).is_sweep_override() for text in overrides]
+    swept = [text for text, several in zip(overrides, is_swept, strict=True) if several]
+    return swept, [text for text in overrides if text not in swept]
 
 
 def _sweep(
     config: SweepConfig, study: StudyConfig, space: Space, launched: tuple[str, ...], primary: str, name_key: str
 ) -> Sweep:
     check_keys(RunConfig, [p.key for p in space.parameters])
+    refuse_varied(p.key for p in space.parameters)
     for parameter in space.parameters:
         for condition in parameter.when:
             check_keys(RunConfig, [condition.key])
@@ -255,13 +305,17 @@ def _told(parameter: Any) -> str:
     return f"{json.dumps(kind)}{when}"
 
 
+def require_grid(space: Space) -> None:
+    """Raise ConfigError for a grid of too many points, before any is made."""
+    if space.is_finite and space.most_points > MOST_LISTED:
+        points = f"the grid has {space.most_points:,} points, at most {MOST_LISTED:,} are allowed"
+        raise ConfigError(f"{points}; use an interval, which is sampled")
+
+
 def _grid(sweep: Sweep, space: Space, most: int | None) -> list[Trial]:
     """All trials of a finite space, each composed and checked; the first `most` of them."""
-    points = list(islice(space.points(sweep.base_value), MOST_LISTED + 1))
-    if len(points) > MOST_LISTED:
-        raise ConfigError(f"the grid has more than {MOST_LISTED:,} points; use an interval, which is sampled")
     trials = []
-    for point in points[:most]:
+    for point in list(space.points(sweep.base_value))[:most]:
         overrides = space.overrides(point)
         label = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in point.items()) or "base"
         try:
@@ -282,7 +336,7 @@ def _check_objectives(objectives: dict[str, str]) -> None:
             )
         legal = ["val/accuracy", "val/loss", *(COSTS if number else ())]
         require_one_of("study.objectives", metric, legal)
-        require_one_of(f"study.objectives.{metric}", direction, ("maximize", "minimize"))
+        require_one_of(f"study.objectives.{metric}", direction, DIRECTIONS)
 
 
 def _check_search(config: SweepConfig, study: StudyConfig) -> None:
@@ -295,6 +349,9 @@ def _check_search(config: SweepConfig, study: StudyConfig) -> None:
     )
     regression = config.data.task == "regression" and "val/accuracy" in study.objectives
     require(not regression, "study.objectives", study.objectives, "{val/loss: minimize}: a regression has no accuracy")
+    for metric in study.objectives:
+        if why := why_missing(metric, config):
+            raise ConfigError(f"study.objectives: {metric} is not measured: {why}")
     seeds = len(config.seeds)
     enough = study.pruner != "wilcoxon" or seeds >= WILCOXON_SEEDS
     require(enough, "study.pruner", "wilcoxon", f"another with fewer than {WILCOXON_SEEDS} seeds: it could not decide")
@@ -330,8 +387,13 @@ def _check_first_point(sweep: Sweep) -> None:
 def _check_value(sweep: Sweep, key: str, overrides: list[str]) -> None:
     """Refuse a value that no config can have; whether a network then uses its picture up is the trial's own affair."""
     try:
-        compose(sweep.schema, sweep.primary, [*sweep.launched, *overrides])
+        config = compose(sweep.schema, sweep.primary, [*sweep.launched, *overrides])
     except ConfigError as error:
         if f"{key}=" in str(error):
             hint = "; for whole numbers write int(interval(low,high))" if "whole number" in str(error) else ""
             raise ConfigError(f"in the space: {error}{hint}") from error
+    else:
+        try:
+            sweep.require_objectives(config)
+        except ConfigError as error:
+            raise ConfigError(f"in the space: {' '.join(overrides)}: {error}") from error

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from pipeline import model
-from pipeline.config import ConfigError, RunConfig, StoreConfig, compose, flatten, require, to_dict
+from pipeline.config import (
+    ConfigError,
+    RunConfig,
+    StoreConfig,
+    compose,
+    flatten,
+    require,
+    require_whole,
+    shown,
+    to_dict,
+)
+from pipeline.estimate import why_missing
 from sweeps.claims import StatisticsConfig
 from sweeps.space import Space, Value
 
@@ -39,6 +50,8 @@ NOT_OF_THE_BASE = (
     "trainer.steps_per_execution",
     "trainer.eval_batch_size",
 )
+MOST_WORKERS = 256
+MOST_SEEDS = 1_000
 # Names of MLflow's and our own experiments, and of files beside the reports.
 RESERVED = ("train", "default", "explain", "index.html", "results.md")
 NAME = (
@@ -64,11 +77,11 @@ class SweepConfig(RunConfig):
         super().__post_init__()
         require_seeds("seeds", self.seeds)
         require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed, as in [0,1,2]")
-        require(self.workers is None or self.workers >= 1, "workers", self.workers, "a whole number from 1, or null")
-        require(self.workers_max_runs >= 1, "workers_max_runs", self.workers_max_runs, "a whole number from 1")
+        require_whole("workers", self.workers, 1, MOST_WORKERS, " for one per core")
+        require_whole("workers_max_runs", self.workers_max_runs, 1, 1_000_000)
         require(self.workers_max_memory > 0, "workers_max_memory", self.workers_max_memory, "GiB, above 0")
-        require(self.retries >= 0, "retries", self.retries, "a whole number from 0")
-        require(self.most_deaths >= 1, "most_deaths", self.most_deaths, "a whole number from 1")
+        require_whole("retries", self.retries, 0, 100)
+        require_whole("most_deaths", self.most_deaths, 1, 100)
         if self.budget is not None:
             duration("budget", self.budget)
 
@@ -177,19 +190,26 @@ class Sweep:
         """The base config's value of a key; a group's is the option's name."""
         value: Any = self.config
         for part in key.split("."):
-            value = getattr(value, part)
+            value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
         return getattr(value, "name", value) if hasattr(value, "__dataclass_fields__") else value
 
     def trial(self, label: str, overrides: Sequence[str], params: Mapping[str, Value]) -> Trial:
         """The trial with these overrides over the base.
 
         Raises:
-            ConfigError: if they give no config that can be run.
+            ConfigError: if they give no config that can be run and compared.
         """
         composed = compose(self.schema, self.primary, [*self.launched, *overrides])
         base = RunConfig(**{item.name: getattr(composed, item.name) for item in fields(RunConfig)})
         model.layers(base)
+        self.require_objectives(base)
         return Trial(label, tuple(overrides), dict(params), base)
+
+    def require_objectives(self, config: RunConfig) -> None:
+        """Raise ConfigError unless a run of `config` has what trials are compared by."""
+        for metric in self.objectives:
+            if why := why_missing(metric, config):
+                raise ConfigError(f"{metric}, by which trials are compared, is not measured: {why}")
 
 
 def base_identity(config: RunConfig) -> dict[str, Any]:
@@ -201,9 +221,18 @@ def grid_objectives(config: RunConfig) -> dict[str, str]:
     """What a grid's trials are compared by: accuracy, or a regression's loss; on the test set, if evaluated."""
     part = "test" if config.trainer.evaluate_test else "val"
     regression = config.data.task == "regression"
-    can = config.trainer.evaluate_test or config.data.val_fraction > 0
+    can = not why_missing(f"{part}/loss", config)
     require(can, "trainer.evaluate_test", False, "true, or data.val_fraction above 0: something has to be evaluated")
     return {f"{part}/loss": "minimize"} if regression else {f"{part}/accuracy": "maximize"}
+
+
+def refuse_varied(keys: Iterable[str]) -> None:
+    """Raise ConfigError for a key that trials cannot differ in: their seeds, and where all of them are kept."""
+    for key in keys:
+        if key == "seed":
+            raise ConfigError("a trial has no seed of its own: all have the sweep's, as in seeds=[0,1,2]")
+        if key.startswith(("store", "checkpoints")):
+            raise ConfigError(f"{key} cannot be varied: a sweep is kept in one store")
 
 
 def refuse(overrides: Sequence[str], **keys: str) -> None:
@@ -211,13 +240,14 @@ def refuse(overrides: Sequence[str], **keys: str) -> None:
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key in keys:
-            raise ConfigError(f"{override}: {keys[key]}")
+            raise ConfigError(f"{shown(override)}: {keys[key]}")
 
 
 def require_seeds(key: str, seeds: list[int]) -> None:
-    """Raise ConfigError unless `seeds` are different whole numbers from 0."""
-    legal = len(set(seeds)) == len(seeds) and all(0 <= seed < 2**31 for seed in seeds)
-    require(legal, key, seeds, "a list of different whole numbers from 0, as in [0,1,2]")
+    """Raise ConfigError unless `seeds` are different whole numbers from 0, and not too many."""
+    legal = len(set(seeds)) == len(seeds) <= MOST_SEEDS and all(0 <= seed < 2**31 for seed in seeds)
+    allowed = f"a list of at most {MOST_SEEDS:,} different whole numbers from 0 to 2147483647, as in [0,1,2]"
+    require(legal, key, seeds, allowed)
 
 
 def require_name(key: str, name: str) -> None:
@@ -236,6 +266,6 @@ def duration(key: str, text: str) -> float:
     told = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
     complete = "".join(number + unit for number, unit in told) == text.replace(" ", "")
     seconds = sum(float(number) * units[unit] for number, unit in told)
-    if not complete or seconds <= 0:
-        raise ConfigError(f"{key}={text} is not allowed: {key} must be a time as in 30min, 2h or 90s, or null")
+    if not complete or not 0 < seconds < 1e9:
+        raise ConfigError(f"{key}={shown(text)} is not allowed: {key} must be a time as in 30min, 2h or 90s, or null")
     return seconds

@@ -104,7 +104,7 @@ def test_bad_studies_are_refused_before_anything_starts(
         (["model.conv_layers=1,9"], "the picture is used up"),
         (["model.filters=4,8", "hydra.sweeper.seeds=5"], "a list of whole numbers"),
         (["model.filters=4,8", "hydra.sweeper.objectives=val/loss"], "must be a mapping"),
-        (["model.filters=4,8", "hydra.sweeper.n_trials=abc"], "must be a number"),
+        (["model.filters=4,8", "hydra.sweeper.n_trials=abc"], "must be a whole number"),
         (["model.filters=4,8", "hydra.sweeper.timeout=1"], "has no effect on a grid"),
     ],
 )

@@ -343,7 +343,8 @@ class Tracker:
             return None
         import mlflow.artifacts
 
-        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(folder)))
+        fetch = partial(mlflow.artifacts.download_artifacts, artifact_uri=f"models:/{model_id}", dst_path=str(folder))
+        fetched = Path(patiently(fetch, self.patience, self.name))
         return next(iter(sorted(fetched.rglob("*.keras"))), None)
 
     def runs_beginning(self, letters: str) -> list[TrackedRun]:

@@ -19,9 +19,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "sweeps.cli", *arguments]
 
 
-def test_two_commands_at_once_on_a_new_store(tmp_path: Path) -> None:
-    seeds = [subprocess.Popen(command("train", *SMALL, f"seed={seed}"), cwd=tmp_path) for seed in (0, 1)]
-    assert [process.wait(timeout=120) for process in seeds] == [0, 0]
+@pytest.mark.slow
+def test_three_commands_at_once_on_a_new_store(tmp_path: Path) -> None:
+    quick = [*QUICK, "workers=1"]
+    commands = [
+        ["train", *SMALL, "store.log_model=none"],
+        ["ablate", "demo", *quick, "seeds=[0]"],
+        ["study", "smoke", *quick, "study.n_trials=1", "study.confirm_seeds=[]"],
+    ]
+    launched = [subprocess.Popen(command(*each), cwd=tmp_path, stderr=subprocess.PIPE, text=True) for each in commands]
+    told = [process.communicate(timeout=200)[1] for process in launched]
+    assert [process.returncode for process in launched] == [0, 0, 0], told
+    assert "".join(told).count("making the database") == 2, "each database is made once"
     assert {run.info.status for run in runs(tmp_path / "mlruns")} == {"FINISHED"}
 
 

@@ -1,35 +1,148 @@
-"""Fixtures: a fresh folder and a migrated store per test, and data that must not be missing in CI."""
+"""Fixtures: a fresh folder and a migrated store per test, and sets of pictures that need no file and no network."""
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import sqlite3
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from filelock import FileLock
+from PIL import Image
 
 from pipeline.config import RunConfig, StoreConfig, compose
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]
+DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1"]
+_MODULES = [0]  # how many were imported when the garbage collector was told last
 
 
 def need(condition: bool, reason: str) -> None:
-    """Skip the test where something is missing; in CI that is a failure."""
-    if not condition and os.environ.get("CI"):
-        pytest.fail(f"CI must not skip: {reason}")
+    """Skip the test where something is missing (which fails in CI, as every skip does)."""
     if not condition:
         pytest.skip(reason)
+
+
+def fail_what_is_skipped(report: pytest.TestReport | pytest.CollectReport) -> pytest.TestReport | pytest.CollectReport:
+    """Return the report; in CI, a skip has become a failure with its reason."""
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"CI must not skip: {report.longrepr}"
+    return report
+
+
+def pytest_runtest_setup() -> None:
+    """Keep the libraries' objects, once imported, from the garbage collector.
+
+    Keras collects garbage before every training: with half a million objects of libraries, 0.3 s each time.
+    """
+    if len(sys.modules) > _MODULES[-1] + 200:
+        _MODULES.append(len(sys.modules))
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, object]:
+    return fail_what_is_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, object]:
+    return fail_what_is_skipped((yield))
+
+
+def draw_set(folder: Path, name: str, shape: Sequence[int], classes: int, train: int, test: int) -> list[str]:
+    """Draw a set of pictures below `folder` and return the overrides that choose it.
+
+    Args:
+        folder: Holds the set's folder and its cache afterwards.
+        name: Name of the set.
+        shape: Height, width and channels of a picture.
+        classes: Number of classes; a picture is noise with a bright patch, whose place tells the class.
+        train: Pictures per class to train on.
+        test: Pictures per class to test on.
+    """
+    rng, (height, width, channels) = np.random.default_rng(0), shape
+    for part, count in (("train", train), ("validation", test)):
+        for label in range(classes):
+            (folder / name / part / f"class_{label}").mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 128, shape, np.uint8)
+                top, left = label // 4 * height // 4, label % 4 * width // 4
+                pixels[top : top + height // 4, left : left + width // 4] += 100
+                picture = Image.fromarray(pixels.squeeze() if channels == 1 else pixels)
+                picture.save(folder / name / part / f"class_{label}" / f"{number}.png", compress_level=1)
+    names = ",".join(f"class_{label}" for label in range(classes))
+    return [
+        *("data=horse_or_human", f"data.name={name}", f"data.folder={name}", f"data.class_names=[{names}]"),
+        *(f"data.dir={folder}", f"data.cache={folder / 'cache'}", f"data.shape={list(shape)}".replace(" ", "")),
+        *(f"data.task={'binary' if classes == 2 else 'multiclass'}",),
+        *(f"data.train_size={classes * train}", f"data.test_size={classes * test}"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides of a set in the shape of MNIST: ten classes of 28x28 grey pixels, 640 + 640 pictures."""
+    return draw_set(tmp_path_factory.mktemp("grey"), "grey", (28, 28, 1), 10, 64, 64)
+
+
+@pytest.fixture(scope="session")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides of a set like horses and humans, in small: two classes of 100x100 coloured pixels, 40 + 40 pictures."""
+    return draw_set(tmp_path_factory.mktemp("coloured"), "coloured", (100, 100, 3), 2, 20, 20)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that `make` has filled, once for all of xdist's workers: copy what is in it, change nothing."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            scratch = Path(f"{folder}.made")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            make(scratch)
+            scratch.rename(folder)
+    return folder
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """Copy the store of a folder that `made_once` filled; its experiments and runs keep their files in the copy."""
+    shutil.copytree(source, target)
+    made_in = f"{source.parent}.made/{source.name}"
+    with closing(sqlite3.connect(target / "mlflow.db")) as database, database:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "storage_location"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (made_in, str(target)))
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with an empty, migrated MLflow database; making one costs seconds, copying it nothing."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
     from pipeline.tracking import Tracker
 
-    root = tmp_path_factory.mktemp("template")
-    Tracker(StoreConfig(str(root), None, None, 60.0, "none", 5000))
-    return root / "mlflow.db"
+    # No test of one process pulls the plug, and half of the time would be spent waiting for the disk.
+    event.listen(Engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous=OFF"))
+    made = made_once(
+        tmp_path_factory, "migrated", lambda folder: Tracker(StoreConfig(str(folder), None, None, 60.0, "none", 5000))
+    )
+    return made / "mlflow.db"
 
 
 @pytest.fixture
@@ -37,6 +150,31 @@ def root(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """An empty store, as `mlruns` of the folder in which the test runs."""
     (tmp_path / "mlruns").mkdir()
     shutil.copy(migrated, tmp_path / "mlruns" / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "mlruns"
+
+
+@pytest.fixture(scope="session")
+def made_demo(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
+    """A store in which the ablation `demo` has ended, with three seeds and one model; see `demo`."""
+    from sweeps.cli import main
+
+    def ablate(folder: Path) -> None:
+        (folder / "mlruns").mkdir()
+        shutil.copy(migrated, folder / "mlruns" / "mlflow.db")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert main(["ablate", "demo", *DEMO]) == 0
+
+    return made_once(tmp_path_factory, "demo", ablate) / "mlruns"
+
+
+@pytest.fixture
+def demo(tmp_path: Path, made_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store like `root`, in which `convsweep ablate demo *DEMO` has ended."""
+    copy_store(made_demo, tmp_path / "mlruns")
+    # MLflow remembers where a run's files are, by its id alone: that of another copy in this process is forgotten.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
     monkeypatch.chdir(tmp_path)
     return tmp_path / "mlruns"
 

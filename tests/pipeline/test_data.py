@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from pipeline import data
 from pipeline.config import DataConfig, FileConfig, RunConfig
 from pipeline.sources import idx_bytes
-from tests.conftest import need
 
 Compose = Callable[..., RunConfig]
 
@@ -30,6 +28,7 @@ def test_digits_are_sklearns(config: Compose) -> None:
     assert ours.train.x.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_fashion_mnist_is_as_published() -> None:
     from pipeline.config import compose
 
@@ -39,15 +38,6 @@ def test_fashion_mnist_is_as_published() -> None:
     assert isinstance(found.train.x, np.memmap)
     assert counts(found.train) == [6000] * 10
     assert counts(found.test) == [1000] * 10
-
-
-@pytest.mark.parametrize(("name", "shape"), [("mnist", (60_000, 28, 28, 1)), ("horse_or_human", (1_027, 300, 300, 3))])
-def test_sets_that_need_the_data_folder(name: str, shape: tuple[int, ...]) -> None:
-    from pipeline.config import compose
-
-    need("CONVSWEEP_DATA_DIR" in os.environ, "CONVSWEEP_DATA_DIR is not set")
-    fitting = ["model=horse_conv"] if name == "horse_or_human" else []
-    assert data.load(compose(RunConfig, "train", [f"data={name}", *fitting]).data).train.x.shape == shape
 
 
 def test_splits_are_stratified_and_of_the_size_told(config: Compose) -> None:

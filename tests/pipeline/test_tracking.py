@@ -97,6 +97,7 @@ def test_a_run_that_fails_ends_as_failed_with_its_reason(root: Path, capsys: pyt
     assert "not finite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_run_that_is_interrupted_ends_as_killed(root: Path, sent: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "pipeline.train", *SMALL, "trainer.epochs=100000"]
@@ -110,6 +111,7 @@ def test_a_run_that_is_interrupted_ends_as_killed(root: Path, sent: signal.Signa
     assert (run.info.status, run.data.tags["convsweep.reason"]) == ("KILLED", "interrupted")
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_gone_is_closed_by_the_next(root: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.train", *SMALL, "trainer.epochs=100000"], stdout=subprocess.DEVNULL

@@ -22,28 +22,32 @@ CODE = """
 import json, sys
 from pipeline.config import RunConfig, compose
 from pipeline.train import train
-result = train(compose(RunConfig, "train", sys.argv[1:]))
-print(json.dumps([result.history, {k: v for k, v in result.final.items() if "seconds" not in k}]))
+results = [train(compose(RunConfig, "train", overrides)) for overrides in json.loads(sys.argv[1])]
+print(json.dumps([[r.history, {k: v for k, v in r.final.items() if "seconds" not in k}] for r in results]))
 """
 
 
-def trained_elsewhere(*overrides: str) -> list[object]:
-    """History and final metrics of a run in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", CODE, *SMALL, *overrides], capture_output=True, text=True, check=True)
+def trained_elsewhere(*runs: list[str]) -> list[object]:
+    """History and final metrics of runs, one after the other in a process of their own."""
+    told = json.dumps([[*SMALL, *overrides] for overrides in runs])
+    done = subprocess.run([sys.executable, "-c", CODE, told], capture_output=True, text=True, check=True)
     assert done.stderr == "", "a user never sees TensorFlow's start-up chatter"
     found: list[object] = json.loads(done.stdout)
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_equal_runs_are_equal_bit_for_bit(precision: str, threads: int) -> None:
     larger = [] if threads == 1 else ["model.filters=32", "trainer.threads=2"]
     overrides = [f"trainer.precision={precision}", "model.dropout=0.3", *AUGMENTED, *larger]
-    first = trained_elsewhere(*overrides)
-    assert first == trained_elsewhere(*overrides)
-    assert first == trained_elsewhere(*overrides, "trainer.steps_per_execution=1")
-    assert first != trained_elsewhere(*overrides, "seed=1")
+    (first,) = trained_elsewhere(overrides)
+    other, equal, handed_over_singly = trained_elsewhere(
+        [*overrides, "seed=1"], overrides, [*overrides, "trainer.steps_per_execution=1"]
+    )
+    assert first == equal == handed_over_singly
+    assert first != other
 
 
 def test_result_has_every_metric_of_the_contract(config: Compose) -> None:

@@ -16,8 +16,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sweeps.cli import main
+from tests.conftest import DEMO
 
-QUICK = ["trainer.epochs=1", "data.limit=300", "store.log_model=none"]
+QUICK = ["trainer.epochs=1", "data.limit=300", "store.log_model=none", "workers=1"]
 
 
 def tracked(root: Path, sweep: str) -> tuple[MlflowClient, Run, list[Run]]:
@@ -37,7 +38,7 @@ def study_of(root: Path, sweep: str) -> optuna.Study:
 @pytest.mark.slow
 def test_filter_count_on_real_fashion_mnist(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["ablate", "filter_count", "data.limit=1000", "trainer.epochs=2", "seeds=[0,1]", "timing.rounds=3"]
-    arguments += ["timing.examples=1000"]
+    arguments += ["timing.examples=400"]
     assert main(arguments) == 0
     told = capsys.readouterr().out
     for part in ("conv_64", "243,786", "published (N22", ".9024", "convsweep ui filter_count"):
@@ -86,28 +87,29 @@ def table_in(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("│", "┃"))]
 
 
-def test_more_seeds_train_only_what_is_new(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]"]) == 0
-    assert main(["ablate", "demo", *QUICK, "seeds=[0,1]"]) == 0
-    assert "4 known, 4 to train" in capsys.readouterr().out
-    assert len(tracked(root, "demo")[2]) == 8
-    assert [t.user_attrs["seeds"] for t in study_of(root, "demo").trials] == [[0]] * 4 + [[0, 1]] * 4
+@pytest.mark.slow
+def test_more_seeds_train_only_what_is_new(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "demo", *DEMO, "seeds=[0,1,2,3]"]) == 0
+    assert "12 known, 4 to train" in capsys.readouterr().out
+    assert len(tracked(demo, "demo")[2]) == 16
+    assert [t.user_attrs["seeds"] for t in study_of(demo, "demo").trials] == [[0, 1, 2]] * 4 + [[0, 1, 2, 3]] * 4
 
 
+@pytest.mark.slow
 def test_another_base_is_refused_and_another_name_reuses_equal_runs(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]"]) == 0
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]", "trainer.epochs=2"]) == 2
+    assert main(["ablate", "demo", *DEMO, "trainer.epochs=2"]) == 2
     assert "trainer.epochs: 1 -> 2" in capsys.readouterr().err
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]", "ablation.name=other"]) == 0
-    assert "4 known, 0 to train" in capsys.readouterr().out
-    _, _, originals = tracked(root, "demo")
-    _, _, copies = tracked(root, "other")
+    assert main(["ablate", "demo", *DEMO, "ablation.name=other", "store.log_model=none"]) == 0
+    assert "12 known, 0 to train" in capsys.readouterr().out
+    _, _, originals = tracked(demo, "demo")
+    _, _, copies = tracked(demo, "other")
     assert {run.data.tags["convsweep.reused_from"] for run in copies} == {run.info.run_id for run in originals}
     assert sorted(r.data.metrics["test/loss"] for r in copies) == sorted(r.data.metrics["test/loss"] for r in originals)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_fails_alone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wild = ["optimizer=sgd", "optimizer.learning_rate=1e20", "trainer.precision=float32", "seeds=[0]"]
     assert main(["ablate", "demo", *QUICK, *wild]) == 1
@@ -120,6 +122,7 @@ def test_a_run_that_fails_fails_alone(root: Path, capsys: pytest.CaptureFixture[
     assert {t.state.name for t in study_of(root, "demo").trials} <= {"FAIL", "COMPLETE"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_an_interrupted_sweep_goes_on_where_it_was(root: Path, sent: signal.Signals, code: int) -> None:
     command = [
@@ -131,12 +134,13 @@ def test_an_interrupted_sweep_goes_on_where_it_was(root: Path, sent: signal.Sign
         "trainer.epochs=8",
         "store.log_model=none",
         "workers=1",
+        "seeds=[0,1]",
     ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for line in process.stdout or []:
-        if "(2 of 12 runs)" in line:
+        if "(2 of 8 runs)" in line:
             break
     time.sleep(0.5)
     os.kill(process.pid, sent)
@@ -151,7 +155,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(root: Path, sent: signal.Sign
     _, parent, children = tracked(root, "demo")
     assert parent.info.status == "FINISHED"
     count = Counter(run.info.status for run in children)
-    assert count["FINISHED"] == 12
+    assert count["FINISHED"] == 8
     assert set(count) <= {"FINISHED", "KILLED"}
     states = Counter(t.state.name for t in study_of(root, "demo").trials)
     assert states["COMPLETE"] == 4

@@ -24,6 +24,13 @@ from sweeps.workers import Done, Failed, Job, Keep, Message
 from tests.sweeps.fakes import FakePool, accuracy
 
 
+@pytest.fixture
+def root(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store without learning curves: drawing them takes as long as all else that a run does here."""
+    monkeypatch.setattr("pipeline.tracking.draw_learning_curves", lambda *told: None)
+    return root
+
+
 class Launched:
     """One launch of a sweep on a fake pool, and what it left in the stores."""
 
@@ -108,9 +115,9 @@ def fading(config: RunConfig, epoch: int) -> float:
 
 @pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband", "patient"])
 def test_pruned_runs_are_killed_with_their_epoch_and_are_no_cache_hit(root: Path, pruner: str) -> None:
-    overrides = ["study.n_trials=25", f"study.pruner={pruner}", "study.sampler=random", "trainer.epochs=9"]
+    overrides = ["study.n_trials=16", f"study.pruner={pruner}", "study.sampler=random", "trainer.epochs=9"]
     launched = Launched(study(*overrides), FakePool(formula=fading if pruner == "patient" else accuracy))
-    assert launched.states["COMPLETE"] + launched.states["PRUNED"] == 25
+    assert launched.states["COMPLETE"] + launched.states["PRUNED"] == 16
     assert launched.states["PRUNED"] >= 2
     assert launched.statuses == {"FINISHED": launched.states["COMPLETE"], "KILLED": launched.states["PRUNED"]}
     for run in launched.runs:
@@ -283,7 +290,7 @@ def test_limits_end_a_study(root: Path) -> None:
     assert Launched(sweep).study.since_best == 4
     sweep = study("study.n_trials=null", "study.timeout=0.000001", "study.name=timed")
     assert Launched(sweep).states == {}
-    sweep = study("study.n_trials=1000", "budget=2s", "study.name=budgeted", "study.pruner=none")
+    sweep = study("study.n_trials=1000", "budget=1s", "study.name=budgeted", "study.pruner=none")
     assert 0 < Launched(sweep).states["COMPLETE"] < 200
 
 
@@ -367,7 +374,7 @@ def test_points_of_a_decimal_range_are_what_hydra_says(root: Path) -> None:
 
 
 def test_a_limit_leaves_no_trial_running(root: Path) -> None:
-    sweep = study("study.n_trials=500", "seeds=[0,1,2,3]", "study.pruner=none", "study.timeout=1.5")
+    sweep = study("study.n_trials=500", "seeds=[0,1,2,3]", "study.pruner=none", "study.timeout=0.5")
     launched = Launched(sweep, FakePool(1))
     assert "RUNNING" not in {*launched.states, *launched.statuses}
     again = Launched(study("study.n_trials=1", "seeds=[0,1,2,3]", "study.pruner=none"))

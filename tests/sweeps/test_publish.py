@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ from mlflow.entities import Run
 
 from sweeps.claims import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.cli import main
+from tests.conftest import DEMO
 
-QUICK = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1"]
 REPORT = {"report.html", "report.md", "results.csv", "claims.json", "accuracy_by_filters.png", "loss_by_filters.png"}
 REPORT |= {"learning_curves.png", "gap.png", "cost.png", "best.yaml"}
 
@@ -32,12 +31,7 @@ def claims_of(root: Path, sweep: str) -> dict[str, dict[str, object]]:
     return {finding["name"]: finding for finding in told["findings"]}
 
 
-@pytest.fixture
-def demo(root: Path) -> Path:
-    assert main(["ablate", "demo", *QUICK]) == 0
-    return root
-
-
+@pytest.mark.slow
 def test_an_ablation_is_judged_and_reported(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     client, parent = parent_of(demo, "demo")
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} == REPORT
@@ -61,6 +55,7 @@ def test_an_ablation_is_judged_and_reported(demo: Path, capsys: pytest.CaptureFi
     assert all(f"/runs/{run['run_id']}" in html for run in runs)
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_elsewhere(demo: Path) -> None:
     html = (demo / "reports" / "demo" / "report.html").read_text()
     assert re.findall(r'src="(?!data:image/png;base64,)', html) == []
@@ -71,6 +66,7 @@ def test_the_page_needs_nothing_from_elsewhere(demo: Path) -> None:
     assert "None" not in html.replace("none (dense)", "")
 
 
+@pytest.mark.slow
 def test_a_report_is_rebuilt_without_training(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written = demo / "reports" / "demo"
     before = {name: (written / name).read_bytes() for name in REPORT}
@@ -84,16 +80,18 @@ def test_a_report_is_rebuilt_without_training(demo: Path, capsys: pytest.Capture
     assert client.get_run(parent.info.run_id).info.status == "FINISHED"
 
 
-def test_a_renamed_ablation_is_rebuilt_from_its_own_words(root: Path) -> None:
-    arguments = ["ablate", "demo", *QUICK, "seeds=[0]", "ablation.name=other"]
+@pytest.mark.slow
+def test_a_renamed_ablation_is_rebuilt_from_its_own_words(demo: Path) -> None:
+    arguments = ["ablate", "demo", *DEMO, "seeds=[0]", "ablation.name=other"]
     assert main(arguments) == 0
     assert main(["report", "other"]) == 0
-    assert f"convsweep {' '.join(arguments)}" in (root / "reports" / "other" / "report.md").read_text()
-    assert {claim["verdict"] for claim in claims_of(root, "other").values()} == {INCONCLUSIVE}
+    assert f"convsweep {' '.join(arguments)}" in (demo / "reports" / "other" / "report.md").read_text()
+    assert {claim["verdict"] for claim in claims_of(demo, "other").values()} == {INCONCLUSIVE}
 
 
+@pytest.mark.slow
 def test_the_index_is_over_all_ablations(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]", "ablation.name=other"]) == 0
+    assert main(["ablate", "demo", *DEMO, "seeds=[0]", "ablation.name=other"]) == 0
     assert main(["report", "--all"]) == 0
     html, markdown = (demo / "reports" / "index.html").read_text(), (demo / "reports" / "results.md").read_text()
     for text in (html, markdown):
@@ -102,7 +100,20 @@ def test_the_index_is_over_all_ablations(demo: Path, capsys: pytest.CaptureFixtu
         assert "trainer.epochs=1" in text
         assert "64 filters reach a higher test accuracy" not in text
     assert 'href="demo/report.html"' in html
-    assert main(["ablate", "demo", "seeds=[0]", "trainer.threads=1", "ablation.name=filed"]) == 0
+    assert (
+        main(
+            [
+                "ablate",
+                "demo",
+                "seeds=[0]",
+                "trainer.threads=1",
+                "workers=1",
+                "store.log_model=none",
+                "ablation.name=filed",
+            ]
+        )
+        == 0
+    )
     (demo / "reports" / "demo" / "claims.json").write_text("{damaged")
     assert main(["report", "filed"]) == 0
     html = (demo / "reports" / "index.html").read_text()
@@ -110,13 +121,16 @@ def test_the_index_is_over_all_ablations(demo: Path, capsys: pytest.CaptureFixtu
     assert "64 filters reach a higher test accuracy" in html
 
 
-def test_what_cannot_be_reported_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_there_cannot_be_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report"]) == 2
     assert main(["report", "demo"]) == 2
     assert "holds no sweep demo. There is none" in capsys.readouterr().err
     assert main(["report", "--all"]) == 2
     assert "make one: convsweep ablate demo" in capsys.readouterr().err
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]"]) == 0
+
+
+@pytest.mark.slow
+def test_what_cannot_be_reported_is_refused(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "dmeo"]) == 2
     assert "did you mean demo" in capsys.readouterr().err
     assert main(["report", "demo", "model.filters=3"]) == 2
@@ -125,16 +139,17 @@ def test_what_cannot_be_reported_is_refused(root: Path, capsys: pytest.CaptureFi
     assert not Path("nowhere").exists()
 
 
-def test_a_contradicted_claim_fails_a_strict_ablation(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = "{it: {says: dense beats conv, kind: greater, metric: test/accuracy, trial: dense_128, than: [conv_64]}}"
-    arguments = ["ablate", "demo", "seeds=[0,1,2,3]", f"ablation.claims={wrong}", "ablation.name=wrong"]
+@pytest.mark.slow
+def test_a_contradicted_claim_fails_a_strict_ablation(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = "{it: {says: one epoch is enough, kind: greater, metric: test/accuracy, trial: dense_128, value: 0.99}}"
+    arguments = ["ablate", "demo", *DEMO, f"ablation.claims={wrong}", "ablation.name=wrong"]
     assert main(arguments) == 0
-    assert claims_of(root, "wrong")["it"]["verdict"] == CONTRADICTED
+    assert claims_of(demo, "wrong")["it"]["verdict"] == CONTRADICTED
     assert main([*arguments, "strict=true"]) == 1
     assert "wrong: strict=true, and CONTRADICTED is it" in capsys.readouterr().out
     right = wrong.replace("greater", "less")
-    assert main([*arguments[:3], f"ablation.claims={right}", "ablation.name=wrong", "strict=true"]) == 0
-    assert claims_of(root, "wrong")["it"]["verdict"] == REPRODUCED
+    assert main([*arguments[:-2], f"ablation.claims={right}", "ablation.name=wrong", "strict=true"]) == 0
+    assert claims_of(demo, "wrong")["it"]["verdict"] == REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -154,20 +169,21 @@ def test_a_contradicted_claim_fails_a_strict_ablation(root: Path, capsys: pytest
 def test_bad_claims_are_refused_before_anything_is_started(
     override: str, told: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ablate", "demo", *QUICK, override]) == 2
+    assert main(["ablate", "demo", *DEMO, override]) == 2
     assert told in capsys.readouterr().err
     assert not (root / "optuna.db").exists()
 
 
-def test_speed_is_timed_once_in_turn(root: Path, config: Callable[..., object]) -> None:
+@pytest.mark.slow
+def test_speed_is_timed_once_in_turn(demo: Path) -> None:
     claim = "{it: {says: 64 filters are slower, kind: slower, trial: conv_64, than: [dense_128]}}"
-    arguments = ["ablate", "demo", *QUICK, "seeds=[0]", f"ablation.claims={claim}", "timing.rounds=3"]
+    arguments = ["ablate", "demo", *DEMO, f"ablation.claims={claim}", "timing.rounds=3"]
     assert main(arguments) == 0
-    _, parent = parent_of(root, "demo")
-    kept = root / "artifacts" / "demo" / parent.info.run_id / "artifacts" / "timings.json"
+    _, parent = parent_of(demo, "demo")
+    kept = demo / "artifacts" / "demo" / parent.info.run_id / "artifacts" / "timings.json"
     told = json.loads(kept.read_text())
     assert {label: len(seconds) for label, seconds in told["seconds"].items()} == {"conv_64": 3, "dense_128": 3}
-    finding = claims_of(root, "demo")["it"]
+    finding = claims_of(demo, "demo")["it"]
     ratios = np.log(np.array(told["seconds"]["conv_64"]) / np.array(told["seconds"]["dense_128"]))
     assert finding["estimate"] == pytest.approx(np.exp(ratios.mean()))
     assert finding["n"] == 3
@@ -178,6 +194,7 @@ def test_speed_is_timed_once_in_turn(root: Path, config: Callable[..., object]) 
     assert {len(seconds) for seconds in json.loads(kept.read_text())["seconds"].values()} == {4}
 
 
+@pytest.mark.slow
 def test_a_report_leaves_out_runs_of_another_config(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sweeps import rebuild
     from sweeps.ablation import compose_ablation
@@ -191,12 +208,13 @@ def test_a_report_leaves_out_runs_of_another_config(demo: Path, monkeypatch: pyt
         assert {run["trial"] for run in csv.DictReader(file)} == {"dense_128", "conv_16", "conv_32"}
 
 
+@pytest.mark.slow
 def test_a_trial_that_cannot_be_timed_stops_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wild = "wild: {overrides: ['optimizer=sgd', 'optimizer.learning_rate=1e20'], tick: a, published: {}}"
     trials = f"ablation.trials={{{wild}, conv_16: {{overrides: ['model.filters=16'], tick: '[/b]', published: {{}}}}}}"
     claims = "ablation.claims={it: {says: '[/b] is <slower>', kind: slower, trial: conv_16, than: [wild]}}"
     given = [trials, claims, "ablation.axis='rate / batch'", "ablation.description='[/i] | <script>'"]
-    assert main(["ablate", "demo", *QUICK, "seeds=[0]", "retries=0", "trainer.precision=float32", *given]) == 1
+    assert main(["ablate", "demo", *DEMO, "seeds=[0]", "retries=0", "trainer.precision=float32", *given]) == 1
     assert "timing wild failed: the loss is not finite" in capsys.readouterr().out
     html = (root / "reports" / "demo" / "report.html").read_text()
     assert "&lt;script&gt;" in html
@@ -205,6 +223,7 @@ def test_a_trial_that_cannot_be_timed_stops_nothing(root: Path, capsys: pytest.C
     assert claims_of(root, "demo")["it"]["verdict"] == INCONCLUSIVE
 
 
+@pytest.mark.slow
 def test_an_interrupted_report_leaves_the_one_before(
     demo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,12 +243,12 @@ def test_an_interrupted_report_leaves_the_one_before(
     assert (demo / "reports" / "results.md").read_text().count("demo (data.limit") == 1
 
 
+@pytest.mark.slow
 def test_reports_of_a_grid_and_of_a_study(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = ["data=digits", "model.padding=same", *QUICK]
-    assert (
-        main(["train", "-m", "model.filters=2,4", *base, "hydra.sweeper.name=grid", "hydra.sweeper.seeds=[0,1]"]) == 0
-    )
-    assert main(["study", "smoke", "study.n_trials=2", "study.confirm_seeds=[9]", "trainer.epochs=1"]) == 0
+    base = ["data=digits", "model.padding=same", *DEMO[:-1]]
+    grid = [*base, "hydra.sweeper.name=grid", "hydra.sweeper.seeds=[0,1]", "hydra.sweeper.workers=1"]
+    assert main(["train", "-m", "model.filters=2,4", *grid]) == 0
+    assert main(["study", "smoke", "study.n_trials=2", "study.confirm_seeds=[9]", *DEMO]) == 0
     for name in ("grid", "smoke"):
         page = root / "reports" / name / "report.html"
         page.unlink()

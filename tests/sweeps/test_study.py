@@ -117,6 +117,7 @@ def test_bad_hydra_sweeps_are_refused(
     assert {p.name for p in root.parent.iterdir()} == {"mlruns"}
 
 
+@pytest.mark.slow
 def test_a_hydra_grid_runs_and_the_same_command_continues_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
     told = capsys.readouterr().out
@@ -156,6 +157,7 @@ def test_swept_seeds_are_seeds_of_every_config() -> None:
             compose_hydra_sweep(["model.filters=4,8", *overrides], settings)
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +195,7 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
     assert "epoch" not in capsys.readouterr().out, "asked twice, nothing is trained"
 
 
+@pytest.mark.slow
 def test_all_models_are_logged_of_earlier_launches_too(root: Path) -> None:
     told = ["study", "smoke", "trainer.epochs=1", "study.confirm_seeds=[]"]
     assert main([*told, "study.n_trials=2", "store.log_model=none"]) == 0
@@ -222,10 +225,11 @@ def test_from_takes_single_keys_and_only_a_run_config(tmp_path: Path, monkeypatc
         compose_from(tmp_path / "none.yaml", [])
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick = ["trainer.epochs=1", "store.log_model=none"]
+    quick = ["trainer.epochs=1", "data.limit=300", "store.log_model=none"]
     assert main(["ablate", "demo", *quick, "seeds=[0]"]) == 0
     capsys.readouterr()
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.suffix == ".db" and p.name == "optuna.db"}
@@ -245,6 +249,7 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
         optuna.load_study(study_name="smoke", storage=f"sqlite:///{root / 'optuna.db'}")
 
 
+@pytest.mark.slow
 def test_a_launch_tells_what_it_need_not_train(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = [*DIGITS[:2], *DIGITS[3:], "model.conv_layers=0", "model.filters=4,8", "trainer.epochs=1,2"]
     assert main(["train", "-m", *grid]) == 0

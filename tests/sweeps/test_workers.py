@@ -41,6 +41,7 @@ def follow(
     return ended
 
 
+@pytest.mark.slow
 def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) -> None:
     jobs = [
         Job("good", config(), Chain(tmp_path / "chain")),
@@ -76,6 +77,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
     assert not any(process.is_alive() for process in processes)
 
 
+@pytest.mark.slow
 def test_a_worker_tells_what_shorter_runs_have_on_its_way(config: Compose) -> None:
     told: list[tuple[str, Message]] = []
     with LocalPool(Shape(1, 1), 100, 8.0) as pool:
@@ -93,6 +95,7 @@ def test_a_worker_tells_what_shorter_runs_have_on_its_way(config: Compose) -> No
     assert passed[2].final["train_eval/loss"] == short.result.final["train_eval/loss"]
 
 
+@pytest.mark.slow
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
     from pipeline.train import train
 
@@ -102,6 +105,7 @@ def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> Non
     assert message.result.history["train/loss"] == pytest.approx(train(config()).history["train/loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("max_runs", "max_memory", "processes"), [(1, 8.0, 3), (2, 8.0, 2), (100, 0.01, 3), (100, 8.0, 1)]
 )
@@ -118,6 +122,7 @@ def test_workers_are_replaced_after_some_runs_or_when_they_grow(
     assert len(pids) == processes
 
 
+@pytest.mark.slow
 def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Compose) -> None:
     whole = os.sched_getaffinity(0)
 
@@ -138,6 +143,7 @@ def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Com
         assert affinities(pool) == [whole] * (len(whole) + 1)
 
 
+@pytest.mark.slow
 def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
     settings = config("store.log_model=best")
     tags = run_tags(settings, "data")
@@ -162,6 +168,7 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
         assert isinstance(follow(pool, [Job("two", config("seed=1"))])["two"], Done)
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(config: Compose, root: Path) -> None:
     settings = config("store.log_model=best")
     tags = run_tags(settings, "data")

@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-all demo bench test lint ui clean
-# Everything of the course on Fashion-MNIST, MNIST and the line, and how pictures are shuffled; horse_or_human needs pictures that nobody serves.
+.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-data lint ui clean
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# Everything of the course on Fashion-MNIST, MNIST and the line, and how images are shuffled; horse_or_human needs images
+# that nobody serves.
 ABLATIONS := filter_count dense_vs_conv layer_count epochs remedies mnist_ladder stop_callback line shuffling
 
 help: ## list the targets
@@ -31,8 +33,14 @@ bench: setup ## time the same work by the course's script, Optuna + MLflow, Kera
 	$(BIN)/python benchmarks/epoch_extension.py $(or $(ROUNDS),3)
 	$(BIN)/python benchmarks/search.py $(or $(ROUNDS),3)
 
-test: setup ## run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: setup ## run all tests that need no files of yours
+	$(PYTEST) -m 'not real_data'
+
+test-fast: setup ## nine tests in ten: no processes, no data; about a minute
+	$(PYTEST) -m 'not slow and not real_data'
+
+test-data: setup ## the tests on the real MNIST, horses and humans, under CONVSWEEP_DATA_DIR
+	$(PYTEST) -m real_data
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .

@@ -428,13 +428,14 @@ class Tracker:
             return None
         return next(self._search([self.experiment(sweep)], {KIND: "sweep", SWEEP: sweep}), None)
 
-    def save_view(self, sweep: str, parent: str, group_by: list[tuple[str, str]], columns: list[str]) -> str:
+    def save_view(self, sweep: str, parent: str, columns: list[str]) -> str:
         """Save a view of the sweep for MLflow's page and return the page's address behind host and port.
+
+        Runs of one config are a group, called as the config is, with their metrics averaged.
 
         Args:
             sweep: Name of the experiment.
             parent: The sweep's parent run; the view shows its runs.
-            group_by: Pairs of (`param` or `tag`, key) by which runs are grouped, their metrics averaged.
             columns: Columns of the table, as in `metrics.test/accuracy` or `params.model.filters`.
         """
         experiment = self.experiment(sweep)
@@ -448,7 +449,7 @@ class Tracker:
             "runsHiddenMode": "SHOWALL",
             "groupBy": {
                 "aggregateFunction": "average",
-                "groupByKeys": [{"mode": mode, "groupByData": name} for mode, name in group_by],
+                "groupByKeys": [{"mode": "tag", "groupByData": TRIAL}],
             },
             "useGroupedValuesInCharts": True,
             "hideEmptyCharts": True,

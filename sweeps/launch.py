@@ -274,10 +274,9 @@ def _models(launched: Launch) -> list[Keep]:
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
-    """Save MLflow's view of the sweep: its runs grouped by what it varies, seeds averaged; its address."""
+    """Save MLflow's view of the sweep: its runs grouped by config, seeds averaged; its address."""
     keys = [f"{key}.name" if "." not in key else key for key in sweep.varied]
     part = sweep.objective.partition("/")[0]
     metrics = [f"{part}/accuracy", f"{part}/loss", "train/accuracy", "train/loss", "gap/accuracy"]
     columns = [f"params.{key}" for key in [*keys, "seed"]] + [f"metrics.{name}" for name in metrics]
-    group_by = [("param", key) for key in keys] if sweep.trials is not None else [("tag", "convsweep.trial")]
-    return tracker.save_view(sweep.name, parent, group_by, columns)
+    return tracker.save_view(sweep.name, parent, columns)

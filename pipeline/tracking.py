@@ -1,4 +1,4 @@
-"""MLflow: every run and sweep, its parameters, metrics, artifacts and saved view. The only module that imports it."""
+"""MLflow: every run and sweep, its parameters, metrics, artifacts and saved view. Only `ui` imports it too."""
 
 from __future__ import annotations
 
@@ -459,11 +459,6 @@ class Tracker:
         self.client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", json.dumps(view))
         self.client.set_experiment_tag(experiment, "convsweep.view", key)
         return view_path(experiment, key)
-
-    def view_of(self, sweep: str) -> str | None:
-        """The page's address of a sweep's saved view, behind host and port; None for an unknown sweep."""
-        known = self.client.get_experiment_by_name(sweep)
-        return view_path(known.experiment_id, known.tags.get("convsweep.view")) if known else None
 
     def sweeps(self) -> list[str]:
         """Names of all experiments that hold runs of ours."""

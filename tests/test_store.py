@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,14 +72,6 @@ def test_a_launch_that_began_nothing_binds_nobody(
     assert main(["ablate", "demo", "data=horse_or_human", "seeds=[0]"]) == 1
     assert "cannot be had" in capsys.readouterr().err
     assert main(["ablate", "demo", *QUICK, "seeds=[0]"]) == 0
-
-
-def test_a_port_in_use_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        assert main(["ui", f"store.ui_port={other.getsockname()[1]}", "--no-browser"]) == 2
-    assert "choose another with store.ui_port" in capsys.readouterr().err
 
 
 @pytest.mark.slow

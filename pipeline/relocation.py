@@ -31,7 +31,11 @@ def old_roots(store: StoreConfig) -> list[str]:
     if store.tracking_uri is not None or not path.exists():
         return []
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
+        # Nothing of ours is in MLflow's own experiment, 0.
+        places = (
+            "SELECT artifact_location FROM experiments WHERE experiment_id != 0 AND artifact_location LIKE 'file:%'"
+        )
+        rows = database.execute(places)
         roots = {str(location).rpartition("/artifacts/")[0] for (location,) in rows}
     return sorted(roots - {store.folder.as_uri(), ""})
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sqlite3
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from filelock import FileLock
 from PIL import Image
 
 from pipeline.config import RunConfig, StoreConfig, compose
+from pipeline.relocation import relocate
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]
 DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1"]
@@ -118,15 +117,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 def copy_store(source: Path, target: Path) -> None:
     """Copy the store of a folder that `made_once` filled; its experiments and runs keep their files in the copy."""
     shutil.copytree(source, target)
-    made_in = f"{source.parent}.made/{source.name}"
-    with closing(sqlite3.connect(target / "mlflow.db")) as database, database:
-        for table, column in (
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("logged_models", "artifact_location"),
-            ("model_versions", "storage_location"),
-        ):
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (made_in, str(target)))
+    relocate(StoreConfig(str(target), None, None, 60.0, "none", 5000))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import socket
-import sqlite3
 import threading
 import warnings
 import webbrowser
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from pipeline.addresses import is_database
 from pipeline.config import ConfigError, StoreConfig, did_you_mean
+from pipeline.databases import MLFLOW, is_made, opened, refuse_broken
 from pipeline.relocation import old_roots, place_of
 from pipeline.tracking import view_path
-from pipeline.train import one_line
 
 if TYPE_CHECKING:
     import uvicorn
@@ -51,16 +51,22 @@ def serve(store: StoreConfig, sweep: str | None, open_browser: bool, console: Co
     """Serve MLflow's pages on 127.0.0.1 until Ctrl-C, opened at the sweep's saved view; the exit code.
 
     Raises:
-        ConfigError: if the store or the sweep does not exist or cannot be read, or no port is free.
+        ConfigError: if the store or the sweep does not exist, or no port is free.
+        UnopenedStoreError: if the store cannot be opened.
     """
-    _require_database(store, console)
+    if not is_database(store.mlflow_uri):
+        raise ConfigError("store.tracking_uri is a server, which has MLflow's pages itself: open its address")
+    if not store.exists:
+        raise ConfigError(f"there is nothing in {store.folder} yet: run `convsweep train` or `convsweep ablate` first")
     with suppress(KeyboardInterrupt), listen(store.ui_port) as listening:  # Ctrl-C is the way to end it
         port = listening.getsockname()[1]
         if port != store.ui_port:
             console.print(f"port {store.ui_port} is taken; {port} is free", highlight=False)
         console.print("starting MLflow's pages ...", highlight=False)
+        refuse_broken(store)  # MLflow would try for minutes, or make its tables among others
         server = _server(store)
         page = f"http://127.0.0.1:{port}{first_page(_experiments(store), sweep)}"
+        _tell_if_moved(store, console)
         serving = threading.Thread(target=server.run, args=([listening],), daemon=True)
         serving.start()
         try:
@@ -75,17 +81,8 @@ def serve(store: StoreConfig, sweep: str | None, open_browser: bool, console: Co
     return 0
 
 
-def _require_database(store: StoreConfig, console: Console) -> None:
-    """Raise ConfigError where there is nothing to serve, which MLflow would make, or try to read for a minute."""
-    if store.mlflow_uri.startswith(("http://", "https://")):
-        raise ConfigError("store.tracking_uri is a server, which has MLflow's pages itself: open its address")
-    if not store.exists:
-        raise ConfigError(f"there is nothing in {store.folder} yet: run `convsweep train` or `convsweep ablate` first")
-    try:
-        roots = old_roots(store)
-    except sqlite3.Error as error:
-        raise ConfigError(f"the store {store.folder} cannot be opened: mlflow.db: {error}") from error
-    if roots:
+def _tell_if_moved(store: StoreConfig, console: Console) -> None:
+    if roots := old_roots(store):
         console.print(
             f"the store was moved or copied: numbers are shown, but files are looked for in {place_of(roots[0])}; "
             f"`convsweep doctor --relocate store.root={store.folder}` mends that",
@@ -157,17 +154,14 @@ def _experiments(store: StoreConfig) -> dict[str, Experiment]:
     """The experiments of MLflow's web app by name, deleted ones too; opens the store."""
     from mlflow.entities import ViewType
     from mlflow.server.handlers import _get_tracking_store, initialize_backend_stores
-    from mlflow.store.db import utils
 
-    utils.MAX_RETRY_COUNT = 1  # a database that is away is told of at once, not after two minutes
-    try:
+    def opening() -> dict[str, Experiment]:
+        is_made(store.mlflow_uri, MLFLOW)
         initialize_backend_stores(store.mlflow_uri, store.mlflow_uri)
         tracking: Any = _get_tracking_store()
-        found = tracking.search_experiments(ViewType.ALL, max_results=MOST_EXPERIMENTS)
-    except Exception as error:  # whatever it makes of a database that is damaged, foreign, or another version's
-        place = f"the store {store.folder}" if store.tracking_uri is None else "the database of store.tracking_uri"
-        raise ConfigError(f"{place} cannot be opened: {one_line(error)}") from error
-    return {each.name: each for each in found}
+        return {each.name: each for each in tracking.search_experiments(ViewType.ALL, max_results=MOST_EXPERIMENTS)}
+
+    return opened(store.mlflow_uri, store.patience, opening)
 
 
 def _end(server: uvicorn.Server, serving: threading.Thread) -> None:

@@ -129,11 +129,11 @@ def test_pruned_runs_are_killed_with_their_epoch_and_are_no_cache_hit(root: Path
 
 
 def test_pruning_is_deterministic_given_the_results(root: Path) -> None:
-    one = Launched(study("study.n_trials=15", "study.sampler=random", "study.name=one"), FakePool(1))
+    one = Launched(study("study.n_trials=10", "study.sampler=random", "study.name=one"), FakePool(1))
     two = Launched(
-        study("study.n_trials=15", "study.sampler=random", "study.name=two"), FakePool(1), data_sha256="other"
+        study("study.n_trials=10", "study.sampler=random", "study.name=two"), FakePool(1), data_sha256="other"
     )
-    known = Launched(study("study.n_trials=15", "study.sampler=random", "study.name=three"), FakePool(1))
+    known = Launched(study("study.n_trials=10", "study.sampler=random", "study.name=three"), FakePool(1))
     assert len(known.pool.started) == one.states["PRUNED"], "only what was pruned is trained again"
     told = [[(t.state.name, t.params, t.intermediate_values) for t in x.study.trials()] for x in (one, two)]
     assert told[0] == told[1]

@@ -32,7 +32,7 @@ MOST_UNITS = 100_000  # of a layer
 MOST_PIXELS = 10_000  # of a side
 MOST_THREADS = 256
 MOST_CHARACTERS = 10_000  # of an override
-LARGEST: dict[Any, float] = {int: 2**53, float: 1.7e308}  # int: all of them are floats too
+LARGEST = 10**15
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 SHUFFLES = ("epoch", "once", "none")
 
@@ -107,6 +107,7 @@ class FileConfig:
         require(bool(is_hash), f"data.files: the sha256 of {self.name}", self.sha256, "64 digits from 0 to f")
 
 
+DIGITS = 1797  # inside scikit-learn
 FILES = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -172,6 +173,7 @@ class DataConfig:
         require(fits, "data.files", list(self.files or {}), f"{', '.join(FILES)} with data.format=idx")
         self._check_classes()
         self._check_places()
+        self._check_content()
         for key in ("dir", "cache", "folder"):
             require_path(f"data.{key}", getattr(self, key))
         require(0 < self.timeout <= 86400, "data.timeout", self.timeout, "seconds, above 0 and up to 86400")
@@ -195,6 +197,21 @@ class DataConfig:
             value = getattr(self, key)
             is_name = value is None or re.fullmatch(r"\w[^/\\:]*", value)
             require(bool(is_name), f"data.{key}", value, allowed)
+
+    def _check_content(self) -> None:
+        """Refuse what a set that is known without being read does not hold."""
+        if self.format == "digits":
+            sizes = self.train_size + self.test_size == DIGITS
+            require(sizes, "data.test_size", self.test_size, f"the rest of the {DIGITS} digits, with data.train_size")
+            require(self.shape == [8, 8, 1], "data.shape", self.shape, "[8,8,1] with data.format=digits")
+            fits = self.task == "regression" or (self.task == "multiclass" and len(self.class_names) >= 10)
+            require(fits, "data.class_names", self.class_names, "ten names, of data.task=multiclass, for ten digits")
+        if self.format == "points" and self.points is not None:
+            for part in ("train", "test"):
+                size, number = getattr(self, f"{part}_size"), len(getattr(self.points, f"{part}_x"))
+                require(size == number, f"data.{part}_size", size, f"{number}, as many as data.points has")
+            require(self.shape == [1], "data.shape", self.shape, "[1] with data.format=points")
+            require(self.task == "regression", "data.task", self.task, "regression with data.format=points")
 
     @property
     def outputs(self) -> int:
@@ -675,7 +692,7 @@ def _scalar(kind: type, value: Any) -> Any:
         number = kind(value) if type(value) in (str, int, *([float] if kind is float else [])) else None
     except (ValueError, OverflowError, KeyError):
         return None
-    return number if number is not None and abs(number) <= LARGEST[kind] else None
+    return number if number is not None and abs(number) <= LARGEST else None
 
 
 def _is_text(value: str) -> bool:
@@ -690,7 +707,8 @@ def _in_words(kind: Any) -> str:
             get_args(kind)[0], ("texts", "[a,b]")
         )
         return f"a list of {words}, as in {example}"
-    return {int: "a whole number", float: "a finite number", bool: "true or false"}.get(kind, "text")
+    limit = f" of at most {LARGEST:.0e}".replace("+", "")
+    return {int: f"a whole number{limit}", float: f"a number{limit}", bool: "true or false"}.get(kind, "text")
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:

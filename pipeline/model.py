@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import keras
 
 
+MOST_PARAMETERS = 10**9  # four gigabytes, and three times that in training
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer: what it is, and what its arithmetic gives.
@@ -47,9 +50,16 @@ def layers(config: RunConfig) -> list[Layer]:
     """All layers of the model, output included, in order. Imports no TensorFlow.
 
     Raises:
-        ConfigError: where a filter or pooling is larger than what is left of the picture, with the arithmetic.
+        ConfigError: where a filter or pooling is larger than what is left of the picture, with the arithmetic; and for
+            a network of more than `MOST_PARAMETERS`.
     """
-    return _stack(config, config.data.shape[:2])
+    stack = _stack(config, config.data.shape[:2])
+    if (params := total_params(stack)) > MOST_PARAMETERS:
+        raise ConfigError(
+            f"the network has {params:,} parameters, at most {MOST_PARAMETERS:,} are allowed: "
+            "choose smaller model.dense_units, model.filters or model.kernel_size"
+        )
+    return stack
 
 
 def lean_layers(config: RunConfig) -> list[Layer]:

@@ -50,7 +50,7 @@ DIRECTIONS = ("maximize", "minimize")
 COSTS = ("parameters", "seconds", "seconds_per_epoch")
 # With fewer pairs, Wilcoxon's smallest p is above the pruner's threshold of 0.1.
 WILCOXON_SEEDS = 5
-MOST_LISTED = 10_000
+MOST_LISTED, MOST_RUNS = 10_000, 30_000
 
 
 @dataclass
@@ -180,7 +180,6 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
     given = {key: value for key, value in asked.items() if value is not None}
     space = space_of(parse_sweep(text) for text in _take_seeds(swept, fixed, given))
-    require_grid(space)
     for metric, direction in given.get("objectives", {}).items():
         require_one_of(f"{SWEEPER}.objectives.{metric}", direction, DIRECTIONS)
     if space.is_finite and (idle := [key for key in ONLY_SEARCH if key in given]):
@@ -194,6 +193,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         **{item.name: getattr(base, item.name) for item in fields(RunConfig)},
         **{key: given.get(key, value) for key, value in _beside().items()},
     )
+    require_grid(space, len(config.seeds))
     if space.is_finite and "objectives" not in given:
         given["objectives"] = grid_objectives(config)
         section = _section(swept, given, "grid", grid=True)
@@ -305,11 +305,14 @@ def _told(parameter: Any) -> str:
     return f"{json.dumps(kind)}{when}"
 
 
-def require_grid(space: Space) -> None:
-    """Raise ConfigError for a grid of too many points, before any is made."""
-    if space.is_finite and space.most_points > MOST_LISTED:
-        points = f"the grid has {space.most_points:,} points, at most {MOST_LISTED:,} are allowed"
-        raise ConfigError(f"{points}; use an interval, which is sampled")
+def require_grid(space: Space, seeds: int) -> None:
+    """Raise ConfigError for a grid of too many points, or of too many runs, before any is made."""
+    points = space.most_points
+    if space.is_finite and (points > MOST_LISTED or points * seeds > MOST_RUNS):
+        limits = f"at most {MOST_LISTED:,} points and {MOST_RUNS:,} runs are allowed"
+        raise ConfigError(
+            f"the grid has {points:,} points of {seeds:,} seeds each, {limits}; use an interval, which is sampled"
+        )
 
 
 def _grid(sweep: Sweep, space: Space, most: int | None) -> list[Trial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,65 @@ def test_bad_arguments_exit_with_2_and_write_nothing(arguments: list[str], told:
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seeds=[0]", "trainer.epochs=2", "demo"],
+        ["demo", "seeds=[0]", "trainer.epochs=2"],
+        ["seeds=[0]", "--dry-run", "demo", "trainer.epochs=2"],
+        ["seeds=[0]", "demo", "trainer.epochs=2", "demo"],
+    ],
+    ids=" ".join,
+)
+def test_overrides_count_wherever_they_stand(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["ablate", *words, "--dry-run"]) == 0
+    assert "4 runs to train, 0 known" in capsys.readouterr().out
+    assert main(["study", "study.n_trials=3", "smoke", "--dry-run"]) == 0
+    assert "3 trials x 1 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["ablate", "trainer.epochs=5"], "required: name"),
+        (["ablate", "store.root=elsewhere"], "required: name"),
+        (["study", "study.n_trials=3"], "required: name"),
+        (["study", "smoke", "smoke"], "takes one name"),
+        (["report", "store.root=elsewhere", "demo"], "no store in"),
+        (["explain", "store.root=elsewhere", "abc"], "no store in"),
+        (["explain", "store.root=elsewhere"], "required: name"),
+        (["predict", "store.root=elsewhere", "demo@best"], "at least one picture"),
+        (["prune-cache", "store.root=elsewhere"], "no store in"),
+        (["ui", "store.root=elsewhere", "demo"], "there is nothing in"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_name_is_wanted_and_found_among_overrides(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_of_thousands_of_configs_is_short_and_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = ["model.filters=range(1,51)", "optimizer.learning_rate=range(0.001,0.0205,0.001)"]
+    begun = time.process_time()
+    assert main(["train", "-m", "data=digits", "model.padding=same", *grid, "--dry-run"]) == 0
+    assert time.process_time() - begun < 10  # a hundredth of a second each; a few hundredths before
+    out = capsys.readouterr().out
+    assert "1,000 configs, of which the first 20 and the last 5 are shown" in out
+    assert "1000 runs to train" in out
+    assert len(out.splitlines()) < 40
 
 
 def test_help_and_list(tmp_path: Path) -> None:

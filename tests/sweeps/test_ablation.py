@@ -15,6 +15,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.config import ConfigError
+from sweeps.ablation import compose_ablation
 from sweeps.cli import main
 from tests.conftest import DEMO
 
@@ -169,3 +171,24 @@ def test_a_sweep_runs_once_at_a_time(root: Path, capsys: pytest.CaptureFixture[s
     with FileLock(root / "locks" / "demo.lock"):
         assert main(["ablate", "demo", *QUICK]) == 2
     assert "is running already" in capsys.readouterr().err
+
+
+def test_a_claim_needs_what_its_trials_measure() -> None:
+    with pytest.raises(ConfigError, match=r"the claim convolution_raises_test_accuracy: test/accuracy of the trial"):
+        compose_ablation("demo", ["trainer.evaluate_test=false", "data.val_fraction=0.1"])
+    without = [
+        "trainer.evaluate_test=false",
+        "data.val_fraction=0.1",
+        "~ablation.claims.convolution_raises_test_accuracy",
+    ]
+    assert list(compose_ablation("demo", without).sweep.objectives) == ["val/accuracy"]
+
+
+@pytest.mark.parametrize("section", ["claims", "trials"])
+def test_names_that_no_tag_can_have_are_refused(section: str) -> None:
+    entries = {
+        "trials": "{a/b:{overrides:[],tick:x,published:{}}}",
+        "claims": "{a/b:{says:x,kind:rises,metric:train/loss,along:[conv_16,conv_32]}}",
+    }
+    with pytest.raises(ConfigError, match="a/b is not allowed"):
+        compose_ablation("demo", ["ablation.claims={}", f"ablation.{section}={entries[section]}"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pipeline.config import ConfigError
-from sweeps.space import as_text, parse_space, parse_sweep
+from sweeps.space import as_text, parse_space, parse_sweep, space_of
 
 TABLE = [
     ("a=1,2,3", (1, 2, 3), CategoricalDistribution((1, 2, 3))),
@@ -54,6 +54,12 @@ def test_mapping(text: str, values: tuple[object, ...] | None, distribution: obj
         ("a=interval(1,1)", "is empty"),
         ("a=tag(log,interval(0,1))", "must start above 0"),
         ("a=choice(", "not in Hydra's sweep grammar"),
+        ("a=range(0,1e9)", "1,000,000,000 values, at most 1,000"),
+        ("a=range(.1,.5,1e-13)", "4,000,000,000,000 values"),
+        ("a=range(1,5,0)", "its step not 0"),
+        ("a=range(0,1,nan)", "finite numbers"),
+        ("a=interval(0,inf)", "finite numbers"),
+        ("a=1,${seed}", "has no meaning on the command line"),
         ("seed=glob(*)", "among the options of a group"),
         ("model=glob(x*)", "has no value"),
     ],
@@ -61,6 +67,34 @@ def test_mapping(text: str, values: tuple[object, ...] | None, distribution: obj
 def test_what_is_no_sweep_is_refused(text: str, told: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
         parse_sweep(text)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [5, None, [1, 2], {}, {"when": "b>0"}, {"sweep": "choice(1,2)", "when": 5}, {"sweep": "choice(1,2)", "then": "x"}],
+    ids=str,
+)
+def test_an_entry_of_a_space_that_is_no_sweep_is_named(entry: object) -> None:
+    with pytest.raises(ConfigError, match=r"study.space: model.filters: .* is not allowed"):
+        parse_space({"model.filters": entry})
+
+
+@pytest.mark.parametrize("value", ["{", "[1", "!!python/object:x", "{a:1}", "2024-99-99"])
+def test_a_condition_compares_with_a_single_value(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"neither a number, a word, true, false nor null"):
+        parse_space({"a": {"sweep": "choice(1,2)", "when": f"model.conv_layers>{value}"}})
+
+
+def test_a_range_across_zero_has_a_zero_and_optunas_rounding_is_undone() -> None:
+    parameter = parse_sweep("a=range(-0.3,0.4,0.1)")
+    assert parameter.values == (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
+    assert [parameter.snapped(-0.3 + number * 0.1) for number in range(7)] == list(parameter.values)
+    assert parse_sweep("a=range(1e-13,3.5e-13,1e-13)").values == (1e-13, 2e-13, 3e-13)
+
+
+def test_a_key_is_varied_once() -> None:
+    with pytest.raises(ConfigError, match="a is varied twice"):
+        space_of([parse_sweep("a=1,2"), parse_sweep("a=3,4")])
 
 
 def hydras(text: str) -> list[object]:

@@ -19,7 +19,7 @@ from pipeline.estimate import threads
 from pipeline.patience import UnopenedStoreError
 from pipeline.progress import watch
 from pipeline.runtime import start_tensorflow
-from pipeline.signature import chain, code_sha256, signature, versions, work
+from pipeline.signature import TRAINING_VERSION, chain, signature, versions, work
 from pipeline.train import TrainingError, one_line, restore_model, train
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run_tags(config: RunConfig, data_sha256: str) -> dict[str, str]:
         "convsweep.chain": chain(config, data_sha256),
         "convsweep.work": work(config),
         "convsweep.data_sha256": data_sha256,
-        "convsweep.code_sha256": code_sha256(),
+        "convsweep.training_version": str(TRAINING_VERSION),
         "convsweep.precision": hardware.resolve_precision(config.trainer.precision),
         "convsweep.threads": str(threads(config)),
         "convsweep.processor": hardware.processor(),

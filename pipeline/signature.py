@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pipeline import data, model
 from pipeline.config import RunConfig, to_dict
 from pipeline.hardware import resolve_precision
 
-# The code that decides numbers; its own changes change the signature, its comments and docstrings do not.
-TRAINING_MODULES = ("data.py", "fused.py", "model.py", "loop.py", "train.py")
+# Raised whenever the same config trains to other numbers than before; tests/pipeline/test_golden_runs.py notices that.
+TRAINING_VERSION = 1
 # What a run does not train differently for: threads and sizes of hand-overs (low digits at most); precision as decided.
 WITHOUT_EFFECT = {"threads", "steps_per_execution", "eval_batch_size", "precision"}
 
@@ -44,7 +42,7 @@ def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
         "optimizer": to_dict(config.optimizer),
         "trainer": trainer | {"precision": resolve_precision(config.trainer.precision)},
         "versions": versions(),
-        "code": code_sha256(),
+        "training_version": TRAINING_VERSION,
     }
 
 
@@ -81,27 +79,3 @@ def _sha256(told: dict[str, Any]) -> str:
 def versions() -> dict[str, str]:
     """Versions of the libraries that compute."""
     return {name: version(name) for name in ("keras", "tensorflow")}
-
-
-@cache
-def code_sha256() -> str:
-    """SHA-256 of the training code, without comments, docstrings and layout."""
-    folder = Path(__file__).parent
-    return hashlib.sha256(
-        "\n".join(_bare((folder / name).read_text()) for name in TRAINING_MODULES).encode()
-    ).hexdigest()
-
-
-def _bare(source: str) -> str:
-    """Python source without comments, docstrings and layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0].value.value = ""
-    return ast.unparse(tree)

@@ -462,7 +462,7 @@ def _facts(to: Publication, rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("versions", tags("versions")),
         ("precision", tags("precision")),
         ("machine", f"{tags('processor')}; threads per run: {tags('threads')}"),
-        ("training code", f"SHA-256 {tags('code_sha256')}"),
+        ("training version", tags("training_version")),
     ]
     return [(name, value) for name, value in facts if value]
 

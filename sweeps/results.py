@@ -98,8 +98,8 @@ def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> tuple[dict[str,
     """Return the finished runs of a sweep's seeds by trial and seed, and how many others were made otherwise.
 
     The newest run counts where there are several. A run whose trial has another config by now, its file having changed
-    since, is left out. So is one that is not to be averaged with the newest: trained by other code, other library
-    versions, on other data or in another precision; those are counted.
+    since, is left out. So is one that cannot be averaged with the newest, trained with another version of training or
+    libraries, on other data or in another precision; those are counted.
     """
     runs = [run for run in tracker.children(parent, sweep.name) if run.is_finished and "seed" in run.params]
     configs = {trial.label: base_identity(trial.base) for trial in sweep.trials or []}
@@ -134,7 +134,7 @@ def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
 
 def _making(run: TrackedRun) -> dict[str, str | None]:
     """How a run was made, beside its config."""
-    making = {name: run.tags.get(f"convsweep.{name}") for name in ("code_sha256", "versions")}
+    making = {name: run.tags.get(f"convsweep.{name}") for name in ("training_version", "versions")}
     making[f"data {run.params.get('data.name')}"] = run.tags.get("convsweep.data_sha256")
     if run.params.get("trainer.precision") == "auto":
         making["precision"] = run.tags.get("convsweep.precision")

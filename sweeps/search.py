@@ -27,7 +27,7 @@ from pipeline.config import (
 )
 from pipeline.estimate import why_missing
 from pipeline.hardware import resolve_precision
-from pipeline.signature import code_sha256, versions
+from pipeline.signature import TRAINING_VERSION, versions
 from sweeps.claims import StatisticsConfig
 from sweeps.space import Condition, Space, parse_space, parse_sweep, space_of
 from sweeps.study import PRUNERS, SAMPLERS, TRAINED_BY
@@ -229,8 +229,9 @@ def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> li
 
 
 def _sampled(sweep: Sweep) -> Sweep:
-    """The sweep with all in its identity that a sampler must not compare across: seeds, code, versions, precision."""
-    trained_by = {"code": code_sha256(), **versions(), "precision": resolve_precision(sweep.config.trainer.precision)}
+    """The sweep with all in its identity that a sampler must not compare across: seeds, versions, precision."""
+    precision = resolve_precision(sweep.config.trainer.precision)
+    trained_by = {"training_version": TRAINING_VERSION, **versions(), "precision": precision}
     return replace(sweep, identity=sweep.identity | {"seeds": sweep.seeds, TRAINED_BY: trained_by})
 
 

@@ -134,7 +134,7 @@ def test_a_model_that_gives_other_numbers_is_not_logged(
 # -- made otherwise ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tag", ["code_sha256", "versions", "precision"])
+@pytest.mark.parametrize("tag", ["training_version", "versions", "precision"])
 def test_runs_of_other_code_are_not_averaged_with_new_ones(root: Path, tag: str) -> None:
     old = Launched(grid("model.filters=2,4", seeds=[0, 1]))
     for run in old.runs:
@@ -147,8 +147,8 @@ def test_runs_of_other_code_are_not_averaged_with_new_ones(root: Path, tag: str)
 
 def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Launched(study(*SMOKE))
-    monkeypatch.setattr("sweeps.search.code_sha256", lambda: "other")
-    with pytest.raises(ConfigError, match=r"code: .* -> other"):
+    monkeypatch.setattr("sweeps.search.TRAINING_VERSION", 2)
+    with pytest.raises(ConfigError, match="training_version: 1 -> 2"):
         Study(compose_study("smoke", SMOKE)[1])
     assert Study(compose_study("smoke", SMOKE)[1], purpose="report").counts.complete == 4
 

@@ -466,7 +466,8 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
     parsed = [parse_override(text) for text in overrides]
     groups = [o for o in parsed if o.key_or_group in config_groups()]
     chosen = tuple(f"{o.key_or_group}={o.value()}" for o in groups)
-    tree = deepcopy(_composed(primary, chosen, frozenset(os.environ.items())))
+    environment = frozenset(item for item in os.environ.items() if item[0].startswith("CONVSWEEP_"))
+    tree = deepcopy(_composed(primary, chosen, environment))
     for override in parsed:
         if override not in groups:
             _apply(override, tree, schema)
@@ -475,7 +476,7 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
 
 @lru_cache(maxsize=256)
 def _composed(primary: str, groups: tuple[str, ...], environment: frozenset[tuple[str, str]]) -> dict[str, Any]:
-    """conf/`primary`.yaml with these options of its groups, as plain values; the files may name the `environment`."""
+    """conf/`primary`.yaml with these options of its groups, as plain values; they may name the `environment`."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException

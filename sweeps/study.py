@@ -76,7 +76,7 @@ class Study:
         self.sweep = sweep
 
         def opening() -> optuna.Study:
-            storage = _open_storage(sweep.store)
+            storage = open_storage(sweep.store)
             if purpose != "launch":
                 return optuna.load_study(storage=storage, study_name=sweep.name)
             return optuna.create_study(
@@ -354,12 +354,12 @@ def is_known(sweep: Sweep) -> bool:
             return False
         import optuna
 
-        return sweep.name in optuna.get_all_study_names(_open_storage(sweep.store))
+        return sweep.name in optuna.get_all_study_names(open_storage(sweep.store))
 
     return opened(url, sweep.store.patience, opening)
 
 
-def _open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
+def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
     """Optuna's storage, made where it is not there."""
     make(store.optuna_uri, OPTUNA, _build, store.folder)
 

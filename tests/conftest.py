@@ -122,25 +122,37 @@ def copy_store(source: Path, target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with an empty, migrated MLflow database; making one costs seconds, copying it nothing."""
+    """A folder with both databases of a store, empty; making them costs seconds, copying them nothing."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     from pipeline.tracking import Tracker
+    from sweeps.study import open_storage
 
     # No test of one process pulls the plug, and half of the time would be spent waiting for the disk.
     event.listen(Engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous=OFF"))
-    made = made_once(
-        tmp_path_factory, "migrated", lambda folder: Tracker(StoreConfig(str(folder), None, None, 60.0, "none", 5000))
-    )
-    return made / "mlflow.db"
+
+    def make_databases(folder: Path) -> None:
+        store = StoreConfig(str(folder), None, None, 60.0, "none", 5000)
+        Tracker(store)
+        open_storage(store)
+
+    return made_once(tmp_path_factory, "migrated", make_databases)
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
 def root(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store, as `mlruns` of the folder in which the test runs."""
     (tmp_path / "mlruns").mkdir()
-    shutil.copy(migrated, tmp_path / "mlruns" / "mlflow.db")
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(migrated / name, tmp_path / "mlruns" / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "mlruns"
 
@@ -152,7 +164,7 @@ def made_demo(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
 
     def ablate(folder: Path) -> None:
         (folder / "mlruns").mkdir()
-        shutil.copy(migrated, folder / "mlruns" / "mlflow.db")
+        shutil.copy(migrated / "mlflow.db", folder / "mlruns" / "mlflow.db")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             assert main(["ablate", "demo", *DEMO]) == 0

@@ -68,7 +68,7 @@ def test_trials_of_a_study_without_runs_do_not_count(root: Path, which: str, mig
     if which == "one run":
         first.tracker.client.delete_run(first.study.best_trials()[0].user_attrs["run_ids"][0])
     else:
-        shutil.copy(migrated, root / "mlflow.db")
+        shutil.copy(migrated / "mlflow.db", root / "mlflow.db")
     again = Launched.__new__(Launched)
     again.sweep = study(*SMOKE)
     parent = tracker(root).open_sweep("smoke", {})
@@ -92,6 +92,7 @@ def test_a_finished_run_without_metrics_is_no_result(root: Path) -> None:
     assert mlflow.find_finished("s") is None
 
 
+@pytest.mark.slow
 def test_a_deleted_model_is_logged_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """First from its checkpoint; without one by training it again, which must give the same numbers."""
     arguments = ["train", "-m", *QUICK[:-1], "model.filters=2,3", "seed=0", "hydra.sweeper.name=two"]
@@ -109,6 +110,7 @@ def test_a_deleted_model_is_logged_again(root: Path, capsys: pytest.CaptureFixtu
         assert model.status == "READY"
 
 
+@pytest.mark.slow
 def test_the_model_of_a_single_run_comes_back_as_its_message_says(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -300,5 +300,6 @@ cases = st.one_of(
     suppress_health_check=list(HealthCheck),
 )
 @given(cases)
+@pytest.mark.slow
 def test_an_odd_command_line_is_done_or_refused(case: tuple[str, list[str]]) -> None:
     check(*case)

@@ -69,6 +69,7 @@ def continues_bit_for_bit(overrides: list[str], folder: Path) -> None:
     assert set(epochs) == {2, 3}, "the first epoch was not trained again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", ["epoch", "once", "none"])
 def test_whatever_the_order_a_run_continues_bit_for_bit(shuffle: str, config: Compose, tmp_path: Path) -> None:
     given = ["data.limit=60", f"trainer.shuffle={shuffle}"]
@@ -206,6 +207,7 @@ def test_two_threads_continue_bit_for_bit_too(root: Path) -> None:
     assert trained("broken", 3) == trained("straight", 3)
 
 
+@pytest.mark.slow
 def test_pruning_frees_the_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *SMALL, "trainer.epochs=1"]) == 0
     assert list((root / "checkpoints").glob("*/1.ckpt"))
@@ -252,6 +254,7 @@ def test_what_is_continued_was_computed_with_as_many_threads(config: Compose) ->
     assert len({kept.folder for tags in (one, two, two) if (kept := chain_of(config(), tags))}) == 2
 
 
+@pytest.mark.slow
 def test_a_run_alone_continues_with_the_threads_of_what_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [*(each for each in SMALL if "threads" not in each), "store.log_model=none"]
     assert main(["train", *told, "trainer.epochs=1", "trainer.threads=2"]) == 0, "as in a sweep with few workers"

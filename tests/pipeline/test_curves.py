@@ -30,6 +30,7 @@ def broken(*given: object) -> None:
     raise ValueError("Key backend: no such backend\nand more")
 
 
+@pytest.mark.slow
 def test_a_figure_is_drawn_in_a_command_of_a_notebook(tmp_path: Path) -> None:
     """Its backend is a package that is not installed here: Matplotlib's import raises."""
     environment = os.environ | {"MPLBACKEND": NOTEBOOK, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -68,6 +69,7 @@ def test_a_run_without_its_figure_is_finished(
     assert tracker.get(run_id).status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_report_without_a_figure_is_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,7 +159,7 @@ def test_what_is_no_address_is_refused_with_an_example(
 def test_any_folder_can_be_a_store(tmp_path: Path, migrated: Path) -> None:
     folder = tmp_path / "a%20b?c#d é"
     folder.mkdir()
-    shutil.copy(migrated, folder / "mlflow.db")
+    shutil.copy(migrated / "mlflow.db", folder / "mlflow.db")
     store = StoreConfig(str(folder), None, None, 5.0, "none", 5000)
     tracker = Tracker(store)
     run = tracker._create("train", "name", {"convsweep.kind": "run"})

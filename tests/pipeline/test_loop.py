@@ -81,6 +81,7 @@ def test_a_lean_model_computes_only_what_is_seen() -> None:
     assert [layer.kind for layer in model.lean_layers(augmented)][:3] == ["augment", "crop", "conv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pictures", "overrides"),
     [

@@ -26,7 +26,7 @@ def trained(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     folder = tmp_path_factory.mktemp("trained")
     store = folder / "mlruns"
     store.mkdir()
-    shutil.copy(migrated, store / "mlflow.db")
+    shutil.copy(migrated / "mlflow.db", store / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(["train", *DIGITS]) == 0

@@ -97,6 +97,7 @@ def test_the_target_itself_is_enough(config: Compose, target: float) -> None:
     assert _stop_epoch(config(f"trainer.stop_at_accuracy={target}"), {"train/accuracy": [target - 1e-6]}) is None
 
 
+@pytest.mark.slow
 def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:
     plain, augmented = train(config()), train(config(*AUGMENTED))
     assert plain.history["train/loss"] != augmented.history["train/loss"]
@@ -138,7 +139,7 @@ def test_tells_epochs_and_steps(config: Compose) -> None:
 
 @pytest.mark.parametrize("at_once", [1, 10, 45])
 def test_a_loss_that_is_no_number_fails_with_epoch_and_step(config: Compose, at_once: int) -> None:
-    wild = ["optimizer=sgd", "optimizer.learning_rate=1e20", f"trainer.steps_per_execution={at_once}"]
+    wild = ["optimizer=sgd", "optimizer.learning_rate=1e15", f"trainer.steps_per_execution={at_once}"]
     with pytest.raises(TrainingError, match="not finite since epoch 1, step 2 of 45"):
         train(config(*wild, "trainer.precision=float32"))
 

@@ -20,6 +20,11 @@ def masked(text: str) -> str:
     return _QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
+def masked_whole(address: str) -> str:
+    """What is meant as an address, as it may be shown: with *** for all between its scheme and its last @."""
+    return re.sub(r"://.*@", "://***@", masked(address), flags=re.DOTALL)
+
+
 def shown(address: str) -> str:
     """An address as it may be shown: an SQLite database as its file, others without their password."""
     return str(sqlite_file(address) or masked(address))
@@ -30,6 +35,8 @@ def is_address(text: str, schemes: tuple[str, ...]) -> bool:
     scheme, _, rest = text.partition("://")
     kind = scheme.partition("+")[0]
     if kind not in schemes or re.search(r"\s", scheme) or not rest:
+        return False
+    if kind != "sqlite" and re.search(r"""[\s"'<>]""", rest):  # what no address has, and what `masked` ends at
         return False
     return re.fullmatch(r"/[^?]+(\?.*)?", rest) is not None if kind == "sqlite" else rest[0] not in "/?#"
 

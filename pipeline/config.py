@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pipeline.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
+from pipeline.addresses import DATABASES, SERVERS, is_address, masked, masked_whole, sqlite_file, sqlite_url
 from pipeline.addresses import shown as address_shown
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def shown(value: object) -> str:
     """A value as it is written on the command line, cut where it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = str(value)
+    text = masked(str(value))  # before it is cut
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -361,14 +361,15 @@ class StoreConfig:
         """Check ranges; raise ConfigError."""
         require_one_of("store.log_model", self.log_model, ("none", "best", "all"))
         require(1 <= self.ui_port <= 65535, "store.ui_port", self.ui_port, "a port, from 1 to 65535")
-        require(bool(self.root.strip()), "store.root", self.root, "a folder")
+        require_path("store.root", self.root.strip())
         require(self.patience > 0, "store.patience", self.patience, "seconds, above 0")
         example = "null, or an address as in sqlite:////home/me/{0}.db, postgresql://me@host/{0}"
         uri, url = self.tracking_uri, self.optuna_url
         allowed = example.format("mlflow") + " or http://host:5000"
-        require(uri is None or is_address(uri, (*SERVERS, *DATABASES)), "store.tracking_uri", uri, allowed)
+        is_one = uri is None or is_address(uri, (*SERVERS, *DATABASES))
+        require(is_one, "store.tracking_uri", masked_whole(uri or ""), allowed)
         allowed = example.format("optuna")
-        require(url is None or is_address(url, DATABASES), "store.optuna_url", url, allowed)
+        require(url is None or is_address(url, DATABASES), "store.optuna_url", masked_whole(url or ""), allowed)
         if uri or url:
             apart = address_shown(self.mlflow_uri) != address_shown(self.optuna_uri)
             allowed = "another database than MLflow's: the two break each other"
@@ -439,7 +440,6 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
         require_whole("seed", self.seed, 0, 2**31 - 1)
-        require_path("store.root", self.store.root)
         image = len(self.data.shape) == 3
         fits = image or self.model.conv_layers == 0
         need = f"0 with data={self.data.name}, whose examples have the shape {self.data.shape}"
@@ -551,7 +551,8 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
         raise ConfigError(f"--from {path} holds no run config: its sections must be {', '.join(names)}")
     here = to_dict(compose(RunConfig, "train", []))
     told |= {key: here[key] for key in ("store", "checkpoints")}
-    told["data"] |= {key: here["data"][key] for key in ("dir", "cache")} if isinstance(told["data"], dict) else {}
+    if isinstance(told["data"], dict):
+        told["data"] |= {key: here["data"][key] for key in ("dir", "cache")}
     for text in overrides:
         _apply(parse_override(text), told, RunConfig)
     try:

@@ -56,7 +56,9 @@ def opened(address: str, patience: float, opening: Callable[[], Result]) -> Resu
         raise
     except ModuleNotFoundError as error:
         missing = f"the store {shown(address)} needs a driver that is not installed: {error.name}"
-        raise UnopenedStoreError(f"{missing}. Install it, or name another, as in postgresql+psycopg://") from error
+        raise UnopenedStoreError(
+            f"{missing}. Install it, or name another driver, as in postgresql+psycopg:// after pip install psycopg"
+        ) from error
     except Exception as error:
         raise UnopenedStoreError(f"the store {shown(address)} cannot be opened: {one_line(error)}") from error
 
@@ -157,7 +159,7 @@ def _is_of_this_version(connection: object, schema: Schema) -> bool:
 
 def _half_or_other(address: str, schema: Schema, is_used: bool) -> str:
     """What is wrong with a database that is not as this version of its library makes it, and what to do."""
-    wrong = f"{shown(address)} is of another version of {schema.library}, or a kill cut off its making"
+    wrong = f"{shown(address)} is of another version of {schema.library}, or making it was interrupted"
     if is_used:
         return f"{wrong}. Copy it, then bring it to this version: {schema.upgrade} '{address}'"
     return f"{wrong}. It holds no {schema.work}: delete it, and the same command makes a new one"

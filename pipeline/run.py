@@ -109,8 +109,10 @@ def locked(store: StoreConfig, name: str, timeout: float = -1) -> Iterator[None]
         raise
     except OSError as error:
         raise UnopenedStoreError(f"the store {store.folder} cannot be used: {one_line(error)} ({path})") from error
-    with lock:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def run(config: RunConfig, overrides: list[str], console: Console) -> int:

@@ -69,7 +69,7 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
     net = find_model(config, run, tracker)
     if net is None:
         raise ConfigError(
-            f"the model of run {run.run_id} is not kept any more. To have it again, save its artifact config.yaml "
+            f"the model of run {run.run_id} is not stored any more. To have it again, save its artifact config.yaml "
             "(MLflow's page of the run shows it) and run `convsweep train --from config.yaml`"
         )
     return SavedModel(net, run, config)

@@ -105,11 +105,11 @@ class Tracker:
             mlflow.set_tracking_uri(store.mlflow_uri)
             client = mlflow.MlflowClient(store.mlflow_uri)
             client.search_experiments(max_results=1)
+            _require_own_place(store)
             return client
 
-        _set_up_mlflow()
+        set_up_mlflow()
         client = opened(store.mlflow_uri, store.patience, opening)
-        _require_own_place(store)
         self.client = cast("MlflowClient", Patient(client, store.patience, self.name))
         self._experiments: dict[str, str] = {}
         self._waiting: dict[str, list[Any]] = {}
@@ -505,7 +505,7 @@ def _require_own_place(store: StoreConfig) -> None:
         )
 
 
-def _set_up_mlflow() -> None:
+def set_up_mlflow() -> None:
     """Say to MLflow, before it is imported, what it reads from the environment."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import data, model
+from pipeline.addresses import masked
 from pipeline.checkpoints import Chain, Checkpoint
 from pipeline.config import RunConfig
 from pipeline.estimate import threads
@@ -33,7 +34,7 @@ class TrainingError(RuntimeError):
 def one_line(error: BaseException) -> str:
     """An exception as one line of at most 300 characters: its kind and the beginning of its message."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:300]
+    return masked(f"{type(error).__name__}: {lines[0]}")[:300]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.config import ConfigError, compose, parse_override, require, require_label, require_one_of, require_whole
@@ -52,9 +52,10 @@ class DiscussionConfig:
         for name, verdict in self.verdicts.items():
             require_one_of(f"discussion.verdicts.{name}", verdict, (REPRODUCED, CONTRADICTED, INCONCLUSIVE))
 
-    def fits(self, seeds: Sequence[int], verdicts: Mapping[str, str]) -> bool:
-        """Whether it may stand beside a result with these seeds and verdicts: they are the authors'."""
-        return list(seeds) == self.seeds and self.verdicts.items() <= verdicts.items()
+    def fits(self, seeds: Sequence[int], verdicts: Mapping[str, str], claims: Iterable[str]) -> bool:
+        """Whether it may stand beside a result with these seeds and verdicts: the authors', on each of the `claims`."""
+        is_whole = self.verdicts.keys() >= set(claims)
+        return is_whole and list(seeds) == self.seeds and self.verdicts.items() <= verdicts.items()
 
 
 @dataclass

@@ -51,6 +51,7 @@ convsweep report filter_count                   its tables, figures and page aga
 convsweep explain filter_count@best             what its best model sees
 convsweep predict filter_count@best shoe.png    what that model says of a picture
 convsweep ui filter_count                       its runs in MLflow's pages
+convsweep doctor --relocate                     a store that was moved or copied: its files are looked for here
 
 exit codes: 0 done, 1 something failed (or strict=true and CONTRADICTED),
 2 bad config or arguments (nothing was started), 130 interrupted
@@ -187,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         "--keep", type=float, default=0.0, metavar="GIB", help="what may stay, those used last (default: 0, none)"
     )
 
-    doctor = commands.add_parser("doctor", help="say whether the store is healthy; with --relocate, mend a moved one")
+    doctor = commands.add_parser("doctor", help="say whether the store was moved or copied; with --relocate, mend it")
     doctor.set_defaults(command=_doctor)
     doctor.add_argument("overrides", nargs="*", help="store.root=...")
     doctor.add_argument("--relocate", action="store_true", help="let a moved or copied store look for its files here")
@@ -396,11 +397,15 @@ def _prune(arguments: argparse.Namespace, console: Console) -> int:
 def _doctor(arguments: argparse.Namespace, console: Console) -> int:
     import sqlite3
 
+    from pipeline.databases import refuse_broken
     from pipeline.relocation import old_roots, place_of, relocate
 
     store: StoreConfig = compose(RunConfig, "train", arguments.overrides).store
-    if not (store.folder / "mlflow.db").exists():
+    if store.tracking_uri is not None:
+        raise ConfigError("doctor looks at the database in store.root=..., not at that of store.tracking_uri")
+    if not store.exists:
         raise ConfigError(f"there is no store in {store.folder}; name another with store.root=...")
+    refuse_broken(store)
     try:
         roots = old_roots(store)
         if roots and arguments.relocate:

@@ -142,7 +142,7 @@ def _run(
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
     if lost := lost_trials(study.run_ids(), tracker, parent, sweep) if sweep.trials is None else []:
-        console.print(f"{len(lost)} trials lost their runs in MLflow: they are trained again")
+        console.print(f"trials whose runs are gone from MLflow: {len(lost)}; they are trained again")
         study.ask_again(lost)
     to = Publication(sweep, description, tracker, parent, console)
     try:

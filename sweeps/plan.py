@@ -34,7 +34,7 @@ def print_plan(sweep: Sweep, description: str, console: Console) -> int:
     """Print every config that would run, what is known, and the expected time; the exit code. Writes nothing."""
     from pipeline.tracking import existing_tracker
 
-    tracker = existing_tracker(sweep.store) if sweep.store.exists else None
+    tracker = existing_tracker(sweep.store)
     known, has = _known_trials(sweep), shape(sweep)
     times = _Times(tracker, has.threads)
     if sweep.trials is None:

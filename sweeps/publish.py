@@ -194,7 +194,8 @@ def _discussion(ablation: Ablation, rows: Sequence[Row], findings: Sequence[Find
     """What the authors found, where that is what was found here too: with their seeds, their verdicts."""
     discussion = ablation.config.discussion
     verdicts = {finding.question.name: finding.verdict for finding in findings}
-    return discussion if discussion and all(discussion.fits(row.seeds, verdicts) for row in rows) else None
+    claims = ablation.config.claims
+    return discussion if discussion and all(discussion.fits(row.seeds, verdicts, claims) for row in rows) else None
 
 
 def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfig) -> None:
@@ -220,18 +221,18 @@ def publish_study(to: Publication, study: Study, confirm: Callable[[Trial, Froze
     if not best:
         console.print("no trial was completed", style="red")
         return
+    point = point_of(sweep, best[0])
+    console.print(study_table(f"{sweep.name}: {to.description}", study.trials(), best, sweep))
+    tables = [_study_table(study.trials(), best, sweep)]
+    if runs := confirm(point, best[0]):
+        tables.append(_tell_confirmed(to, best[0], runs))
     with to.folder() as folder:
         write_study_csv(study.trials(), sweep, folder / "results.csv")
         for trouble in study.draw(folder):
             console.print(trouble, highlight=False, soft_wrap=True)
         figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
-        point = point_of(sweep, best[0])
         told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
         _write_best(point.config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
-        console.print(study_table(f"{sweep.name}: {to.description}", study.trials(), best, sweep))
-        tables = [_study_table(study.trials(), best, sweep)]
-        if runs := confirm(point, best[0]):
-            tables.append(_tell_confirmed(to, best[0], runs))
         facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in runs], runs, {})])
         write_page(Page(sweep.name, to.description, tables=tables, figures=figures, facts=facts), folder)
 

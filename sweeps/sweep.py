@@ -16,6 +16,7 @@ from pipeline.config import (
     compose,
     flatten,
     require,
+    require_label,
     require_whole,
     shown,
     to_dict,
@@ -52,11 +53,8 @@ NOT_OF_THE_BASE = (
 )
 MOST_WORKERS = 256
 MOST_SEEDS = 1_000
-# Names of MLflow's and our own experiments, and of files beside the reports.
+# Names of MLflow's and our own experiments, and of what lies beside the reports, in older stores explain's figures too.
 RESERVED = ("train", "default", "explain", "index.html", "results.md")
-NAME = (
-    f"at most 100 letters, digits, '_', '-' and '.', and none of {', '.join(RESERVED)}: it names the sweep's experiment"
-)
 
 
 @dataclass
@@ -252,8 +250,8 @@ def require_seeds(key: str, seeds: list[int]) -> None:
 
 def require_name(key: str, name: str) -> None:
     """Raise ConfigError unless `name` can name a sweep."""
-    legal = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) and name.lower() not in RESERVED
-    require(bool(legal), key, name, NAME)
+    require_label(key, name)
+    require(name.lower() not in RESERVED, key, name, f"other than {', '.join(RESERVED)}, which are names of our own")
 
 
 def duration(key: str, text: str) -> float:

@@ -17,7 +17,7 @@ from mlflow.tracking._tracking_service import utils
 
 from pipeline.checkpoints import free
 from pipeline.config import ConfigError, RunConfig, StoreConfig, compose
-from pipeline.run import chains
+from pipeline.run import chains, locked
 from pipeline.train import RunResult
 from sweeps.cli import main
 from sweeps.publish import publish_index
@@ -256,3 +256,12 @@ def test_locks_that_are_no_folder_are_said(root: Path, command: list[str], capsy
     said = capsys.readouterr().err
     assert f"the store {root} cannot be used" in said
     assert os.linesep not in said.strip()
+
+
+def test_a_lock_is_released_when_its_block_ends(root: Path) -> None:
+    held = locked(store_in(root), "a", timeout=0)
+    with held:
+        pass
+    with locked(store_in(root), "a", timeout=0):
+        pass
+    del held

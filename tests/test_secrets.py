@@ -100,3 +100,19 @@ def test_no_file_and_no_table_of_a_store_holds_a_password(root: Path, capsys: py
     parent = Tracker(StoreConfig(str(root), None, None, 5.0, "none", 5000)).find_sweep("demo")
     assert parent
     assert json.loads(parent.tags["convsweep.command"]) == ["ablate", "demo", *QUICK[:2], "seeds=[0]"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:hun ter2@127.0.0.1:9/x",
+        "postgresql://u:hun'ter2@127.0.0.1:9/x",
+        "postgresql://u:hun<ter2@127.0.0.1:9/x",
+        f"bad://u:hunter2{'x' * 250}@127.0.0.1/x",
+    ],
+)
+def test_a_password_of_odd_signs_is_not_shown(address: str, empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", f'store.tracking_uri="{address}"', "--dry-run"]) == 2
+    told = capsys.readouterr()
+    assert "hun" not in told.err + told.out
+    assert list(empty.iterdir()) == []

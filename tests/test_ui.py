@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -85,9 +86,13 @@ def test_a_taken_port_gives_way_to_the_next() -> None:
             assert port < next_port < port + 100
 
 
-def test_ports_that_are_all_taken_are_refused() -> None:
-    with suppress(ConfigError), closing(listen(65_535)), pytest.raises(ConfigError, match=r"choose another with store"):
-        listen(65_535)
+def test_ports_that_are_all_taken_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.ui.PORTS", 1)
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match=r"choose another with store"):
+            listen(taken.getsockname()[1])
 
 
 def test_a_sweep_is_opened_at_its_view() -> None:

@@ -2,7 +2,7 @@
 
 They cover what decides numbers: splits, first weights, order, layers, penalties, augmentation, loss, optimizer and
 precision. Measured with TensorFlow 2.21 on one thread. Processors differ in the last digits, in bfloat16 in all but the
-first; the tolerances allow for that, and a change of any of these moves a loss by more.
+first; the tolerances allow for that.
 """
 
 from __future__ import annotations
@@ -48,4 +48,7 @@ def test_a_run_gives_the_numbers_of_its_version(name: str, config: Callable[...,
     history = train(config("trainer.threads=1", *precision, *RUNS[name], base=DIGITS)).history
     tolerance = 1e-1 if "bfloat16" in name else 1e-3
     found = (history["train/loss"][-1], history["test/loss"][-1])
-    assert found == pytest.approx(GOLDEN[TRAINING_VERSION][name], rel=tolerance)
+    golden = GOLDEN[TRAINING_VERSION]
+    assert found == pytest.approx(golden[name], rel=tolerance)
+    if "bfloat16" in name:
+        assert found != pytest.approx(golden["conv"], rel=1e-3), "computed in float32"

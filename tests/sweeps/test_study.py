@@ -237,6 +237,10 @@ def test_from_takes_single_keys_and_only_a_run_config(tmp_path: Path, monkeypatc
         compose_from(file, [])
     with pytest.raises(ConfigError, match="cannot be read"):
         compose_from(tmp_path / "none.yaml", [])
+    for odd in (None, 5, "abc"):
+        file.write_text(yaml.safe_dump(to_dict(config) | {"data": odd}))
+        with pytest.raises(ConfigError, match="--from"):
+            compose_from(file, [])
 
 
 @pytest.mark.slow

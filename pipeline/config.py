@@ -32,7 +32,7 @@ MOST_UNITS = 100_000  # of a layer
 MOST_PIXELS = 10_000  # of a side
 MOST_THREADS = 256
 MOST_CHARACTERS = 10_000  # of an override
-LARGEST = 10**15
+LARGEST: dict[Any, float] = {int: 10**15, float: 1e30}
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 SHUFFLES = ("epoch", "once", "none")
 
@@ -694,7 +694,7 @@ def _scalar(kind: type, value: Any) -> Any:
         number = kind(value) if type(value) in (str, int, *([float] if kind is float else [])) else None
     except (ValueError, OverflowError, KeyError):
         return None
-    return number if number is not None and abs(number) <= LARGEST else None
+    return number if number is not None and abs(number) <= LARGEST[kind] else None
 
 
 def _is_text(value: str) -> bool:
@@ -709,8 +709,8 @@ def _in_words(kind: Any) -> str:
             get_args(kind)[0], ("texts", "[a,b]")
         )
         return f"a list of {words}, as in {example}"
-    limit = f" of at most {LARGEST:.0e}".replace("+", "")
-    return {int: f"a whole number{limit}", float: f"a number{limit}", bool: "true or false"}.get(kind, "text")
+    called = {int: "a whole number of at most 1e15", float: "a number of at most 1e30", bool: "true or false"}
+    return called.get(kind, "text")
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:

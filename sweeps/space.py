@@ -251,7 +251,7 @@ def as_text(value: Value) -> str:
 
 def _interval(key: str, prefix: str, value: Any, when: tuple[Condition, ...], text: str) -> Parameter:
     whole = isinstance(value.start, int) and isinstance(value.end, int)
-    if not all(_is_number(end) and abs(end) < LARGEST for end in (value.start, value.end)):
+    if not all(_is_number(end) and abs(end) < LARGEST[int if whole else float] for end in (value.start, value.end)):
         raise ConfigError(f"{shown(text)}: the ends of an interval must be finite numbers")
     low, high = float(value.start), float(value.end)
     log = "log" in value.tags
@@ -265,7 +265,7 @@ def _interval(key: str, prefix: str, value: Any, when: tuple[Condition, ...], te
 def _range(value: Any, text: str) -> list[Value]:
     """The numbers of a range, counted before they are made: those of Hydra's, without the rounding of 0.1 + 0.2."""
     ends = (value.start, value.stop, value.step)
-    if not all(_is_number(end) and abs(end) < LARGEST for end in ends) or not value.step:
+    if not all(_is_number(end) and abs(end) < LARGEST[float] for end in ends) or not value.step:
         raise ConfigError(f"{shown(text)}: start, stop and step of a range must be finite numbers, its step not 0")
     start, stop, step = (Decimal(str(end)) for end in ends)
     if (stop - start) / step > MOST_VALUES:

@@ -598,16 +598,14 @@ def check_overrides(schema: type, overrides: Sequence[str], swept: bool = False)
         override = parse_override(text)
         key = override.key_or_group
         if key.startswith("hydra"):
-            raise ConfigError(
-                f"{shown(text)}: convsweep has no job of Hydra's; hydra.sweeper.KEY=... goes with train -m"
-            )
+            raise ConfigError(f"{shown(text)}: no key of Hydra's is used, but for hydra.sweeper.KEY=... with train -m")
         check_keys(schema, [key])
         if override.is_delete():
             section = key.rpartition(".")[0]
             free = section and any(get_origin(kind) is dict for kind in _kinds(_hint(schema, section)))
-            require_free = f"{shown(text)}: {key} must not be deleted; null stands for nothing where that is allowed"
             if not free:
-                raise ConfigError(require_free)
+                hint = "null stands for nothing where that is allowed"
+                raise ConfigError(f"{shown(text)}: {key} must not be deleted; {hint}")
         elif override.is_sweep_override():
             if not swept:
                 several = "names several values: here each key takes one. Lists are written"

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 
 # All that may be a password: it may hold any sign, so the last @ of a word ends it.
 _USERINFO = re.compile(r"""(://[^\s/:@"'<>]*:)[^\s"'<>]+@""")
-_QUERY = re.compile(
-    r"""([?&][^\s=&"']*(?:pass|pwd|secret|token|key|credential)[^\s=&"']*=)[^\s&"'<>]+""", re.IGNORECASE
-)
+_SECRET_NAME = r"""[?&][^\s=&"']*(?:pass|pwd|secret|token|key|credential|auth|odbc_connect)[^\s=&"']*="""
+_QUERY = re.compile(rf"""({_SECRET_NAME})[^\s&"'<>]+""", re.IGNORECASE)
+_QUERY_VALUE = re.compile(rf"{_SECRET_NAME}([^&]+)", re.IGNORECASE)
+
+
+# Passwords that this process was given; shorter ones would hide parts of other words.
+_SECRETS: set[str] = set()
+SHORTEST_SECRET = 4
+
+
+def hide(address: str) -> None:
+    """Let `masked` hide the password in this address wherever a library repeats it, whole or cut at a sign."""
+    scheme, _, rest = address.partition("://")
+    user, colon, password = rest.rpartition("@")[0].partition(":")
+    secret = password if colon else user if scheme in SERVERS else ""  # a server's user without password is a token
+    secrets = {secret, unquote(secret), *re.split(r"[/?#@]", secret), *_QUERY_VALUE.findall(rest)}
+    _SECRETS.update(each for each in secrets if len(each) >= SHORTEST_SECRET)
 
 
 def masked(text: str) -> str:
     """The text with *** for every password in an address, before its host or among its parameters."""
+    for secret in sorted(_SECRETS, key=len, reverse=True):
+        text = text.replace(secret, "***")
     return _QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 

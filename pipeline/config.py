@@ -14,8 +14,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pipeline.addresses import DATABASES, SERVERS, is_address, masked, masked_whole, sqlite_file, sqlite_url
+from pipeline.addresses import DATABASES, SERVERS, hide, is_address, masked, masked_whole, sqlite_file, sqlite_url
 from pipeline.addresses import shown as address_shown
+from pipeline.paths import require_regular
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -363,6 +364,8 @@ class StoreConfig:
         require(1 <= self.ui_port <= 65535, "store.ui_port", self.ui_port, "a port, from 1 to 65535")
         require_path("store.root", self.root.strip())
         require(self.patience > 0, "store.patience", self.patience, "seconds, above 0")
+        for address in filter(None, (self.tracking_uri, self.optuna_url)):
+            hide(address)
         example = "null, or an address as in sqlite:////home/me/{0}.db, postgresql://me@host/{0}"
         uri, url = self.tracking_uri, self.optuna_url
         allowed = example.format("mlflow") + " or http://host:5000"
@@ -543,6 +546,7 @@ def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
     if grouped := [text for text in overrides if text.partition("=")[0].lstrip("+~") in groups]:
         raise ConfigError(f"{grouped[0]}: with --from, single keys can be overridden, groups cannot")
     try:
+        require_regular(path)
         told = yaml.safe_load(path.read_text())
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"--from {path} cannot be read: {error}") from error

@@ -121,6 +121,8 @@ def is_made(address: str, schema: Schema, any_version: bool = False) -> bool:
         UnopenedStoreError: if it is another application's, of another version, or was not finished, with what to do.
     """
     file = sqlite_file(address)
+    if file and file.exists() and not file.is_file():
+        raise UnopenedStoreError(f"{file} is no file, so no database: move it away, or name another store")
     if file and not (file.exists() and file.stat().st_size):
         return False
     from sqlalchemy import NullPool, create_engine, inspect, text

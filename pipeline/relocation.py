@@ -30,13 +30,11 @@ def old_roots(store: StoreConfig) -> list[str]:
     path = store.folder / "mlflow.db"
     if store.tracking_uri is not None or not path.exists():
         return []
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=store.patience, uri=True)) as database:
         # Nothing of ours is in MLflow's own experiment, 0.
-        places = (
-            "SELECT artifact_location FROM experiments WHERE experiment_id != 0 AND artifact_location LIKE 'file:%'"
-        )
-        rows = database.execute(places)
-        roots = {str(location).rpartition("/artifacts/")[0] for (location,) in rows}
+        rows = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id != 0")
+        places = [str(place) for (place,) in rows]
+    roots = {place.rpartition("/artifacts/")[0] for place in places if place.startswith("file:///")}
     return sorted(roots - {store.folder.as_uri(), ""})
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from pipeline.addresses import masked
+from pipeline.addresses import hide, masked
 from pipeline.config import (
     ConfigError,
     RunConfig,
@@ -65,6 +65,11 @@ WITH_VALUE = ("--from", "--images", "--filter", "--keep")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for word in words:
+        hide(word)
+    for name in ("CONVSWEEP_DATA_DIR", "CONVSWEEP_CACHE_DIR"):
+        if os.environ.get(name) == "":  # as unset
+            del os.environ[name]
     arguments = _parser().parse_args(_options_last(words))
     console = _PatientConsole(markup=False)  # brackets in names and reasons are no styles
     if not console.is_terminal:
@@ -97,10 +102,11 @@ def _options_last(words: Sequence[str]) -> list[str]:
     """The words with options, and what belongs to them, at the end: argparse knows no option between overrides."""
     options: list[str] = []
     others: list[str] = []
-    for word in words:
+    end = words.index("--") if "--" in words else len(words)
+    for word in words[:end]:
         is_option = word.startswith("-") or (options and options[-1] in WITH_VALUE)
         (options if is_option else others).append(word)
-    return [*others, *options]
+    return [*others, *options, *words[end:]]
 
 
 def _divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -238,7 +244,7 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.multirun:
         return _multirun(arguments, console)
     overrides = list(arguments.overrides)
-    if arguments.start:
+    if arguments.start is not None:
         config = compose_from(Path(arguments.start), overrides)
     else:
         config = compose(RunConfig, "train", overrides)
@@ -254,7 +260,7 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
 def _multirun(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.search import compose_hydra_sweep, divide_settings
 
-    if arguments.start:
+    if arguments.start is not None:
         raise ConfigError("--from starts one run; it does not go with -m")
     section, sweep = compose_hydra_sweep(*divide_settings(arguments.overrides))
     return _start(section, sweep, arguments.dry_run, console)

@@ -117,24 +117,26 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
         data_sha256(used.data)  # had before anything is started
     # Started before Optuna and MLflow are imported and opened: there is as much for them to import.
     with Warm(sweep) as pool:
+        from pipeline.tracking import Tracker
+
+        # A server goes first: where it is away, nothing is made here.
+        tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None
         study = Study(sweep)
         if study.is_done:
             pool.dismiss()
-        return _run(sweep, description, study, data_sha256, pool, publish, console)
+        return _run(sweep, description, study, tracker or Tracker(sweep.store), data_sha256, pool, publish, console)
 
 
 def _run(
     sweep: Sweep,
     description: str,
     study: Study,
+    tracker: Tracker,
     data_sha256: _Hashes,
     pool: Warm,
     publish: Callable[[Launch], bool],
     console: Console,
 ) -> int:
-    from pipeline.tracking import Tracker
-
-    tracker = Tracker(sweep.store)
     tracker.close_abandoned()
     study.close_abandoned()
     tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}

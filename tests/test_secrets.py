@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.addresses import hide, masked
 from pipeline.config import RunConfig, StoreConfig, compose_from, is_of_store
 from pipeline.run import run_name
 from pipeline.tracking import Tracker
@@ -109,6 +110,7 @@ def test_no_file_and_no_table_of_a_store_holds_a_password(root: Path, capsys: py
         "postgresql://u:hun'ter2@127.0.0.1:9/x",
         "postgresql://u:hun<ter2@127.0.0.1:9/x",
         f"bad://u:hunter2{'x' * 250}@127.0.0.1/x",
+        "mssql+pyodbc:///?odbc_connect=PWD%3Dhunter2xyz",
     ],
 )
 def test_a_password_of_odd_signs_is_not_shown(address: str, empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,3 +118,19 @@ def test_a_password_of_odd_signs_is_not_shown(address: str, empty: Path, capsys:
     told = capsys.readouterr()
     assert "hun" not in told.err + told.out
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://u:hunter2xyz/a@host/x", "Failed to parse: 'u:hunter2xyz' is not a valid host or port"),
+        ("http://hunter2xyz@host/x", "no answer of hunter2xyz@host"),
+        ("postgresql://u:hunter2%20xyz@host/x", "password authentication failed: hunter2 xyz"),
+        ("postgresql://host/x?password=hunter2xyz", "unknown: hunter2xyz"),
+    ],
+)
+def test_what_a_library_repeats_of_a_password_is_hidden(address: str, said: str) -> None:
+    hide(address)
+    assert "hunter2" not in masked(said)
+    hide("postgresql://me:a@host/x")
+    assert masked("a man, me") == "a man, me", "what is this short would hide parts of words"

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
-from filelock import FileLock
 from rich.console import Console
 
 from pipeline.config import RunConfig, StoreConfig, is_of_store, to_dict, without_store
 from pipeline.curves import drawn
 from pipeline.patience import StoreError
+from pipeline.run import locked
 from pipeline.tracking import TrackedRun, Tracker, run_path
 from sweeps.ablation import Ablation, DiscussionConfig, RemarkConfig
 from sweeps.claims import (
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
 ONE_NUMBER = ("epochs", "prediction")
+# Held while files under reports/ are replaced: several processes may report on one store. No sweep can be called so.
+LOCK = ".reports"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Publication:
             folder.mkdir(parents=True)
             yield folder
             self.tracker.log_files(self.parent, sorted(folder.iterdir()))
-            with _one_at_a_time(self.sweep.store):
+            with locked(self.sweep.store, LOCK):
                 shutil.rmtree(place, ignore_errors=True)
                 folder.rename(place)
         except OSError as error:
@@ -97,11 +99,6 @@ class Publication:
 def reports(store: StoreConfig) -> Path:
     """The folder of all reports of a store: one folder per sweep, and the index over them."""
     return store.folder / "reports"
-
-
-def _one_at_a_time(store: StoreConfig) -> FileLock:
-    """Held while files under reports/ are replaced: several processes may report on one store."""
-    return FileLock(reports(store) / ".lock")
 
 
 def _remove_leftovers(place: Path) -> None:
@@ -243,7 +240,7 @@ def publish_index(store: StoreConfig) -> Path | None:
     pages = [page for path in sorted(folder.glob("[!.]*/claims.json")) if (page := _read_claims(path))]
     if not pages:
         return None
-    with _one_at_a_time(store):
+    with locked(store, LOCK):
         for name, text in render_index(pages, f"Written on {_today()}.").items():
             fresh = folder / f".{name}"
             fresh.write_text(text)

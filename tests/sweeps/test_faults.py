@@ -19,7 +19,7 @@ import pytest
 from tests.sweeps.test_ablation import study_of, tracked
 
 TRIALS = 14
-KILLS = 20
+KILLS = 8
 COMMAND = [
     *(sys.executable, "-m", "sweeps.cli", "study", "smoke", f"study.n_trials={TRIALS}", "study.pruner=none"),
     *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "most_deaths=50"),
@@ -76,7 +76,7 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
 def test_workers_killed_at_random_moments(root: Path) -> None:
     rng = random.Random(2)
     kills = 0
-    with launch("trainer.epochs=120") as process:
+    with launch("trainer.epochs=60") as process:
         time.sleep(4)
         while process.poll() is None:
             time.sleep(rng.uniform(0.05, 2.0))

@@ -157,7 +157,7 @@ def _fetch_file(data: DataConfig, key: str, target: Path, away: set[str], say: S
     raise DataError(
         f"the file {name} of data={data.name} cannot be had. Tried:\n  " + "\n  ".join(tried) + "\n"
         f"what helps: put {name}.gz into FOLDER/{data.folder}/ and set CONVSWEEP_DATA_DIR=FOLDER, "
-        "or use data=digits, which needs no file"
+        "or use data=digits model.padding=same, which needs no file"
     )
 
 

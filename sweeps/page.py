@@ -85,8 +85,9 @@ def method_told(settings: StatisticsConfig) -> str:
     error = 1 - settings.confidence
     limits = ", ".join(f"{name} {value:g}" for name, value in settings.tolerance.items())
     return (
-        f"Intervals have {settings.confidence:.0%} confidence. Claims are tested over seeds, paired where two configs "
-        f"are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below {error:.2g} after "
+        f"Each interval has {settings.confidence:.0%} confidence, uncorrected. Claims are tested over seeds, paired "
+        f"where two configs are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below "
+        f"{error:.2g} after "
         "Holm's correction for all claims of the ablation, published numbers likewise among themselves. A published "
         "number is reproduced where it lies in the prediction interval for one further run of ours, widened by a "
         f"tolerance ({limits}; losses and predictions relative). INCONCLUSIVE: the seeds do not tell."

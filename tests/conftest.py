@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
@@ -20,6 +21,9 @@ from pipeline.relocation import relocate
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]
 DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1"]
+# Shells start what runs in the background with Ctrl-C ignored, which the commands under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _MODULES = [0]  # how many were imported when the garbage collector was told last
 
 

@@ -101,10 +101,13 @@ def test_a_run_that_fails_ends_as_failed_with_its_reason(root: Path, capsys: pyt
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_run_that_is_interrupted_ends_as_killed(root: Path, sent: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "pipeline.train", *SMALL, "trainer.epochs=100000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for_metric(root)
-    process.send_signal(sent)
-    _, told = process.communicate(timeout=30)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for_metric(root)
+            process.send_signal(sent)
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert "interrupted" in told
     (run,) = runs(root)

@@ -36,7 +36,7 @@ bench: setup ## time the same work by the course's script, Optuna + MLflow, Kera
 test: setup ## run all tests that need no files of yours
 	$(PYTEST) -m 'not real_data'
 
-test-fast: setup ## nine tests in ten: no training in other processes, no files (about 90 seconds)
+test-fast: setup ## nine tests in ten: no training in other processes, no files (about a minute)
 	$(PYTEST) -m 'not slow and not real_data'
 
 test-data: setup ## the tests on the real MNIST, horses and humans, under CONVSWEEP_DATA_DIR

@@ -19,7 +19,7 @@ import pytest
 from tests.sweeps.test_ablation import study_of, tracked
 
 TRIALS = 14
-KILLS = 8
+KILLS = 6
 COMMAND = [
     *(sys.executable, "-m", "sweeps.cli", "study", "smoke", f"study.n_trials={TRIALS}", "study.pruner=none"),
     *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "most_deaths=50"),
@@ -116,7 +116,7 @@ def test_a_worker_killed_with_an_unread_message_does_not_hang_the_sweep(root: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlflow.db", "optuna.db"])
 def test_a_locked_database_is_waited_for(root: Path, name: str) -> None:
-    with launch() as process:
+    with launch("workers=1") as process:
         for line in process.stdout or []:
             if "finished" in line:
                 break
@@ -131,7 +131,7 @@ def test_a_locked_database_is_waited_for(root: Path, name: str) -> None:
 
 @pytest.mark.slow
 def test_a_store_that_stays_away_ends_the_sweep_and_loses_nothing(root: Path) -> None:
-    command = [*COMMAND, "store.patience=1"]
+    command = [*COMMAND, "store.patience=1", "workers=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or []:
             if "finished" in line:
@@ -142,7 +142,7 @@ def test_a_store_that_stays_away_ends_the_sweep_and_loses_nothing(root: Path) ->
         database.close()
     assert process.returncode == 1
     assert f"the store {root / 'optuna.db'} did not answer for" in told, told
-    with launch() as process:
+    with launch("workers=1") as process:
         told, _ = process.communicate(timeout=200)
     assert process.returncode == 0, told
     check(root)

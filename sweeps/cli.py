@@ -441,12 +441,10 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _ui(arguments: argparse.Namespace, console: Console) -> int:
-    from pipeline.config import compose as compose_config
-
     names, overrides = _divided(arguments.words)
     if len(names) > 1:
         raise ConfigError(f"one sweep at a time: {' '.join(names)}")
-    store: StoreConfig = compose_config(RunConfig, "train", overrides).store
+    store: StoreConfig = compose(RunConfig, "train", overrides).store
     from pipeline.ui import serve
 
     return serve(store, names[0] if names else None, open_browser=not arguments.no_browser, console=console)

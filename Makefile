@@ -46,6 +46,7 @@ lint: setup ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 ui: setup ## open MLflow's pages on what was tracked here
 	$(BIN)/convsweep ui

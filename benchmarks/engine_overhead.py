@@ -14,11 +14,11 @@ from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.tracking import Tracker
-from sweeps.engine import Engine
-from sweeps.search import compose_study
-from sweeps.study import Study
-from tests.sweeps.fakes import FakePool
+from pipeline.tracking.tracker import Tracker
+from sweeps.config.study import compose_study
+from sweeps.execution.engine import Engine
+from sweeps.search.optuna_study import Study
+from tests.helpers.fakes import FakePool
 
 
 def main(trials: int) -> None:

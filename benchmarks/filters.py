@@ -21,7 +21,7 @@ from timed import Measured, asked_rounds, convsweep, fresh, hardware, peer, prin
 EPOCHS, FILTERS, SEEDS = 2, (16, 32, 64), (0, 1)
 RATE = """
 import os, sys, time
-from pipeline.runtime import start_tensorflow
+from pipeline.system.tensorflow import start_tensorflow
 start_tensorflow(None)
 import tensorflow as tf
 a = tf.cast(tf.random.normal((2048, 2048)), sys.argv[1])
@@ -67,8 +67,8 @@ CONTENDERS: dict[str, Callable[[Path], Measured]] = {
 
 def floor(precision: str) -> float:
     """Seconds that the arithmetic alone takes at the rate of a matrix product of side 2048 with all cores."""
-    from pipeline import model
-    from pipeline.config import RunConfig, compose
+    from pipeline.config.schema import RunConfig, compose
+    from pipeline.models import layers as model
 
     operations = 0.0
     for filters in FILTERS:
@@ -115,7 +115,7 @@ def main() -> None:
     print("Test accuracy after the last epoch, filters/seed:\n")
     keys = [f"{filters}/{seed}" for filters in FILTERS for seed in SEEDS]
     print_table(["", *keys], [[name, *(f"{found[name][-1].told[key]:.4f}" for key in keys)] for name in names])
-    from pipeline.hardware import resolve_precision
+    from pipeline.system.hardware import resolve_precision
 
     for name, precision in (("convsweep", resolve_precision("auto")), ("convsweep, float32", "float32")):
         least = floor(precision)

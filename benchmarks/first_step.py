@@ -39,7 +39,7 @@ def seconds(command: list[str], until: str) -> float:
 def first_step(command: list[str], folder: Path) -> float:
     """Seconds from a command of convsweep's to the line of its first epoch."""
     store = [*ONE_STEP, f"store.root={folder}/mlruns"]
-    return seconds([sys.executable, "-m", "sweeps.cli", *command, *store], "epoch 1/1")
+    return seconds([sys.executable, "-m", "sweeps.cli.main", *command, *store], "epoch 1/1")
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ SPACE = {
 
 def theirs(seed: int, folder: Path) -> Measured:
     """The peer's study."""
-    from pipeline import data
-    from pipeline.config import RunConfig, compose
+    from pipeline.config.schema import RunConfig, compose
+    from pipeline.datasets import dataset as data
 
     config = compose(RunConfig, "train", DATA)
     parts = data.split(data.load(config.data), config)  # as convsweep splits it

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.config import RunConfig, compose
+from pipeline.config.schema import RunConfig, compose
 
 KINDS = {
     "convolutions": ("Conv2D",),
@@ -39,7 +39,7 @@ def main() -> None:
     quick = ["trainer.threads=1", "trainer.epochs=2", "trainer.evaluate_test=false", "trainer.train_eval_size=1"]
     quick.append("trainer.steps_per_execution=94")
     config = compose(RunConfig, "train", [*quick, *sys.argv[1:]])
-    from pipeline.train import train
+    from pipeline.training.trainer import train
 
     calls, profiled = 0, [0, 0]
     with tempfile.TemporaryDirectory() as folder:

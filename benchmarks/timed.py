@@ -67,7 +67,7 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
 
 def convsweep(arguments: Sequence[str], folder: Path) -> Measured:
     """Run `convsweep ARGUMENTS` on a fresh store in `folder`."""
-    return measured([sys.executable, "-m", "sweeps.cli", *arguments, f"store.root={folder}/mlruns"], folder)
+    return measured([sys.executable, "-m", "sweeps.cli.main", *arguments, f"store.root={folder}/mlruns"], folder)
 
 
 def peer(script: str, arguments: Iterable[object], folder: Path) -> Measured:
@@ -89,8 +89,8 @@ def fresh() -> Iterator[Path]:
 @cache
 def _migrated() -> Path:
     """An MLflow database without runs. Making one takes a second or more, once per store, whoever does it."""
-    from pipeline.config import StoreConfig
-    from pipeline.tracking import Tracker
+    from pipeline.config.schema import StoreConfig
+    from pipeline.tracking.tracker import Tracker
 
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     atexit.register(shutil.rmtree, folder)
@@ -114,8 +114,8 @@ def _peers_python() -> Path:
 
 def _keras_home() -> Path:
     """A Keras folder with Fashion-MNIST in it, from wherever convsweep has it."""
-    from pipeline.config import RunConfig, compose
-    from pipeline.sources import fetch
+    from pipeline.config.schema import RunConfig, compose
+    from pipeline.datasets.download import fetch
 
     home = ENVIRONMENT / "keras"
     for path in fetch(compose(RunConfig, "train", []).data, print).values():
@@ -136,7 +136,7 @@ def hardware() -> str:
     """Date, processor and cores, and the versions that computed."""
     from importlib.metadata import version
 
-    from pipeline.hardware import cores, processor, resolve_precision
+    from pipeline.system.hardware import cores, processor, resolve_precision
 
     told = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow", "optuna"))
     what = f"{cores()} cores of {processor()}, precision auto = {resolve_precision('auto')}"

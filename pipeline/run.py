@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from pipeline import data, hardware
-from pipeline.checkpoints import Chain, free
-from pipeline.config import RunConfig, StoreConfig, is_of_store
-from pipeline.estimate import threads
-from pipeline.patience import UnopenedStoreError
+from pipeline.config.schema import RunConfig, StoreConfig, is_of_store
+from pipeline.datasets import dataset as data
 from pipeline.progress import watch
-from pipeline.runtime import start_tensorflow
-from pipeline.signature import TRAINING_VERSION, chain, signature, versions, work
-from pipeline.train import TrainingError, one_line, restore_model, train
+from pipeline.system import hardware
+from pipeline.system.tensorflow import start_tensorflow
+from pipeline.tracking.retry import UnopenedStoreError
+from pipeline.training.checkpoints import Chain, free
+from pipeline.training.cost import threads
+from pipeline.training.identity import TRAINING_VERSION, chain, signature, versions, work
+from pipeline.training.trainer import TrainingError, one_line, restore_model, train
 
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.tracking import TrackedRun, Tracker
+    from pipeline.tracking.tracker import TrackedRun, Tracker
 
 EXPERIMENT = "train"
 NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.keep"
@@ -121,7 +122,7 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
     Raises:
         DataError: if the data cannot be had.
     """
-    from pipeline.tracking import Tracker
+    from pipeline.tracking.tracker import Tracker
 
     dataset = data.load(config.data, console.print)
     tags = run_tags(config, dataset.sha256)

@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 from rich.console import Console
 
-from pipeline import data
-from pipeline.addresses import masked
-from pipeline.config import ConfigError, DataConfig, RunConfig, is_of_store
-from pipeline.patience import StoreError
+from pipeline.config.schema import ConfigError, DataConfig, RunConfig, is_of_store
+from pipeline.datasets import dataset as data
+from pipeline.datasets.download import source_key
+from pipeline.inference.load import ALIAS
 from pipeline.progress import watch
 from pipeline.run import NO_CHECKPOINT, locked
-from pipeline.saved import ALIAS
-from pipeline.sources import source_key
-from pipeline.train import one_line
-from sweeps.ablation import Ablation
-from sweeps.claims import CONTRADICTED
-from sweeps.engine import CONFIRMED, Engine, Unit
-from sweeps.plan import refuse_over_budget
-from sweeps.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
+from pipeline.system.addresses import masked
+from pipeline.tracking.retry import StoreError
+from pipeline.training.trainer import one_line
+from sweeps.backends.local import Keep, Warm
+from sweeps.claims.kinds import CONTRADICTED
+from sweeps.config.ablation import Ablation
+from sweeps.config.study import StudyConfig
+from sweeps.execution.engine import CONFIRMED, Engine, Unit
+from sweeps.execution.plan import refuse_over_budget
+from sweeps.reports.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
 from sweeps.results import Row, lost_trials, rows_of
-from sweeps.search import StudyConfig
-from sweeps.study import Study
+from sweeps.search.optuna_study import Study
 from sweeps.sweep import Sweep, Trial
-from sweeps.workers import Keep, Warm
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from pipeline.tracking import TrackedRun, Tracker
+    from pipeline.tracking.tracker import TrackedRun, Tracker
 
 # Tag of a parent run: what `convsweep` was given, as JSON.
 COMMAND = "convsweep.command"
@@ -117,7 +117,7 @@ def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], c
         data_sha256(used.data)  # had before anything is started
     # Started before Optuna and MLflow are imported and opened: there is as much for them to import.
     with Warm(sweep) as pool:
-        from pipeline.tracking import Tracker
+        from pipeline.tracking.tracker import Tracker
 
         # A server goes first: where it is away, nothing is made here.
         tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.config import RunConfig
-from pipeline.data import split_sizes
-from pipeline.tracking import TRIAL, TrackedRun, Tracker, as_text
+from pipeline.config.schema import RunConfig
+from pipeline.datasets.dataset import split_sizes
+from pipeline.tracking.tracker import TRIAL, TrackedRun, Tracker, as_text
 from sweeps.sweep import Sweep, Trial, base_identity
 
 Curves = dict[str, list[float]]

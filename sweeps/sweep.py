@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline import model
-from pipeline.config import (
+from pipeline.config.schema import (
     ConfigError,
     RunConfig,
     StoreConfig,
@@ -21,9 +20,10 @@ from pipeline.config import (
     shown,
     to_dict,
 )
-from pipeline.estimate import why_missing
-from sweeps.claims import StatisticsConfig
-from sweeps.space import Space, Value
+from pipeline.models import layers as model
+from pipeline.training.cost import why_missing
+from sweeps.claims.kinds import StatisticsConfig
+from sweeps.search.space import Space, Value
 
 # Sections and keys that change no number, or that a sweep varies itself.
 NOT_OF_THE_BASE = (

@@ -16,8 +16,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from pipeline.config import RunConfig, StoreConfig, compose
-from pipeline.relocation import relocate
+from pipeline.config.schema import RunConfig, StoreConfig, compose
+from pipeline.tracking.relocation import relocate
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]
 DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1"]
@@ -130,8 +130,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    from pipeline.tracking import Tracker
-    from sweeps.study import open_storage
+    from pipeline.tracking.tracker import Tracker
+    from sweeps.search.optuna_study import open_storage
 
     # No test of one process pulls the plug, and half of the time would be spent waiting for the disk.
     event.listen(Engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous=OFF"))
@@ -164,7 +164,7 @@ def root(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture(scope="session")
 def made_demo(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
     """A store in which the ablation `demo` has ended, with three seeds and one model; see `demo`."""
-    from sweeps.cli import main
+    from sweeps.cli.main import main
 
     def ablate(folder: Path) -> None:
         (folder / "mlruns").mkdir()

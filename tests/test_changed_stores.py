@@ -15,18 +15,18 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking._tracking_service import utils
 
-from pipeline.checkpoints import free
-from pipeline.config import ConfigError, RunConfig, StoreConfig, compose
+from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose
 from pipeline.run import chains, locked
-from pipeline.train import RunResult
-from sweeps.cli import main
-from sweeps.publish import publish_index
+from pipeline.training.checkpoints import free
+from pipeline.training.trainer import RunResult
+from sweeps.cli.main import main
+from sweeps.config.study import compose_study
+from sweeps.reports.publish import publish_index
 from sweeps.results import lost_trials, tracked_runs
-from sweeps.search import compose_study
-from sweeps.study import Study
+from sweeps.search.optuna_study import Study
 from tests.conftest import SMALL
-from tests.pipeline.test_tracking import client, runs, tracker
-from tests.sweeps.test_engine import Launched, grid, study
+from tests.pipeline.tracking.test_tracker import client, runs, tracker
+from tests.sweeps.execution.test_engine import Launched, grid, study
 
 QUICK = [*SMALL, "trainer.epochs=1", "data.limit=100"]
 SMOKE = ["study.n_trials=4", "study.pruner=none"]
@@ -149,7 +149,7 @@ def test_runs_of_other_code_are_not_averaged_with_new_ones(root: Path, tag: str)
 
 def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Launched(study(*SMOKE))
-    monkeypatch.setattr("sweeps.search.TRAINING_VERSION", 2)
+    monkeypatch.setattr("sweeps.config.study.TRAINING_VERSION", 2)
     with pytest.raises(ConfigError, match="training_version: 1 -> 2"):
         Study(compose_study("smoke", SMOKE)[1])
     assert Study(compose_study("smoke", SMOKE)[1], purpose="report").counts.complete == 4
@@ -219,7 +219,8 @@ def test_a_damaged_claims_file_is_left_out_of_the_index(root: Path, damage: str)
 def test_a_disk_that_is_full_while_reporting_loses_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sweeps.publish._draw_rows", lambda *given: [])  # a fake pool's runs have too few metrics
+    # A fake pool's runs have too few metrics.
+    monkeypatch.setattr("sweeps.reports.publish._draw_rows", lambda *given: [])
     launched = Launched(grid("model.filters=2,4"))
     launched.tracker.tag(launched.parent, {"convsweep.command": json.dumps(launched.sweep.command)})
 
@@ -232,7 +233,7 @@ def test_a_disk_that_is_full_while_reporting_loses_nothing(
     leftover = before.parent.with_name(f".{launched.sweep.name}.{dead_pid()}")
     leftover.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr("sweeps.publish.write_page", full)
+        patch.setattr("sweeps.reports.publish.write_page", full)
         assert main(["report", launched.sweep.name]) == 1
     assert f"convsweep report {launched.sweep.name} writes it" in capsys.readouterr().err
     assert before.read_text() == "the old one"

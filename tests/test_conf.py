@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
 import pytest
 
-from pipeline import model
-from pipeline.config import CONF, RunConfig, compose, config_groups, describe
-from sweeps.ablation import compose_ablation
-from sweeps.search import compose_study
+from pipeline.config.schema import CONF, RunConfig, compose, config_groups, describe
+from pipeline.models import layers as model
+from sweeps.config.ablation import compose_ablation
+from sweeps.config.study import compose_study
 
 FITTING = {
     "horse_conv": ["data=horse_or_human", "trainer=horse", "optimizer=rmsprop"],
@@ -30,7 +29,7 @@ def test_every_option_composes(option: str) -> None:
 
 @pytest.mark.parametrize("name", config_groups()["model"])
 def test_every_model_is_built_as_its_table_says(name: str) -> None:
-    from pipeline.runtime import start_tensorflow
+    from pipeline.system.tensorflow import start_tensorflow
 
     start_tensorflow(1)
     config = compose(RunConfig, "train", [f"model={name}", *FITTING.get(name, [])])
@@ -72,9 +71,3 @@ def test_every_key_is_commented() -> None:
                 in_a_commented_group = before.startswith("#") or re.match(r"[a-z_0-9]+:", before)
                 assert in_a_commented_group, f"{path}: no comment above {line}"
             before = line
-
-
-def test_the_package_holds_every_folder_of_conf() -> None:
-    told = tomllib.loads((CONF.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {"conf", *(f"conf.{folder.name}" for folder in CONF.iterdir() if folder.is_dir())}
-    assert {name for name in told if name.startswith("conf")} == folders

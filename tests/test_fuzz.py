@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import RunConfig, config_groups, known_keys
-from sweeps.ablation import AblationSweepConfig
-from sweeps.cli import main
-from sweeps.search import SWEEPER, StudySweepConfig, SweeperConfig
+from pipeline.config.schema import RunConfig, config_groups, known_keys
+from sweeps.cli.main import main
+from sweeps.config.ablation import AblationSweepConfig
+from sweeps.config.study import SWEEPER, StudySweepConfig, SweeperConfig
 
 COMMANDS = {"train": ["train"], "ablate": ["ablate", "demo"], "study": ["study", "smoke"], "multi": ["train", "-m"]}
 SECONDS = 2.0  # of the processor's time: the machine may be busy

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import data
-from pipeline.config import RunConfig, compose
-from pipeline.data import Examples
-from sweeps.cli import main
-from tests.pipeline.test_checkpoints import continues_bit_for_bit
-from tests.pipeline.test_tracking import runs
+from pipeline.config.schema import RunConfig, compose
+from pipeline.datasets import dataset as data
+from pipeline.datasets.dataset import Examples
+from sweeps.cli.main import main
+from tests.pipeline.tracking.test_tracker import runs
+from tests.pipeline.training.test_checkpoints import continues_bit_for_bit
 
 pytestmark = pytest.mark.real_data
 MNIST = ["data=mnist", "model=week3_conv"]

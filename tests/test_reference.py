@@ -11,8 +11,8 @@ from functools import cache
 
 import pytest
 
-from pipeline.config import config_groups
-from sweeps.ablation import Ablation, AblationConfig, compose_ablation
+from pipeline.config.schema import config_groups
+from sweeps.config.ablation import Ablation, AblationConfig, compose_ablation
 
 # (network, source) -> metric -> value; one run each, seed unknown. conv_conv_pool is run with 32 and with 64 filters.
 PUBLISHED: dict[tuple[str, str], dict[str, float]] = {

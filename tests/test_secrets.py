@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.addresses import hide, masked
-from pipeline.config import RunConfig, StoreConfig, compose_from, is_of_store
+from pipeline.config.schema import RunConfig, StoreConfig, compose_from, is_of_store
 from pipeline.run import run_name
-from pipeline.tracking import Tracker
-from sweeps.cli import main
+from pipeline.system.addresses import hide, masked
+from pipeline.tracking.tracker import Tracker
+from sweeps.cli.main import main
 from tests.conftest import SMALL
-from tests.sweeps.test_ablation import QUICK
+from tests.sweeps.config.test_ablation import QUICK
 
 SECRET = "hunter2secret"
 WORDS = [

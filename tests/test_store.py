@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cli import main
+from sweeps.cli.main import main
 from tests.conftest import SMALL
-from tests.pipeline.test_tracking import runs
-from tests.sweeps.test_ablation import QUICK, tracked
+from tests.pipeline.tracking.test_tracker import runs
+from tests.sweeps.config.test_ablation import QUICK, tracked
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sweeps.cli", *arguments]
+    return [sys.executable, "-m", "sweeps.cli.main", *arguments]
 
 
 @pytest.mark.slow

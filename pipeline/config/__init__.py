@@ -1,0 +1,1 @@
+"""What can be configured, and composing it from conf/ and overrides."""

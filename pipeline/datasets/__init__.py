@@ -1,0 +1,1 @@
+"""Datasets as arrays: downloaded, read, checked, split."""

@@ -1,0 +1,176 @@
+"""`convsweep explain`: what a tracked model sees: activation maps, first filters, confusion, confident mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from pipeline.config.schema import ConfigError
+from pipeline.datasets import dataset as data
+from pipeline.inference.load import SavedModel
+from pipeline.inference.predict import prepared, probabilities
+from pipeline.tracking.learning_curves import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 120
+MISTAKES = 15
+MISTAKES_ACROSS = 5
+MOST_FILTERS = 64
+FILTERS_ACROSS = 16
+
+
+def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder: Path, console: Console) -> list[Path]:
+    """Draw all figures that the model allows into `folder`; their files.
+
+    Args:
+        saved: The model.
+        images: Places in the run's test set, from 0, of the pictures to follow through the network.
+        filter_number: Which activation map of each layer to show, from 0.
+        folder: Where to.
+        console: Told of what cannot be drawn, and why.
+
+    Raises:
+        ConfigError: if a place or the filter does not exist, or the model takes no pictures.
+        DataError: if the data cannot be had.
+    """
+    config = saved.config
+    if len(config.data.shape) != 3:
+        raise ConfigError(f"run {saved.run.run_id} takes no pictures: there is nothing to look at")
+    test = data.split(data.load(config.data, console.print), config).test
+    _check(saved, images, filter_number, len(test))
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    if any(layer.name.startswith("conv") for layer in saved.net.layers):
+        found += [_draw_activations(saved, test, images, filter_number, folder), _draw_filters(saved, folder)]
+    else:
+        console.print("the network has no convolution: there are no activation maps and no filters to draw")
+    share = probabilities(saved, test.x)
+    found.append(_draw_confusion(saved, test, share.argmax(axis=1), folder))
+    if path := _draw_mistakes(saved, test, share, folder):
+        found.append(path)
+    else:
+        console.print("the model makes no mistake on its test set")
+    return found
+
+
+def _check(saved: SavedModel, images: Sequence[int], filter_number: int, size: int) -> None:
+    for place in images:
+        if not 0 <= place < size:
+            raise ConfigError(f"--images {place} is not allowed: the run's test set has pictures 0 to {size - 1}")
+    fewest = min((layer.output.shape[-1] for layer in _seen(saved)), default=None)
+    if fewest is not None and not 0 <= filter_number < fewest:
+        raise ConfigError(f"--filter {filter_number} is not allowed: the layers shown have filters 0 to {fewest - 1}")
+
+
+def _seen(saved: SavedModel) -> list[Any]:
+    """Layers whose output is a stack of maps: convolutions and poolings."""
+    return [layer for layer in saved.net.layers if layer.name.startswith(("conv_", "pool_"))]
+
+
+def _draw_activations(
+    saved: SavedModel, test: data.Examples, images: Sequence[int], filter_number: int, folder: Path
+) -> Path:
+    """The course's figure (N22): one filter's maps, a row per picture, a column per layer."""
+    import keras
+
+    seen = _seen(saved)
+    tap = keras.Model(saved.net.inputs, [layer.output for layer in seen])
+    maps = [np.asarray(m, np.float32) for m in tap.predict_on_batch(prepared(saved, test.x[list(images)]))]
+    figure = _figure(1.55 * (len(seen) + 1), 1.6 * len(images) + 0.9)
+    grid = figure.subplots(len(images), len(seen) + 1, squeeze=False)
+    for row, place in enumerate(images):
+        _show(grid[row][0], test.x[place])
+        grid[row][0].set_ylabel(f"{place}: {saved.config.data.class_names[int(test.y[place])]}", fontsize="small")
+        for column, layer in enumerate(seen, start=1):
+            grid[row][column].imshow(maps[column - 1][row, :, :, filter_number], cmap="inferno")
+            if row == 0:
+                sides = "x".join(map(str, layer.output.shape[1:3]))
+                grid[row][column].set_title(f"{layer.name}\n{sides}", fontsize="small")
+    return _save(figure, grid, f"activation maps of filter {filter_number}", folder / "activations.png")
+
+
+def _draw_filters(saved: SavedModel, folder: Path) -> Path:
+    """The learned kernels of the first convolution; of colour pictures in colour, else blue below 0 and red above."""
+    first = next(layer for layer in saved.net.layers if layer.name.startswith("conv_"))
+    kernels = np.asarray(first.kernel, np.float32)[..., :MOST_FILTERS]
+    count = kernels.shape[-1]
+    across = min(FILTERS_ACROSS, count)
+    figure = _figure(0.62 * across + 0.3, 0.75 * -(-count // across) + 0.7)
+    grid = figure.subplots(-(-count // across), across, squeeze=False)
+    most = float(np.percentile(abs(kernels), 98)) or 1.0  # a few large weights would pale all others
+    for number, axes in enumerate(grid.flat):
+        if number >= count:
+            axes.set_visible(False)
+        elif kernels.shape[2] == 3:
+            axes.imshow(kernels[..., number] / (2 * most) + 0.5)
+        else:
+            axes.imshow(kernels[:, :, 0, number], cmap="RdBu_r", vmin=-most, vmax=most)
+        axes.set_title(str(number), fontsize=6, pad=2)
+    return _save(figure, grid, f"filters of {first.name}, from {-most:.2f} to {most:.2f}", folder / "filters.png")
+
+
+def _draw_confusion(saved: SavedModel, test: data.Examples, said: np.ndarray, folder: Path) -> Path:
+    names = saved.config.data.class_names
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (test.y.astype(int), said), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 0.62 * len(names) + 1.8
+    figure = _figure(side + 0.6, side)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for true, row in enumerate(counts):
+        for guess, count in enumerate(row):
+            colour = "white" if share[true, guess] > 0.5 else "black"
+            axes.text(guess, true, str(count), ha="center", va="center", color=colour, fontsize="small")
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    labels = [f"{name} ({share[at, at]:.0%})" for at, name in enumerate(names)]
+    axes.set_yticks(range(len(names)), labels)
+    axes.set(xlabel="what the model says", ylabel="what it is (share recognised)")
+    right = int(np.trace(counts))
+    figure.suptitle(f"confusion: {right:,} of {len(test):,} test pictures right ({right / len(test):.4f})", fontsize=11)
+    path = folder / "confusion.png"
+    figure.savefig(path, dpi=DPI)
+    return path
+
+
+def _draw_mistakes(saved: SavedModel, test: data.Examples, share: np.ndarray, folder: Path) -> Path | None:
+    """The wrong answers with the highest probability; None where there are none."""
+    said, names = share.argmax(axis=1), saved.config.data.class_names
+    sure = share.max(axis=1)
+    wrong = np.flatnonzero(said != test.y)
+    shown = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+    if not len(shown):
+        return None
+    down = -(-len(shown) // MISTAKES_ACROSS)
+    figure = _figure(1.9 * MISTAKES_ACROSS, 2.1 * down + 0.5)
+    grid = figure.subplots(down, MISTAKES_ACROSS, squeeze=False)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_visible(False)
+    for axes, place in zip(grid.flat, shown, strict=False):
+        _show(axes, test.x[place])
+        true = names[int(test.y[place])]
+        axes.set_title(f"{place}: {true}\nsays {names[said[place]]} {sure[place]:.3f}", fontsize=7.5)
+    return _save(figure, grid, f"the most confident of {len(wrong):,} mistakes", folder / "mistakes.png")
+
+
+def _figure(width: float, height: float) -> Figure:
+    return new_figure(max(width, 3.6), height, layout="constrained")
+
+
+def _show(axes: Axes, picture: np.ndarray) -> None:
+    axes.imshow(picture.squeeze(), cmap="gray" if picture.shape[2] == 1 else None)
+
+
+def _save(figure: Figure, grid: Any, title: str, path: Path) -> Path:
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=DPI)
+    return path

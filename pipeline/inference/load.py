@@ -1,0 +1,115 @@
+"""A tracked model, found by its run or registered name, with the config that it was trained with."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose, compose_from
+from pipeline.run import trained_model
+from pipeline.system.tensorflow import start_tensorflow
+from pipeline.tracking.tracker import TrackedRun, Tracker
+from pipeline.training.trainer import one_line
+
+if TYPE_CHECKING:
+    import keras
+
+ALIAS = "best"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model, its run and its config."""
+
+    net: keras.Model
+    run: TrackedRun
+    config: RunConfig
+
+
+def open_store(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
+    """The store that `overrides` (store.KEY=...) name, and its tracker.
+
+    Raises:
+        ConfigError: for another override, or where there is no store.
+    """
+    for override in overrides:
+        if not override.startswith("store."):
+            raise ConfigError(f"{override}: this looks at what is tracked; only store.KEY=... can be given")
+    store = compose(RunConfig, "train", overrides).store
+    if not store.exists:
+        raise ConfigError(
+            f"there is no store in {store.folder}; name another with store.root=..., or run a sweep first"
+        )
+    return store, Tracker(store)
+
+
+def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
+    """The model called `name`: a run's id, or its first letters, or a registered model as in filter_count@best.
+
+    Loaded in Keras's safe mode: a model with code of its own is refused, not executed.
+
+    Raises:
+        ConfigError: if there is no such run or model, or none was kept with the run.
+    """
+    run = _find(name, tracker)
+    written = tracker.read_file(run.run_id, "config.yaml")
+    if written is None:
+        raise ConfigError(
+            f"run {run.run_id} has no config.yaml: it is a sweep's parent run, no run of "
+            "convsweep, or its files were moved"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "config.yaml").write_text(written)
+        config = compose_from(Path(scratch) / "config.yaml", [])
+    config.store = store
+    net = find_model(config, run, tracker)
+    if net is None:
+        raise ConfigError(
+            f"the model of run {run.run_id} is not stored any more. To have it again, save its artifact config.yaml "
+            "(MLflow's page of the run shows it) and run `convsweep train --from config.yaml`"
+        )
+    return SavedModel(net, run, config)
+
+
+def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker) -> keras.Model | None:
+    """Return the model of a finished run: logged with it or with the run that it is a copy of, or its checkpoint's.
+
+    Raises:
+        ConfigError: if the logged file cannot be loaded.
+    """
+    for each in tracker.with_sources(run):
+        with tempfile.TemporaryDirectory() as scratch:
+            if file := tracker.model_file(each.run_id, Path(scratch)):
+                return _load(file, each)
+    return trained_model(config, run.tags, int(run.metrics.get("epochs", 0)))
+
+
+def _load(file: Path, run: TrackedRun) -> keras.Model:
+    start_tensorflow(None)
+    import keras
+
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # damaged files fail in as many ways as they can be damaged
+        raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {one_line(error)}") from error
+
+
+def _find(name: str, tracker: Tracker) -> TrackedRun:
+    if re.fullmatch(r"[0-9a-f]{4,32}", name):
+        found = tracker.runs_beginning(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ConfigError(f"{name} begins the ids of {len(found)} runs; give more of its letters")
+    model, _, alias = name.partition("@")
+    if run := tracker.registered_run(model, alias or ALIAS):
+        return run
+    known = tracker.registered_names()
+    has = (
+        f"registered models: {', '.join(f'{model}@{ALIAS}' for model in known)}" if known else "no model is registered"
+    )
+    raise ConfigError(f"there is no run or registered model {name}; {has}. `convsweep ui` shows every run's id")

@@ -1,0 +1,141 @@
+"""`convsweep predict`: what a tracked model says of pictures, prepared as in training."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from rich.console import Console
+
+from pipeline.config.schema import ConfigError
+from pipeline.datasets.images import PictureError, image_endings, read_picture
+from pipeline.inference.load import SavedModel
+from pipeline.system.files import printable, reason
+
+BATCH = 64
+
+
+def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
+    """Print class and probability of every picture; folders stand for the pictures in them. The exit code.
+
+    Args:
+        saved: The model.
+        words: Files and folders; numbers where the model takes a single number.
+        console: Where to.
+
+    Returns:
+        0, or 1 where a file could not be read: it is named and skipped.
+
+    Raises:
+        ConfigError: if a file does not exist, a folder holds no picture or cannot be read, or a number is none.
+    """
+    data = saved.config.data
+    if list(data.shape) == [1]:
+        return _predict_numbers(saved, words, console)
+    size = "x".join(map(str, data.shape))
+    files, broken = _files(words), 0
+    console.print(f"{saved.config.model.name} on {data.name} ({size}), run {saved.run.run_id[:8]}", highlight=False)
+    for start in range(0, len(files), BATCH):
+        pictures, named = [], []
+        for file in files[start : start + BATCH]:
+            try:
+                pictures.append(read_picture(file, data.shape)[0])
+                named.append(file)
+            except PictureError as error:
+                broken += 1
+                console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
+        if pictures:
+            for file, (name, probability) in zip(named, classify(saved, np.stack(pictures)), strict=True):
+                line = f"{printable(file)}: {name} {probability:.4f}"
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return 1 if broken else 0
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise ConfigError for a word that is neither a file, a folder nor a number; before a model is loaded for it."""
+    for word in words:
+        if _number(word) is None:
+            _found(word)
+
+
+def prepared(saved: SavedModel, x: np.ndarray) -> np.ndarray:
+    """Examples as stored, scaled as in training."""
+    return x.astype(np.float32) / np.float32(saved.config.data.scale)
+
+
+def probabilities(saved: SavedModel, x: np.ndarray) -> np.ndarray:
+    """Probability of every class, shape (n, classes), for examples x as stored, shape (n, *data.shape)."""
+    scaled = prepared(saved, x)
+    found = np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
+    return np.concatenate([1 - found, found], axis=1) if saved.config.data.task == "binary" else found
+
+
+def classify(saved: SavedModel, x: np.ndarray) -> Iterator[tuple[str, float]]:
+    """The most probable class of every example, and its probability."""
+    for row in probabilities(saved, x):
+        best = int(row.argmax())
+        yield saved.config.data.class_names[best], float(row[best])
+
+
+def _number(word: str) -> float | None:
+    """The number that a word stands for; None if it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _found(word: str) -> tuple[Path, bool]:
+    """The path that a word stands for, and whether it is a folder; raises ConfigError if it cannot be opened."""
+    try:
+        path = Path(word).expanduser()
+    except RuntimeError:  # ~somebody who is not there
+        path = Path(word)
+    try:
+        return path, stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"there is no file or folder {printable(word)}") from None
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ConfigError(f"{printable(error.filename)} cannot be read: {reason(error)}") from error
+
+
+def _files(words: Sequence[str]) -> list[Path]:
+    """Files named, and pictures in folders named, folders within included."""
+    endings = image_endings()
+    files: list[Path] = []
+    for word in words:
+        path, is_folder = _found(word)
+        if not is_folder:
+            files.append(path)
+            continue
+        names = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_refuse) for name in names)
+        inside = sorted(file for file in names if file.suffix.lower() in endings and file.name[0] != ".")
+        if not inside:
+            raise ConfigError(f"the folder {printable(path)} holds no picture")
+        files += inside
+    return files
+
+
+def _predict_numbers(saved: SavedModel, words: Sequence[str], console: Console) -> int:
+    largest = float(np.finfo(np.float32).max)
+    numbers = []
+    for word in words:
+        number = _number(word)
+        if number is None or not math.isfinite(number) or abs(number) > largest:
+            raise ConfigError(
+                f"{printable(word)} is not allowed: this model takes finite numbers of 32 bits, as 7 or 1e3"
+            )
+        numbers.append([number])
+    found = saved.net.predict_on_batch(prepared(saved, np.array(numbers, np.float32)))
+    for word, value in zip(words, found, strict=True):
+        console.print(f"{printable(word)}: {float(value[0]):.4f}", highlight=False)
+    return 0

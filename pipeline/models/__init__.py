@@ -1,0 +1,1 @@
+"""Networks: layers from a config, and the Keras model of them."""

@@ -1,0 +1,1 @@
+"""The machine and the process: hardware, TensorFlow's start, files, addresses."""

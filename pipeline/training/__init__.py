@@ -1,0 +1,1 @@
+"""Training one network: loop, checkpoints, identity, expected cost."""

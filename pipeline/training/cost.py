@@ -1,0 +1,82 @@
+"""What a run's arithmetic says: how long it will take, and how many threads a step keeps busy."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+import numpy as np
+
+from pipeline.config.schema import RunConfig
+from pipeline.datasets import dataset as data
+from pipeline.models import layers as model
+from pipeline.system.hardware import cores, resolve_precision
+
+# Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
+SECONDS_PER_STEP = 0.00015  # what a step costs beside its arithmetic
+SECONDS_PER_CONVOLUTION = 0.0003  # what a step's convolution costs beside its arithmetic: memory, pooling
+SHARE_OF_MATRIX_RATE = 0.75  # what convolutions reach of the rate of a large matrix product
+BFLOAT16_GAIN = 2.0
+START_SECONDS = 3.5  # importing TensorFlow and MLflow, reports; once
+BESIDE_SECONDS = 1.5  # tracing, first weights, final evaluation, once per run
+# Multiplications of a step that are worth a thread: with two threads instead of one, two cores trained 16 filters
+# (5e7 per step) 1.5 times as slowly, 32 filters (1.3e8) 1.15 times, 64 (4.6e8) 1.4 times as fast.
+MULTIPLICATIONS_PER_THREAD = 2e8
+
+
+def expected_seconds(config: RunConfig) -> float:
+    """Expected wall time of one run with its threads, in seconds, TensorFlow being imported; within a factor of two."""
+    sizes, trainer = data.split_sizes(config.data), config.trainer
+    steps = data.steps_per_epoch(config, sizes["train"])
+    stack = model.layers(config)
+    forward = 2.0 * model.multiplications(stack)
+    # A training step costs about three forward passes: forward, and backward for weights and inputs.
+    operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
+    gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
+    beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
+    share = min(1.0, threads(config) / cores())
+    epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
+    return BESIDE_SECONDS + trainer.epochs * epoch
+
+
+def why_missing(metric: str, config: RunConfig) -> str:
+    """Why a run of `config` will have no such metric, and what helps; empty where it will have it."""
+    sizes, trainer, regression = data.split_sizes(config.data), config.trainer, config.data.task == "regression"
+    part, _, kind = metric.partition("@")[0].partition("/")
+    if part == "val" and not sizes["val"]:
+        of = f"data.val_fraction={config.data.val_fraction:g} of {sizes['train']:,} examples is none"
+        return f"{of} for validation; raise data.val_fraction or data.limit"
+    if part in ("test", "gap", "prediction") and not trainer.evaluate_test:
+        return "trainer.evaluate_test=false leaves the test set out"
+    if kind == "accuracy" and regression:
+        return f"data={config.data.name} is a regression, which has no accuracy"
+    if part == "prediction" and not regression:
+        return f"data={config.data.name} is no regression, and only those predict a number"
+    alone = ("epochs", "parameters", "seconds", "seconds_per_epoch", "prediction", "gap/accuracy")
+    parts = [f"{name}/{what}" for name in ("train", "train_eval", "val", "test") for what in ("loss", "accuracy")]
+    return "" if metric.partition("@")[0] in (*alone, *parts) else "there is no such metric"
+
+
+def multiplications_per_step(config: RunConfig) -> float:
+    """Multiply-adds of a training step: a forward pass, and twice as much backward."""
+    return 3.0 * config.trainer.batch_size * model.multiplications(model.layers(config))
+
+
+def threads(config: RunConfig, most: int | None = None) -> int:
+    """Threads of a run: as told, else as many as its steps keep busy, of at most `most` (default: all cores)."""
+    if config.trainer.threads:
+        return config.trainer.threads
+    return max(1, min(most or cores(), int(multiplications_per_step(config) / MULTIPLICATIONS_PER_THREAD)))
+
+
+@cache
+def matrix_rate() -> float:
+    """Floating-point operations per second of a float32 matrix product of side 1024 on all cores; best of five."""
+    a = np.ones((1024, 1024), np.float32)
+    return max(_rate_once(a) for _ in range(5))
+
+
+def _rate_once(a: np.ndarray) -> float:
+    start = time.perf_counter()
+    a @ a
+    return 2.0 * float(len(a)) ** 3 / (time.perf_counter() - start)

@@ -1,0 +1,188 @@
+"""Training steps and evaluation as TensorFlow graphs: many steps per call, and nothing of Python between them.
+
+Imports TensorFlow: to be imported itself once `runtime.start_tensorflow` has set its threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.config.schema import OptimizerConfig, RunConfig
+from pipeline.datasets.dataset import Examples, steps_per_epoch
+from pipeline.models.fused_ops import Adam
+from pipeline.training.cost import multiplications_per_step
+
+HAND_OVERS = 20  # per epoch, for progress; fewer where they would take less than about a twentieth of a second:
+MULTIPLICATIONS_AT_ONCE = 2e9
+
+
+class NotFiniteError(ArithmeticError):
+    """The loss was no number at step `args[0]` of an epoch, counted from 1."""
+
+
+class Evaluation:
+    """Loss and accuracy (a regression has none) of a network on examples, dropout and augmentation off."""
+
+    def __init__(self, net: keras.Model, config: RunConfig, like: Examples) -> None:
+        """For examples of the shape and type of `like`; traces nothing yet, the first call does."""
+        self.net, self.config = net, config
+        self.loss, self.hits = _loss(config), _hits(config)
+        self.graph = tf.function(self._graph, autograph=False, input_signature=_spec(like))
+
+    def __call__(self, examples: Examples) -> dict[str, float]:
+        """Means over all examples, computed in batches of `trainer.eval_batch_size`."""
+        _, loss, hits = self.graph(tf.constant(examples.x), tf.constant(examples.y))
+        return _means(self.config, float(loss), float(hits), len(examples))
+
+    def _graph(self, x: tf.Tensor, y: tf.Tensor) -> Any:
+        size = self.config.trainer.eval_batch_size
+
+        def body(at: tf.Tensor, loss: tf.Tensor, hits: tf.Tensor) -> tuple[Any, Any, Any]:
+            labels = y[at : at + size]
+            outputs = self.net(_scaled(x[at : at + size], self.config), training=False)
+            batch = (self.loss(labels, outputs) + sum(self.net.losses)) * _count(labels)
+            return at + size, loss + tf.cast(batch, tf.float64), hits + self.hits(labels, outputs)
+
+        begin = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0.0))
+        return tf.while_loop(lambda at, *_: at < tf.shape(y)[0], body, begin, parallel_iterations=1)
+
+
+class Training:
+    """The steps of a run's epochs. Examples stay as they are on disk (bytes), and are gathered and scaled in the graph.
+
+    Attributes:
+        optimizer: Keras's, with its variables.
+        steps: Steps per epoch.
+    """
+
+    def __init__(self, net: keras.Model, config: RunConfig, examples: Examples) -> None:
+        """Build the optimizer's variables; trace nothing yet."""
+        self.net, self.config = net, config
+        self.loss, self.hits = _loss(config), _hits(config)
+        self.optimizer = _optimizer(config.optimizer)
+        self.optimizer.build(net.trainable_variables)
+        self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
+        self.steps = steps_per_epoch(config, len(examples))
+        self.at_once = _steps_at_once(config, self.steps)
+        whole = tf.TensorSpec((), tf.int32)
+        signature = [
+            *_spec(examples),
+            tf.TensorSpec((None,), tf.int32),
+            whole,
+            whole,
+            tf.TensorSpec((3,), tf.float64),
+        ]
+        self.graph = tf.function(self._graph, autograph=False, input_signature=signature)
+
+    def epoch(self, number: int, on_steps: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
+        """Train epoch `number`, from 0; means over its steps, as the weights were then.
+
+        The order of the examples is a function of (seed, number), or of the seed alone (`trainer.shuffle`): epoch 5 has
+        the same whether or not epochs 0 to 4 were trained in this process.
+
+        Args:
+            number: The epoch.
+            on_steps: Called at each hand-over with steps done and means so far.
+
+        Raises:
+            NotFiniteError: if the loss is no number, with the step.
+        """
+        order = self._order(number)
+        totals = tf.zeros(3, tf.float64)
+        means: dict[str, float] = {}
+        for first in range(0, self.steps, self.at_once):
+            last = min(first + self.at_once, self.steps)
+            totals = self.graph(self.x, self.y, order, tf.constant(first), tf.constant(last), totals)
+            loss, hits, wrong = totals.numpy().tolist()
+            if wrong:
+                raise NotFiniteError(int(wrong))
+            means = _means(self.config, loss, hits, min(last * self.config.trainer.batch_size, len(self.y)))
+            on_steps(last, means)
+        return means
+
+    def _order(self, number: int) -> tf.Tensor:
+        """Rows of the examples in the order in which epoch `number`, from 0, takes them."""
+        rows, shuffle = tf.range(len(self.y)), self.config.trainer.shuffle
+        if shuffle == "none":
+            return rows
+        seed = [self.config.seed, number if shuffle == "epoch" else 0]
+        return tf.random.experimental.stateless_shuffle(rows, seed=seed)
+
+    def _graph(
+        self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor, last: tf.Tensor, totals: tf.Tensor
+    ) -> tf.Tensor:
+        """Steps from `first` up to but not `last`; sums of losses and hits so far, and the first step with no loss."""
+        size, weights = self.config.trainer.batch_size, self.net.trainable_variables
+
+        def body(step: tf.Tensor, losses: tf.Tensor, hits: tf.Tensor, wrong: tf.Tensor) -> tuple[Any, Any, Any, Any]:
+            rows = order[step * size : (step + 1) * size]
+            labels = tf.gather(y, rows)
+            with tf.GradientTape() as tape:
+                outputs = self.net(_scaled(tf.gather(x, rows), self.config), training=True)
+                loss = self.loss(labels, outputs) + sum(self.net.losses)
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            hits += tf.cast(self.hits(labels, outputs), tf.float64)
+            losses += tf.cast(loss * _count(labels), tf.float64)
+            is_first = (wrong == 0) & ~tf.math.is_finite(loss)
+            return step + 1, losses, hits, tf.where(is_first, tf.cast(step + 1, tf.float64), wrong)
+
+        begin = (first, *tf.unstack(totals))
+        return tf.stack(tf.while_loop(lambda step, *_: step < last, body, begin, parallel_iterations=1)[1:])
+
+
+def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
+    """The optimizer of `config`, without variables yet."""
+    if config.name == "adam":
+        return Adam(learning_rate=config.learning_rate)
+    kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
+    return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
+
+
+def _steps_at_once(config: RunConfig, steps: int) -> int:
+    """Steps per call: as told, else some twenty calls per epoch, of no less than a little arithmetic each."""
+    least = int(MULTIPLICATIONS_AT_ONCE / max(multiplications_per_step(config), 1.0))
+    return min(steps, config.trainer.steps_per_execution or max(-(-steps // HAND_OVERS), least, 1))
+
+
+def _spec(examples: Examples) -> list[Any]:
+    """Inputs and labels as the graphs take them: any number of such examples, in the type of their set."""
+    return [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (examples.x, examples.y)]
+
+
+def _scaled(x: tf.Tensor, config: RunConfig) -> tf.Tensor:
+    return tf.cast(x, tf.float32) / np.float32(config.data.scale)
+
+
+def _count(labels: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.shape(labels)[0], tf.float32)
+
+
+def _means(config: RunConfig, loss: float, hits: float, examples: int) -> dict[str, float]:
+    accuracy = {} if config.data.task == "regression" else {"accuracy": hits / examples}
+    return accuracy | {"loss": loss / examples}
+
+
+def _loss(config: RunConfig) -> Callable[[Any, Any], Any]:
+    """Mean loss of a batch, from labels and outputs."""
+    losses = {
+        "multiclass": keras.losses.SparseCategoricalCrossentropy,
+        "binary": keras.losses.BinaryCrossentropy,
+        "regression": keras.losses.MeanSquaredError,
+    }
+    return losses[config.data.task]()  # type: ignore[no-any-return]
+
+
+def _hits(config: RunConfig) -> Callable[[Any, Any], Any]:
+    """How many of a batch's outputs name the right class, from labels and outputs."""
+
+    def hits(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        is_binary = config.data.task == "binary"
+        told = outputs[:, 0] > 0.5 if is_binary else tf.argmax(outputs, axis=1, output_type=tf.int32)
+        return tf.reduce_sum(tf.cast(tf.cast(told, tf.int32) == tf.cast(labels, tf.int32), tf.float32))
+
+    return hits

@@ -1,0 +1,1 @@
+"""Published claims and what our seeds say about them."""

@@ -1,0 +1,1 @@
+"""What sweeps there are: ablations, studies, and sweeps of the command line."""

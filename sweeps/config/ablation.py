@@ -1,0 +1,251 @@
+"""Ablations: configs listed in full with published numbers, checked before anything is started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.config.schema import (
+    ConfigError,
+    compose,
+    parse_override,
+    require,
+    require_label,
+    require_one_of,
+    require_whole,
+)
+from pipeline.training.cost import why_missing
+from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, TIMED, ClaimConfig, Published, StatisticsConfig
+from sweeps.search.space import Value
+from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, refuse_varied, require_name
+
+
+@dataclass
+class TrialConfig:
+    """One listed config: its overrides, its tick on the axis, and published values by source and metric."""
+
+    overrides: list[str]
+    tick: str
+    published: dict[str, dict[str, float]]
+
+
+@dataclass
+class RemarkConfig:
+    """What is odd in a document: a sentence, about one trial or all.
+
+    `numbers` are printed for the trial, but contradict others of the document: they are shown, and not judged.
+    """
+
+    says: str
+    source: str
+    trial: str | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class DiscussionConfig:
+    """What the authors found, in words: on which day, with which seeds, and the verdicts that the words rest on.
+
+    `verdicts` are by claim, or by published number as in `conv_64 test/loss N22`.
+    """
+
+    text: str
+    date: str
+    seeds: list[int]
+    verdicts: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Check; raise ConfigError."""
+        for name, verdict in self.verdicts.items():
+            require_one_of(f"discussion.verdicts.{name}", verdict, (REPRODUCED, CONTRADICTED, INCONCLUSIVE))
+
+    def fits(self, seeds: Sequence[int], verdicts: Mapping[str, str], claims: Iterable[str]) -> bool:
+        """Whether it may stand beside a result with these seeds and verdicts: the authors', on each of the `claims`."""
+        is_whole = self.verdicts.keys() >= set(claims)
+        return is_whole and list(seeds) == self.seeds and self.verdicts.items() <= verdicts.items()
+
+
+@dataclass
+class TimingConfig:
+    """How seconds per epoch are compared. conf/ablation.yaml explains each key."""
+
+    rounds: int
+    examples: int
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise ConfigError."""
+        require_whole("timing.rounds", self.rounds, 3, 1000)
+        require_whole("timing.examples", self.examples, 1, 100_000_000)
+
+
+@dataclass
+class AblationConfig:
+    """The `ablation` section. conf/ablation/filter_count.yaml shows one."""
+
+    name: str
+    description: str
+    axis: str
+    trials: dict[str, TrialConfig]
+    claims: dict[str, ClaimConfig]
+    discussion: DiscussionConfig | None = None
+    remarks: list[RemarkConfig] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Check; raise ConfigError."""
+        require_name("ablation.name", self.name)
+        require(len(self.trials) > 0, "ablation.trials", self.trials, "at least one trial")
+        for name, claim in self.claims.items():
+            require_label("the name of a claim", name)
+            for label in claim.trials:
+                require_one_of(f"a trial of the claim {name}", label, self.trials)
+            if claim.metric:
+                require_metric(f"ablation.claims.{name}.metric", claim.metric)
+        for label, trial in self.trials.items():
+            require_label("the name of a trial", label)
+            for metric in (metric for told in trial.published.values() for metric in told):
+                require_metric(f"ablation.trials.{label}.published", metric)
+        for remark in self.remarks:
+            if remark.trial is not None or remark.numbers:
+                require_one_of("the trial of a remark", remark.trial, self.trials)
+            for metric in remark.numbers:
+                require_metric(f"ablation.remarks, {remark.trial}", metric)
+
+    @property
+    def published(self) -> list[Published]:
+        """Every published number of the trials."""
+        return [
+            Published(label, metric, source, value)
+            for label, trial in self.trials.items()
+            for source, told in trial.published.items()
+            for metric, value in told.items()
+        ]
+
+    @property
+    def timed(self) -> list[str]:
+        """Trials whose seconds per epoch a claim compares."""
+        named = [label for claim in self.claims.values() if claim.kind in TIMED for label in claim.trials]
+        return list(dict.fromkeys(named))
+
+
+# Kinds of claims that are judged by metrics of their own.
+IMPLIED = {
+    "overfits": ("gap/accuracy", "test/loss"),
+    "reduces_overfitting": ("gap/accuracy", "test/accuracy"),
+    "stops": ("train/accuracy",),
+}
+METRIC = r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|gap/accuracy|epochs|parameters|prediction"
+
+
+def require_metric(key: str, metric: str) -> None:
+    """Raise ConfigError unless `metric` is one that runs have, or had after an epoch (NAME@EPOCH)."""
+    allowed = (
+        "PART/loss or PART/accuracy (PART: train, val, test, train_eval), with @EPOCH for one epoch's, gap/accuracy, "
+    )
+    require(bool(re.fullmatch(METRIC, metric)), key, metric, allowed + "epochs, parameters or prediction")
+
+
+@dataclass
+class AblationSweepConfig(SweepConfig):
+    """Everything that `convsweep ablate` needs: the base of all runs, and the listed trials."""
+
+    ablation: AblationConfig
+    timing: TimingConfig
+    strict: bool
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """An ablation as launched: its section of the config, how it is judged, and the sweep that it asks for.
+
+    `changed` names the keys that make its runs others than those of its file: published numbers are not theirs then.
+    """
+
+    config: AblationConfig
+    timing: TimingConfig
+    strict: bool
+    sweep: Sweep
+    changed: tuple[str, ...] = ()
+
+    @property
+    def statistics(self) -> StatisticsConfig:
+        """How its claims are judged."""
+        return self.sweep.config.statistics
+
+
+def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
+    """Compose the ablation conf/ablation/`name`.yaml and every config in it.
+
+    Raises:
+        ConfigError: for anything wrong in the overrides or in one of the configs; nothing has been started then.
+    """
+    refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", ablation=f"the ablation is {name} already")
+    launched = (f"ablation={name}", *overrides)
+    config = compose(AblationSweepConfig, "ablation", launched)
+    sweep = Sweep(
+        name=config.ablation.name,
+        config=config,
+        launched=launched,
+        primary="ablation",
+        schema=AblationSweepConfig,
+        objectives=grid_objectives(config),
+        identity={
+            "base": base_identity(config),
+            "space": {label: trial.overrides for label, trial in config.ablation.trials.items()},
+        },
+        name_key="ablation.name",
+        command=("ablate", name, *overrides),
+        trials=[],
+    )
+    trials = [_trial(label, trial, sweep) for label, trial in config.ablation.trials.items()]
+    targets = {trial.label: trial.base.trainer.stop_at_accuracy for trial in trials}
+    for key, claim in config.ablation.claims.items():
+        if claim.kind == "stops" and targets[claim.trial or ""] is None:
+            raise ConfigError(f"the claim {key}: the trial {claim.trial} has no trainer.stop_at_accuracy")
+        _require_measured(key, claim, trials)
+    sweep = replace(sweep, trials=trials)
+    changed = _changed(sweep, compose_ablation(name, []).sweep) if overrides else ()
+    return Ablation(config.ablation, config.timing, config.strict, sweep, changed)
+
+
+def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
+    """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
+    metrics = IMPLIED.get(claim.kind, (claim.metric,) if claim.metric else ())
+    for trial in trials:
+        for metric in metrics if trial.label in claim.trials else ():
+            if why := why_missing(metric, trial.base):
+                raise ConfigError(f"the claim {key}: {metric} of the trial {trial.label} is not measured: {why}")
+
+
+# Keys that documents leave open, or that only evaluate.
+LEFT_OPEN = ("trainer.precision", "trainer.train_eval_size")
+
+
+def _changed(sweep: Sweep, filed: Sweep) -> tuple[str, ...]:
+    """What differs from the ablation's file, as KEY=VALUE; trials as their label."""
+    base, theirs = sweep.identity["base"], filed.identity["base"]
+    keys = [f"{k}={v}" for k, v in base.items() if k not in LEFT_OPEN and theirs.get(k) != v]
+    space = sweep.identity["space"]
+    trials = [f"trial {label}" for label, told in space.items() if filed.identity["space"].get(label) != told]
+    return tuple(keys + trials)
+
+
+def _trial(label: str, trial: TrialConfig, sweep: Sweep) -> Trial:
+    params = dict(_param(override) for override in trial.overrides)
+    refuse_varied(params)
+    for override in sweep.launched:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in params:
+            raise ConfigError(f"{override}: {key} is what the ablation {sweep.name} varies (trial {label})")
+    try:
+        return sweep.trial(label, trial.overrides, params)
+    except ConfigError as error:
+        raise ConfigError(f"trial {label}: {error}") from error
+
+
+def _param(override: str) -> tuple[str, Value]:
+    """Key and value of a trial's override, as Optuna keeps them: numbers as numbers, all else as text."""
+    parsed = parse_override(override)
+    value = parsed.value()
+    kept = value if value is None or isinstance(value, bool | int | float) else override.partition("=")[2]
+    return str(parsed.key_or_group), kept

@@ -1,0 +1,116 @@
+"""Seconds per epoch measured side by side: one worker, the configs in turn, several rounds.
+
+A sweep's own seconds per epoch are taken while runs share the machine, at different times of the day: they are no
+evidence for "trains more slowly". These are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from pipeline.config.schema import RunConfig
+from pipeline.system import hardware
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.cost import threads
+from pipeline.training.identity import work
+from pipeline.training.trainer import TrainingError
+from sweeps.backends.local import Done, Epoch, Failed, Job, LocalPool, Shape
+from sweeps.config.ablation import TimingConfig
+from sweeps.sweep import Trial
+
+FILE = "timings.json"
+# The first epoch also traces the model and is not counted.
+EPOCHS = 2
+
+
+def timings(
+    trials: Sequence[Trial], timing: TimingConfig, tracker: Tracker, parent: str, console: Console, measure: bool = True
+) -> dict[str, list[float]]:
+    """Seconds per epoch of every trial, round by round: those kept with the sweep, or measured now and kept.
+
+    Measured again where the configs, the code, the machine or the rounds are others than those of the kept ones.
+
+    Args:
+        trials: The trials to compare.
+        timing: Rounds, and training examples of a timed epoch.
+        tracker, parent: Where they are kept: as a file of the sweep's parent run.
+        console: Shows the progress.
+        measure: Whether to measure where nothing is kept; else they are empty then.
+    """
+    if not trials:
+        return {}
+    key = _key(trials, timing)
+    kept = _kept(tracker, parent)
+    if kept.get("seconds") and (kept["of"] == key or not measure):
+        return {trial.label: kept["seconds"].get(trial.label, []) for trial in trials}
+    if not measure:
+        return {}
+    seconds = _measure(trials, timing, console)
+    tracker.write_file(parent, FILE, json.dumps({"of": key, "seconds": seconds}, indent=2))
+    return seconds
+
+
+def _kept(tracker: Tracker, parent: str) -> dict[str, Any]:
+    """What was kept; nothing where that is damaged."""
+    try:
+        told = json.loads(tracker.read_file(parent, FILE) or "{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _key(trials: Sequence[Trial], timing: TimingConfig) -> dict[str, object]:
+    """What the timings are of."""
+    machine = {"processor": hardware.processor(), "threads": _threads(trials)}
+    return machine | asdict(timing) | {"work": {trial.label: work(_timed(trial, timing)) for trial in trials}}
+
+
+def _threads(trials: Sequence[Trial]) -> int:
+    """Threads for all alike: as many as the smallest network's steps keep busy; more would hold it up."""
+    return min(threads(trial.base) for trial in trials)
+
+
+def _timed(trial: Trial, timing: TimingConfig) -> RunConfig:
+    """The trial's config as it is timed: few examples, nothing evaluated."""
+    base = trial.base
+    trainer = replace(base.trainer, epochs=EPOCHS, evaluate_test=False, train_eval_size=1, stop_at_accuracy=None)
+    data = replace(base.data, limit=min(timing.examples, base.data.train_size), val_fraction=0.0, train_fraction=1.0)
+    return replace(base, data=data, trainer=trainer, seed=0)
+
+
+def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {trial.label: [] for trial in trials}
+    # Each round begins with another trial, so that none always follows the same one.
+    order = [trials[(place + turn) % len(trials)] for turn in range(timing.rounds) for place in range(len(trials))]
+    told = f"timing {len(trials)} configs side by side"
+    with LocalPool(Shape(1, _threads(trials)), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
+        failed: set[str] = set()
+        for trial in track(order, told, console=console, transient=True):
+            if trial.label in failed:
+                continue
+            pool.start(Job(trial.label, _timed(trial, timing)))
+            try:
+                seconds[trial.label].append(_seconds(pool, trial))
+            except TrainingError as error:
+                failed.add(trial.label)
+                seconds[trial.label].clear()
+                console.print(str(error), style="red", soft_wrap=True)
+    return seconds
+
+
+def _seconds(pool: LocalPool, trial: Trial) -> float:
+    """Seconds of the last epoch of the run that the pool trains."""
+    while True:
+        for key, message in pool.messages(1.0):
+            if isinstance(message, Epoch):
+                pool.answer(key, go_on=True)
+            elif isinstance(message, Done):
+                return message.result.final["seconds_per_epoch"]
+            elif isinstance(message, Failed):
+                raise TrainingError(f"timing {trial.label} failed: {message.reason}")

@@ -1,0 +1,1 @@
+"""What a sweep gave: tables, figures and pages."""

@@ -1,0 +1,151 @@
+"""A sweep's report as one self-contained HTML page and as Markdown; and the index over all ablations."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, StatisticsConfig, told_counts
+from sweeps.config.ablation import DiscussionConfig, RemarkConfig
+
+TEMPLATES = Path(__file__).parent / "templates"
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+# Told apart without colour too.
+MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: its text, something smaller beneath it, where it leads."""
+
+    text: str
+    beneath: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table; faint ones stand beside the one above."""
+
+    cells: list[Cell]
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of a page."""
+
+    title: str
+    columns: list[str]
+    rows: list[Line]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure of a page: a PNG file, and what it shows."""
+
+    path: Path
+    caption: str
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def base64(self) -> str:
+        """The file's content, for the page."""
+        return base64.b64encode(self.path.read_bytes()).decode()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report shows, in this order."""
+
+    name: str
+    description: str
+    findings: list[Finding] = field(default_factory=list)
+    numbers: list[Finding] = field(default_factory=list)
+    method: str = ""
+    note: str = ""
+    discussion: DiscussionConfig | None = None
+    remarks: list[RemarkConfig] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
+    figures: list[PageFigure] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def method_told(settings: StatisticsConfig) -> str:
+    """How verdicts came about, in words."""
+    error = 1 - settings.confidence
+    limits = ", ".join(f"{name} {value:g}" for name, value in settings.tolerance.items())
+    return (
+        f"Each interval has {settings.confidence:.0%} confidence, uncorrected. Claims are tested over seeds, paired "
+        f"where two configs are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below "
+        f"{error:.2g} after "
+        "Holm's correction for all claims of the ablation, published numbers likewise among themselves. A published "
+        "number is reproduced where it lies in the prediction interval for one further run of ours, widened by a "
+        f"tolerance ({limits}; losses and predictions relative). INCONCLUSIVE: the seeds do not tell."
+    )
+
+
+MARKDOWN = re.compile(r"[\\`*<|~$]|\](?=[(\[:])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|^(?:>|[#+-]+(?=\s+\S))|(?<=^\d)[.)](?=\s)")
+
+
+def markdown_escaped(text: object) -> str:
+    """Text as Markdown that shows it as it is, on one line, in a table too."""
+    return MARKDOWN.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def markdown_code(text: object) -> str:
+    """Text as Markdown's code, whatever backticks it has."""
+    line = " ".join(str(text).split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if fence == "`" else f"{fence} {line} {fence}"
+
+
+def render(template: str, **told: Any) -> str:
+    """A template of sweeps/templates, filled in."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": told_counts}
+    environment.filters["in_words"] = lambda number: NUMBERS[number] if number < len(NUMBERS) else str(number)
+    environment.globals["mark"] = MARKS
+    from markupsafe import Markup
+
+    style = Markup((TEMPLATES / "style.css").read_text())
+    return environment.get_template(template).render(style=style, **told)
+
+
+def write_page(page: Page, folder: Path) -> None:
+    """Write report.html and report.md into the folder, which holds the figures."""
+    for kind in ("html", "md"):
+        (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page))
+
+
+def render_index(pages: Sequence[Mapping[str, Any]], made: str) -> dict[str, str]:
+    """Return index.html and results.md by name: the scoreboard over all ablations, from their claims.json.
+
+    Ablations that were run otherwise than their files say stand apart, and do not count.
+    """
+    kept = [page for page in pages if not page["changed"]]
+    findings = [finding for page in kept for finding in page["findings"]]
+    numbers = [finding for page in kept for finding in page["numbers"]]
+    methods = list(dict.fromkeys(page["method"] for page in pages))
+    shown = {"pages": kept, "changed": [page for page in pages if page["changed"]], "made": made, "methods": methods}
+    return {
+        name: render(template, findings=findings, numbers=numbers, **shown)
+        for template, name in (("index.html.j2", "index.html"), ("index.md.j2", "results.md"))
+    }

@@ -1,0 +1,1 @@
+"""What to try next: search spaces and Optuna, the only folder that imports it."""

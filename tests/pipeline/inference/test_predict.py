@@ -1,0 +1,134 @@
+"""What `predict` makes of odd words and odd files; a stand-in answers for the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from pipeline.config.schema import ConfigError, RunConfig
+from pipeline.inference.predict import check_words, predict
+from sweeps.cli.main import main
+
+Compose = Callable[..., RunConfig]
+LINE = ["data=line", "model=line", "trainer=line", "optimizer=sgd"]
+
+
+def first_class(x: np.ndarray) -> np.ndarray:
+    return np.eye(10)[np.zeros(len(x), int)]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+    return folder
+
+
+def said(config: RunConfig, words: list[str], answer: Callable[[np.ndarray], np.ndarray]) -> tuple[int, list[str]]:
+    """The exit code and the lines of `predict`."""
+    saved: Any = SimpleNamespace(
+        config=config, run=SimpleNamespace(run_id="0123456789"), net=SimpleNamespace(predict_on_batch=answer)
+    )
+    console = Console(width=140, markup=False)
+    with console.capture() as capture:
+        code = predict(saved, words, console)
+    return code, capture.get().splitlines()
+
+
+def test_odd_files_are_skipped_with_their_reason(images: Path, config: Compose) -> None:
+    whole = (images / "0.png").read_bytes()
+    (images / "a\x1b[31m\nb.png").write_bytes(whole)
+    (images / "-dash.png").write_bytes(whole)
+    (images / "notes.txt").write_text("not looked at")
+    (images / "drawing.eps").write_text("not looked at")
+    (images / "empty.png").touch()
+    (images / os.fsdecode(b"\xff.png")).write_text("no picture")
+    os.mkfifo(images / "pipe.png")
+    code, (_, *lines) = said(config(), [str(images), str(images / "notes.txt")], first_class)
+    assert code == 1
+    assert len(lines) == 9
+    assert all(line.isprintable() for line in lines)
+    assert f"{images}/a\\x1b[31m\\nb.png: 0 1.0000" in lines
+    assert f"{images}/-dash.png: 0 1.0000" in lines
+    skipped = [line for line in lines if line.startswith(f"skipped: {images}/")]
+    for name, why in (
+        ("empty.png", "it is empty"),
+        ("pipe.png", "it is no regular file"),
+        ("\\udcff.png", "not recognized as PNG"),
+        ("notes.txt", "not recognized as PNG"),
+    ):
+        assert any(f"{name}: no picture that can be read ({why}" in line for line in skipped), name
+
+
+def test_a_file_without_permission_is_skipped(images: Path, config: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied", str(images / "0.png"))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    code, lines = said(config(), [str(images / "0.png")], first_class)
+    assert (code, lines[1:]) == (1, [f"skipped: {images}/0.png: no picture that can be read (Permission denied)"])
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/stdin"])
+def test_a_device_is_skipped(device: str, config: Compose) -> None:
+    assert said(config(), [device], first_class)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("nowhere.png", "there is no file or folder nowhere.png"),
+        ("x\x1b[31m\n.png", r"there is no file or folder x\x1b[31m\n.png"),
+        ("~nobody-of-this-name/x.png", "there is no file or folder ~nobody-of-this-name/x.png"),
+        ("a" * 5000, "File name too long"),
+        ("loop", "cannot be read: "),
+        ("", "there is no file or folder "),
+    ],
+)
+def test_words_that_name_nothing_are_refused(
+    word: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    word = word or f"{tmp_path}/nothing\x07"
+    assert main(["predict", "some@best", word]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.strip().isprintable()
+
+
+def test_what_begins_with_a_dash_stands_after_two(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(images)
+    (images / "0.png").rename("-x.png")
+    for words in (["./-x.png"], ["-3"], ["1e3"], ["--", "-x.png", "-1e3"]):
+        assert main(["predict", "some@best", *words]) == 2
+        assert "there is no store in" in capsys.readouterr().err, words
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "some@best", "-x.png"])
+    assert ended.value.code == 2
+
+
+def test_numbers_are_taken_as_they_are_written(config: Compose) -> None:
+    words = ["7", "1e3", "-2.5e-1", "+.5", "-0"]
+    check_words(words)
+    code, lines = said(config(base=LINE), words, lambda x: x * 2)
+    assert code == 0
+    assert lines == ["7: 14.0000", "1e3: 2000.0000", "-2.5e-1: -0.5000", "+.5: 1.0000", "-0: -0.0000"]
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e39", "1e999", "seven", "1,5", "0x10", "\x1b"])
+def test_what_is_no_finite_number_is_refused(word: str, config: Compose) -> None:
+    with pytest.raises(ConfigError, match="is not allowed: this model takes finite numbers"):
+        said(config(base=LINE), ["7", word], lambda x: x)

@@ -1,0 +1,76 @@
+"""Errors of a store: waited for, said once, and told in one line."""
+
+from __future__ import annotations
+
+import pytest
+from mlflow.exceptions import MlflowException, RestException
+from sqlalchemy.exc import OperationalError
+
+from pipeline.tracking import retry as patience
+from pipeline.tracking.retry import Patient, StoreError, UnopenedStoreError, patiently
+
+
+class Store:
+    """A store that fails so many times with an error."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error, self.times = error, times
+
+    def ask(self) -> str:
+        self.times -= 1
+        if self.times >= 0:
+            raise self.error
+        return "answer"
+
+
+AWAY = [
+    MlflowException("API request to http://u:hunter2@h/ failed with exception Max retries: Connection refused"),
+    MlflowException("API request failed with exception too many 503 error responses"),
+    OperationalError("SELECT 1", {}, Exception("database is locked")),
+    OSError(28, "No space left on device"),
+]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("error", AWAY)
+def test_what_passes_is_waited_for_and_said_once(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Patient(Store(error, 3), 5, "the/store").ask() == "answer"
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "the store the/store does not answer (" in told
+    assert "tried again for 5 s" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("error", AWAY)
+def test_what_lasts_ends_with_the_time_that_was_waited(error: Exception) -> None:
+    with pytest.raises(StoreError, match=r"the store x did not answer for 0 s: .*the same command continues") as told:
+        patiently(Store(error, 1000).ask, 0.05, "x")
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("INSERT", {}, Exception("attempt to write a readonly database")),
+        MlflowException("(sqlite3.DatabaseError) database disk image is malformed"),
+        PermissionError(13, "Permission denied"),
+    ],
+)
+def test_what_is_broken_is_told_at_once(error: Exception) -> None:
+    with pytest.raises(StoreError, match="the store x fails: "):
+        patiently(Store(error, 1).ask, 60, "x")
+    with pytest.raises(UnopenedStoreError, match=r"the store x cannot be opened: .*Nothing was started"):
+        patiently(Store(error, 1).ask, 60, "x", UnopenedStoreError)
+
+
+@pytest.mark.parametrize(
+    "error", [RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such run"}), ValueError("mine")]
+)
+def test_an_answer_is_no_failure(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        patiently(Store(error, 1).ask, 60, "x")

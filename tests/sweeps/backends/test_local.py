@@ -1,0 +1,277 @@
+"""Real worker processes, and what becomes of their jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.schema import RunConfig, compose
+from pipeline.run import chain_of, run_tags
+from pipeline.system.hardware import cores
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.checkpoints import Chain
+from pipeline.training.cost import threads
+from sweeps.backends.local import (
+    Done,
+    Epoch,
+    Failed,
+    Job,
+    Keep,
+    LocalPool,
+    Message,
+    Milestone,
+    Pool,
+    Shape,
+    Warm,
+    shape,
+)
+from sweeps.config.study import compose_hydra_sweep, compose_study
+from sweeps.sweep import Trial
+
+Compose = Callable[..., RunConfig]
+
+
+def follow(
+    pool: Pool, jobs: Sequence[Job | Keep], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
+) -> dict[str, Message]:
+    """Run all jobs; the last message of each."""
+    waiting, ended = list(jobs), {}
+    while len(ended) < len(jobs):
+        while waiting and pool.idle:
+            pool.start(waiting.pop(0))
+        for key, message in pool.messages(timeout=1.0):
+            if isinstance(message, Epoch):
+                pool.answer(key, on_epoch(key, message))
+            elif isinstance(message, Done | Failed):
+                ended[key] = message
+    return ended
+
+
+@pytest.mark.slow
+def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) -> None:
+    jobs = [
+        Job("good", config(), Chain(tmp_path / "chain")),
+        Job("wild", config("optimizer=sgd", "optimizer.learning_rate=1e15", "trainer.precision=float32")),
+        Job("stopped", config("trainer.epochs=50")),
+        Job("killed", config("trainer.epochs=50", "seed=5")),
+        Job("no folder", config(), Chain(Path("/proc/nothing"))),
+        Job("after", config("seed=1")),
+    ]
+
+    def on_epoch(key: str, told: Epoch) -> bool:
+        if key == "killed" and told.epoch == 2:
+            worker = next(w for w in pool.workers if w.job and w.job.key == "killed")
+            os.kill(worker.process.pid or 0, signal.SIGKILL)
+        return not (key == "stopped" and told.epoch == 2)
+
+    with LocalPool(Shape(2, 1), 100, 8.0) as pool:
+        processes = [worker.process for worker in pool.workers]
+        ended = follow(pool, jobs, on_epoch)
+        processes += [worker.process for worker in pool.workers]
+    assert isinstance(ended["good"], Done)
+    assert Chain(tmp_path / "chain").epochs() == [2]
+    assert isinstance(ended["wild"], Failed)
+    assert "not finite" in ended["wild"].reason
+    assert isinstance(ended["stopped"], Done)
+    assert (ended["stopped"].result.epochs, ended["stopped"].result.stopped) == (2, "asked")
+    assert isinstance(ended["killed"], Failed)
+    assert "signal SIGKILL" in ended["killed"].reason
+    assert ended["killed"].died
+    assert isinstance(ended["no folder"], Failed)
+    assert "Traceback" in ended["no folder"].details
+    assert isinstance(ended["after"], Done)
+    assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.slow
+def test_a_worker_tells_what_shorter_runs_have_on_its_way(config: Compose) -> None:
+    told: list[tuple[str, Message]] = []
+    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+        pool.start(Job("long", config("trainer.epochs=3"), milestones=(1, 2)))
+        while not told or not isinstance(told[-1][1], Done | Failed):
+            for key, message in pool.messages(1.0):
+                told.append((key, message))
+                if isinstance(message, Epoch):
+                    pool.answer(key, go_on=True)
+        short = follow(pool, [Job("short", config("trainer.epochs=2"))])["short"]
+    passed = {message.epoch: message.result for _, message in told if isinstance(message, Milestone)}
+    assert list(passed) == [1, 2]
+    assert isinstance(short, Done)
+    assert passed[2].history == short.result.history
+    assert passed[2].final["train_eval/loss"] == short.result.final["train_eval/loss"]
+
+
+@pytest.mark.slow
+def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
+    from pipeline.training.trainer import train
+
+    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+        message = follow(pool, [Job("one", config())])["one"]
+    assert isinstance(message, Done)
+    assert message.result.history["train/loss"] == pytest.approx(train(config()).history["train/loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("max_runs", "max_memory", "processes"), [(1, 8.0, 3), (2, 8.0, 2), (100, 0.01, 3), (100, 8.0, 1)]
+)
+def test_workers_are_replaced_after_some_runs_or_when_they_grow(
+    config: Compose, max_runs: int, max_memory: float, processes: int
+) -> None:
+    with LocalPool(Shape(1, 1), max_runs, max_memory) as pool:
+        pids = set()
+        for seed in range(3):
+            pids.add(pool.workers[0].process.pid)
+            assert isinstance(
+                follow(pool, [Job(f"{seed}", config(f"seed={seed}", "trainer.epochs=1"))])[f"{seed}"], Done
+            )
+    assert len(pids) == processes
+
+
+@pytest.mark.slow
+def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Compose) -> None:
+    whole = os.sched_getaffinity(0)
+
+    def affinities(pool: LocalPool) -> list[set[int]]:
+        return [threads_of(worker.process.pid or 0) for worker in pool.workers]
+
+    def threads_of(pid: int) -> set[int]:
+        each = [os.sched_getaffinity(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()]
+        assert all(cores == each[0] for cores in each), "its threads share the same cores"
+        return each[0]
+
+    with LocalPool(Shape(len(whole), 1), 1, 8.0) as pool:
+        follow(pool, [Job(f"{n}", config(f"seed={n}", "trainer.epochs=1")) for n in range(len(whole))])
+        assert sorted(affinities(pool)) == [{core} for core in sorted(whole)]
+        pool.shrink(1)
+        assert affinities(pool) == [whole], "what is left may use the cores of the others"
+    with LocalPool(Shape(len(whole) + 1, 1), 100, 8.0) as pool:
+        assert affinities(pool) == [whole] * (len(whole) + 1)
+
+
+@pytest.mark.slow
+def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
+    settings = config("store.log_model=best")
+    tags = run_tags(settings, "data")
+    tracker = Tracker(settings.store)
+    run_id = tracker.open_run(settings, "train", "one", tags, [])
+    chain = chain_of(settings, tags)
+    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+        trained = follow(pool, [Job("one", settings, chain)])["one"]
+        assert isinstance(trained, Done)
+        tracker.finish_run(run_id, trained.result, "one")
+        kept = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
+        assert isinstance(kept, Done), kept
+        assert tracker.has_model(run_id)
+        elsewhere = replace(settings, store=replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))
+        lost = follow(pool, [Keep(elsewhere, tracker.get(run_id))])[run_id]
+        assert isinstance(lost, Failed), "it fails alone"
+        assert chain is not None
+        chain.path(2).write_bytes(b"damaged")
+        without = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
+        assert isinstance(without, Done), "it is trained again"
+        other = replace(settings, checkpoints=replace(settings.checkpoints, keep=0.0))
+        without = follow(pool, [Keep(other, tracker.get(run_id))])[run_id]
+        assert isinstance(without, Done), "its model is logged now"
+        assert isinstance(follow(pool, [Job("two", config("seed=1"))])["two"], Done)
+
+
+@pytest.mark.slow
+def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(config: Compose, root: Path) -> None:
+    settings = config("store.log_model=best")
+    tags = run_tags(settings, "data")
+    tracker = Tracker(settings.store)
+    run_id = tracker.open_run(settings, "train", "one", tags, [])
+    with LocalPool(Shape(2, 1), 100, 8.0) as pool:
+        pool.prepare(replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))  # harms nobody
+        pool.prepare(settings.store)
+        assert pool.idle == 2
+        trained = follow(pool, [Job("one", settings, chain_of(settings, tags))])["one"]
+        assert isinstance(trained, Done)
+        assert [worker.runs for worker in pool.workers] == [0, 1]
+        tracker.finish_run(run_id, trained.result, "one")
+        assert isinstance(follow(pool, [Keep(settings, tracker.get(run_id))])[run_id], Done)
+        assert [worker.runs for worker in pool.workers] == [1, 1]
+    assert tracker.has_model(run_id)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "runs", "workers"),
+    [
+        ([], 100, cores()),
+        ([], 1, 1),
+        (["workers=1"], 100, 1),
+        (["workers=3"], 2, 2),
+        ([], 0, 1),
+        ([], None, cores()),
+        (["workers=9"], None, 9),
+        ([f"trainer.threads={cores()}"], 100, 1),
+        ([f"trainer.threads={cores()}"], None, 1),
+    ],
+)
+def test_there_is_a_worker_per_core_but_none_without_a_run(
+    overrides: list[str], runs: int | None, workers: int
+) -> None:
+    sweep = compose_study("smoke", overrides)[1]
+    trials = [Trial(f"{n}", (), {}, replace(sweep.config, seed=n)) for n in range(runs or 0)]
+    assert shape(replace(sweep, trials=None if runs is None else trials)).workers == workers
+
+
+def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> None:
+    told = ["model.filters=64", "trainer.stop_at_accuracy=0.9,0.99", "trainer.epochs=1,2,4"]
+    alone = shape(compose_hydra_sweep(told, {"seeds": [0]})[1])
+    assert (alone.workers, alone.threads) == (1, min(2, cores()))
+    assert shape(compose_hydra_sweep(told, {"seeds": [0, 1]})[1]).workers == min(2, cores())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "most", "wanted"),
+    [
+        (["model.filters=16"], 8, 1),  # 5e7 multiplications per step: more threads are slower
+        (["model.filters=32"], 8, 1),
+        (["model.filters=64"], 8, 2),
+        (["model.filters=64"], 1, 1),
+        (["model.filters=64", "trainer.batch_size=320"], 8, 8),
+        (["model.filters=16", "trainer.threads=3"], 8, 3),
+    ],
+)
+def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
+    assert threads(compose(RunConfig, "train", overrides), most) == wanted
+
+
+def test_warm_workers_are_used_where_they_fit_and_killed_where_not() -> None:
+    sweep = compose_study("smoke", ["workers=2"])[1]
+    with Warm(sweep) as warm:
+        assert warm.pool is not None
+        early = [worker.process for worker in warm.pool.workers]
+        with warm(1) as pool:
+            assert [worker.process for worker in pool.workers] == early[:1]
+            assert not early[1].is_alive()
+    assert not early[0].is_alive()
+    with Warm(sweep) as warm:
+        assert warm.pool is not None
+        unused = [worker.process for worker in warm.pool.workers]
+        warm.dismiss()
+        assert not any(process.is_alive() for process in unused)
+        with warm(2) as pool:
+            assert len(pool.workers) == 2
+
+
+@pytest.mark.slow
+def test_tensorflow_starts_without_what_only_plots_and_wrappers_need() -> None:
+    code = """
+import sys
+from pipeline.system.tensorflow import start_tensorflow
+start_tensorflow(1)
+print([name for name in ("pandas", "sklearn", "matplotlib") if name in sys.modules])
+import sklearn, pandas, matplotlib.pyplot
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -1,0 +1,153 @@
+"""The command as a user meets it: exit codes, messages, and nothing written where something is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli.main import main
+
+
+def convsweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "sweeps.cli.main", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "model.filters=0"], "model.filters=0 is not allowed"),
+        (["train", "model.conv_layers=9"], "used up at conv_4"),
+        (["train", "+new=1"], "new is not a config key"),
+        (["ablate", "filter_cuont"], "did you mean filter_count?"),
+        (["ablate", "filter_count", "seeds=[]"], "seeds=[] is not allowed"),
+        (["ablate", "filter_count", "seeds=[1,1]"], "different whole numbers"),
+        (["ablate", "filter_count", "workers=0"], "workers=0 is not allowed"),
+        (["ablate", "filter_count", "model.filters=8"], "is what the ablation filter_count varies"),
+        (["ablate", "filter_count", "data=digits"], "trial conv_16: the picture is used up at pool_2"),
+        (["ablate", "filter_count", "ablation.name=a/b"], "ablation.name=a/b is not allowed"),
+        (["ablate"], "required: name"),
+        (["nonsense"], "invalid choice"),
+        (["ui"], "there is nothing in"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_arguments_exit_with_2_and_write_nothing(arguments: list[str], told: str, tmp_path: Path) -> None:
+    done = convsweep(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seeds=[0]", "trainer.epochs=2", "demo"],
+        ["demo", "seeds=[0]", "trainer.epochs=2"],
+        ["seeds=[0]", "--dry-run", "demo", "trainer.epochs=2"],
+        ["seeds=[0]", "demo", "trainer.epochs=2", "demo"],
+    ],
+    ids=" ".join,
+)
+def test_overrides_count_wherever_they_stand(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["ablate", *words, "--dry-run"]) == 0
+    assert "4 runs to train, 0 known" in capsys.readouterr().out
+    assert main(["study", "study.n_trials=3", "smoke", "--dry-run"]) == 0
+    assert "3 trials x 1 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["ablate", "trainer.epochs=5"], "required: name"),
+        (["ablate", "store.root=elsewhere"], "required: name"),
+        (["study", "study.n_trials=3"], "required: name"),
+        (["study", "smoke", "smoke"], "takes one name"),
+        (["report", "store.root=elsewhere", "demo"], "no store in"),
+        (["explain", "store.root=elsewhere", "abc"], "no store in"),
+        (["explain", "store.root=elsewhere"], "required: name"),
+        (["predict", "store.root=elsewhere", "demo@best"], "at least one picture"),
+        (["prune-cache", "store.root=elsewhere"], "no store in"),
+        (["ui", "store.root=elsewhere", "demo"], "there is nothing in"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_name_is_wanted_and_found_among_overrides(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_of_thousands_of_configs_is_short_and_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = ["model.filters=range(1,51)", "optimizer.learning_rate=range(0.001,0.0205,0.001)"]
+    begun = time.process_time()
+    assert main(["train", "-m", "data=digits", "model.padding=same", *grid, "--dry-run"]) == 0
+    assert time.process_time() - begun < 10  # a hundredth of a second each; a few hundredths before
+    out = capsys.readouterr().out
+    assert "1,000 configs, of which the first 20 and the last 5 are shown" in out
+    assert "1000 runs to train" in out
+    assert len(out.splitlines()) < 40
+
+
+def test_help_and_list(tmp_path: Path) -> None:
+    assert "convsweep ablate filter_count" in convsweep("--help", cwd=tmp_path).stdout
+    listed = convsweep("list", cwd=tmp_path).stdout
+    for name in ("conv", "week3_conv", "fashion_mnist", "filter_count", "60,000 + 10,000 grey pictures of clothes"):
+        assert name in listed
+
+
+def test_dry_run_prints_layers_splits_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "model.filters=64", "data.val_fraction=0.1", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    for part in ("26x26x64", "Total params: 243,786", "train 54,000, val 6,000, test 10,000", "expected time"):
+        assert part in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_m_pipeline_train_is_the_same(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.train", "--dry-run"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, "Total params: 113,386" in done.stdout) == (0, True)
+
+
+def test_a_set_that_cannot_be_had_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CONVSWEEP_DATA_DIR", raising=False)
+    assert main(["train", "data=horse_or_human", "model=horse_conv", "trainer=horse"]) == 1
+    assert "cannot be had" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_message_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--from", "x\x1b[31m.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert r"--from x\x1b[31m.yaml cannot be read" in error
+    assert "\x1b" not in error
+
+
+@pytest.mark.parametrize("override", ["data.keras_npz=/my.npz", "data.folder=/my"])
+def test_a_path_that_would_name_no_other_set_is_refused(override: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", override]) == 2
+    assert f"{override} is not allowed" in capsys.readouterr().err

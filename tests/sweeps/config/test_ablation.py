@@ -1,0 +1,194 @@
+"""Whole ablations: launched, launched again, extended, interrupted; read back through MLflow and Optuna."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline.config.schema import ConfigError
+from sweeps.cli.main import main
+from sweeps.config.ablation import compose_ablation
+from tests.conftest import DEMO
+
+QUICK = ["trainer.epochs=1", "data.limit=300", "store.log_model=none", "workers=1"]
+
+
+def tracked(root: Path, sweep: str) -> tuple[MlflowClient, Run, list[Run]]:
+    """Client, parent run and child runs of a sweep."""
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name(sweep).experiment_id])
+    parent = next(run for run in runs if run.data.tags["convsweep.kind"] == "sweep")
+    children = [run for run in runs if run.data.tags["convsweep.kind"] == "run"]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children)
+    return client, parent, children
+
+
+def study_of(root: Path, sweep: str) -> optuna.Study:
+    return optuna.load_study(study_name=sweep, storage=f"sqlite:///{root / 'optuna.db'}")
+
+
+@pytest.mark.slow
+def test_filter_count_on_real_fashion_mnist(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["ablate", "filter_count", "data.limit=1000", "trainer.epochs=2", "seeds=[0,1]", "timing.rounds=3"]
+    arguments += ["timing.examples=400"]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    for part in ("conv_64", "243,786", "published (N22", ".9024", "convsweep ui filter_count"):
+        assert part in told
+    client, parent, children = tracked(root, "filter_count")
+    assert parent.info.status == "FINISHED"
+    assert Counter(run.info.status for run in children) == {"FINISHED": 8}
+    assert {run.info.run_name for run in children} == {
+        f"{what} seed={seed}" for what in ("model=dense", "filters=16", "filters=32", "filters=64") for seed in (0, 1)
+    }
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {
+        "accuracy_by_filters.png",
+        "best.yaml",
+        "claims.json",
+        "cost.png",
+        "gap.png",
+        "learning_curves.png",
+        "loss_by_filters.png",
+        "report.html",
+        "report.md",
+        "results.csv",
+        "timings.json",
+    }
+    best = max(children, key=lambda run: run.data.metrics["test/accuracy"])
+    assert [bool(run.outputs.model_outputs) for run in children].count(True) == 1
+    assert best.outputs.model_outputs
+    trials = study_of(root, "filter_count").trials
+    assert [t.state.name for t in trials] == ["COMPLETE"] * 4
+    for trial in trials:
+        runs = [client.get_run(run_id) for run_id in trial.user_attrs["run_ids"]]
+        values = [run.data.metrics["test/accuracy"] for run in runs]
+        assert trial.user_attrs["values"] == {"0": values[0], "1": values[1]}
+        assert trial.value == pytest.approx(sum(values) / 2)
+        assert [run.data.tags["convsweep.signature"] for run in runs] == trial.user_attrs["signatures"]
+    assert {t.params.get("model.filters") for t in trials} == {None, 16, 32, 64}
+
+    assert main(arguments) == 0
+    again = capsys.readouterr().out
+    assert "8 known, 0 to train" in again
+    assert table_in(again) == table_in(told)
+    assert len(tracked(root, "filter_count")[2]) == 8
+    assert len(study_of(root, "filter_count").trials) == 4
+
+
+def table_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("│", "┃"))]
+
+
+@pytest.mark.slow
+def test_more_seeds_train_only_what_is_new(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "demo", *DEMO, "seeds=[0,1,2,3]"]) == 0
+    assert "12 known, 4 to train" in capsys.readouterr().out
+    assert len(tracked(demo, "demo")[2]) == 16
+    assert [t.user_attrs["seeds"] for t in study_of(demo, "demo").trials] == [[0, 1, 2]] * 4 + [[0, 1, 2, 3]] * 4
+
+
+@pytest.mark.slow
+def test_another_base_is_refused_and_another_name_reuses_equal_runs(
+    demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ablate", "demo", *DEMO, "trainer.epochs=2"]) == 2
+    assert "trainer.epochs: 1 -> 2" in capsys.readouterr().err
+    assert main(["ablate", "demo", *DEMO, "ablation.name=other", "store.log_model=none"]) == 0
+    assert "12 known, 0 to train" in capsys.readouterr().out
+    _, _, originals = tracked(demo, "demo")
+    _, _, copies = tracked(demo, "other")
+    assert {run.data.tags["convsweep.reused_from"] for run in copies} == {run.info.run_id for run in originals}
+    assert sorted(r.data.metrics["test/loss"] for r in copies) == sorted(r.data.metrics["test/loss"] for r in originals)
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_fails_alone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = ["optimizer=sgd", "optimizer.learning_rate=1e15", "trainer.precision=float32", "seeds=[0]"]
+    assert main(["ablate", "demo", *QUICK, *wild]) == 1
+    assert "not finite since epoch 1" in capsys.readouterr().out
+    _, parent, children = tracked(root, "demo")
+    assert parent.info.status == "FAILED"
+    failed = [run for run in children if run.info.status == "FAILED"]
+    assert len(failed) == 2 * len({run.info.run_name for run in failed}), "each was tried again"
+    assert all("not finite" in run.data.tags["convsweep.reason"] for run in failed)
+    assert {t.state.name for t in study_of(root, "demo").trials} <= {"FAIL", "COMPLETE"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_sweep_goes_on_where_it_was(root: Path, sent: signal.Signals, code: int) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "sweeps.cli.main",
+        "ablate",
+        "demo",
+        "trainer.epochs=8",
+        "store.log_model=none",
+        "workers=1",
+        "seeds=[0,1]",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for line in process.stdout or []:
+        if "(2 of 8 runs)" in line:
+            break
+    time.sleep(0.5)
+    os.kill(process.pid, sent)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    if sent != signal.SIGKILL:
+        _, parent, children = tracked(root, "demo")
+        assert "RUNNING" not in {run.info.status for run in [parent, *children]}
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 known" not in done.stdout
+    _, parent, children = tracked(root, "demo")
+    assert parent.info.status == "FINISHED"
+    count = Counter(run.info.status for run in children)
+    assert count["FINISHED"] == 8
+    assert set(count) <= {"FINISHED", "KILLED"}
+    states = Counter(t.state.name for t in study_of(root, "demo").trials)
+    assert states["COMPLETE"] == 4
+    assert set(states) <= {"COMPLETE", "FAIL"}
+
+
+def test_a_sweep_runs_once_at_a_time(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from filelock import FileLock
+
+    (root / "locks").mkdir()
+    with FileLock(root / "locks" / "demo.lock"):
+        assert main(["ablate", "demo", *QUICK]) == 2
+    assert "is running already" in capsys.readouterr().err
+
+
+def test_a_claim_needs_what_its_trials_measure() -> None:
+    with pytest.raises(ConfigError, match=r"the claim convolution_raises_test_accuracy: test/accuracy of the trial"):
+        compose_ablation("demo", ["trainer.evaluate_test=false", "data.val_fraction=0.1"])
+    without = [
+        "trainer.evaluate_test=false",
+        "data.val_fraction=0.1",
+        "~ablation.claims.convolution_raises_test_accuracy",
+    ]
+    assert list(compose_ablation("demo", without).sweep.objectives) == ["val/accuracy"]
+
+
+@pytest.mark.parametrize("section", ["claims", "trials"])
+def test_names_that_no_tag_can_have_are_refused(section: str) -> None:
+    entries = {
+        "trials": "{a/b:{overrides:[],tick:x,published:{}}}",
+        "claims": "{a/b:{says:x,kind:rises,metric:train/loss,along:[conv_16,conv_32]}}",
+    }
+    with pytest.raises(ConfigError, match="a/b is not allowed"):
+        compose_ablation("demo", ["ablation.claims={}", f"ablation.{section}={entries[section]}"])

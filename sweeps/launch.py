@@ -16,8 +16,9 @@ from pipeline.datasets import dataset as data
 from pipeline.datasets.download import source_key
 from pipeline.inference.load import ALIAS
 from pipeline.progress import watch
-from pipeline.run import NO_CHECKPOINT, locked
+from pipeline.run import NO_CHECKPOINT
 from pipeline.system.addresses import masked
+from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.training.trainer import one_line
 from sweeps.backends.local import Keep, Warm
@@ -186,10 +187,8 @@ class _Hashes:
 
 def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
     if sweep.trials is not None:
-        joined = sum(len(unit.followers) for unit in engine.queue)
-        equal = len(engine.units) - len(engine.queue) - joined - engine.reused
+        equal = len(engine.units) - len(engine.queue) - engine.reused
         told = f"{len(engine.units)} runs, {engine.reused} known, {len(engine.queue)} to train"
-        told += f", {joined} on the way of longer ones" if joined else ""
         told += f", {equal} equal to another here" if equal else ""
         console.print(f"{sweep.name}: {told}", soft_wrap=True)
     else:

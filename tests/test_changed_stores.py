@@ -16,9 +16,10 @@ from mlflow.entities import Metric
 from mlflow.tracking._tracking_service import utils
 
 from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose
-from pipeline.run import chains, locked
-from pipeline.training.checkpoints import free
-from pipeline.training.trainer import RunResult
+from pipeline.tracking.locks import locked
+from pipeline.training.checkpoints import folder_of, free
+from pipeline.training.identity import resolve
+from pipeline.training.result import RunResult
 from sweeps.cli.main import main
 from sweeps.config.study import compose_study
 from sweeps.reports.publish import publish_index
@@ -101,7 +102,7 @@ def test_a_deleted_model_is_logged_again(root: Path, capsys: pytest.CaptureFixtu
     for without_checkpoint in (False, True):
         client(root).delete_logged_model(model.model_id)
         if without_checkpoint:
-            assert free(chains(store_in(root)), 0.0)[0]
+            assert free(folder_of(store_in(root)), 0.0)[0]
         assert main(arguments) == 0
         assert "0 to train" in capsys.readouterr().out
         newest = client(root).get_model_version_by_alias("two", "best").source.removeprefix("models:/")
@@ -160,15 +161,14 @@ def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.
 
 def test_a_clock_set_back_does_not_reorder_epochs(root: Path, config: Callable[..., RunConfig]) -> None:
     mlflow = tracker(root)
-    tags = {"convsweep.signature": "s", "convsweep.data_sha256": "d"}
-    run_id = mlflow.open_run(config(), "train", "a", tags, [])
+    run_id = mlflow.open_run(resolve(config(), "data"), "train", "a", {}, [])
     values = {1: (0.1, 3000), 2: (0.2, 1000), 3: (0.3, 2000)}
     metrics = [Metric("test/accuracy", value, at, epoch) for epoch, (value, at) in values.items()]
     mlflow.client.log_batch(run_id, metrics=metrics)
     assert mlflow.history(run_id) == {"test/accuracy": [0.1, 0.2, 0.3]}
     mlflow.log_epoch(run_id, 0, {"epochs": 3.0})
     mlflow.close(run_id, "FINISHED")
-    copy = mlflow.copy_run(mlflow.get(run_id), config(), "train", "b", tags)
+    copy = mlflow.copy_run(mlflow.get(run_id), resolve(config(), "data"), "train", "b", {})
     assert mlflow.get(copy).metrics["test/accuracy"] == 0.3
 
 

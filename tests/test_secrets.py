@@ -14,6 +14,7 @@ from pipeline.config.schema import RunConfig, StoreConfig, compose_from, is_of_s
 from pipeline.run import run_name
 from pipeline.system.addresses import hide, masked
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.identity import resolve
 from sweeps.cli.main import main
 from tests.conftest import SMALL
 from tests.sweeps.config.test_ablation import QUICK
@@ -40,7 +41,7 @@ def test_overrides_of_the_store_are_known_by_any_spelling() -> None:
 def test_a_run_says_nothing_of_its_store(root: Path, config: Callable[..., RunConfig], tmp_path: Path) -> None:
     told = config(WORDS[0], WORDS[1].lstrip("+"))
     tracker = Tracker(StoreConfig(str(root), None, None, 5.0, "none", 5000))
-    run = tracker.open_run(told, "train", "name", {"convsweep.data_sha256": "0" * 64}, [*WORDS, "seed=0"])
+    run = tracker.open_run(resolve(told, "0" * 64), "train", "name", {}, [*WORDS, "seed=0"])
     tracker.close(run, "FAILED", f"no answer of {WORDS[0]}", f"Traceback of {WORDS[1]}")
     assert holding(tmp_path) == []
     assert not [key for key in tracker.get(run).params if key.startswith("store")]

@@ -13,6 +13,7 @@ from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose,
 from pipeline.run import trained_model
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.tracking.tracker import TrackedRun, Tracker
+from pipeline.training.identity import recall
 from pipeline.training.trainer import one_line
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker) -> keras.Mo
         with tempfile.TemporaryDirectory() as scratch:
             if file := tracker.model_file(each.run_id, Path(scratch)):
                 return _load(file, each)
-    return trained_model(config, run.tags, int(run.metrics.get("epochs", 0)))
+    return trained_model(recall(config, run.tags), int(run.metrics.get("epochs", 0)))
 
 
 def _load(file: Path, run: TrackedRun) -> keras.Model:

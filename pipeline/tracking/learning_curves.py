@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.system.tensorflow import draw_off_screen
-from pipeline.training.trainer import RunResult, one_line
+from pipeline.training.result import RunResult
+from pipeline.training.trainer import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +28,9 @@ from pipeline.tracking.databases import MLFLOW, is_made, make, opened
 from pipeline.tracking.learning_curves import draw_learning_curves, drawn
 from pipeline.tracking.relocation import old_roots, place_of
 from pipeline.tracking.retry import Patient, StoreError, UnopenedStoreError, patiently
-from pipeline.training.trainer import RunResult, one_line
+from pipeline.training.identity import ResolvedRun
+from pipeline.training.result import RunResult
+from pipeline.training.trainer import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -155,26 +157,27 @@ class Tracker:
         return self._create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
 
     def open_run(
-        self, config: RunConfig, experiment: str, name: str, tags: dict[str, str], overrides: list[str]
+        self, run: ResolvedRun, experiment: str, name: str, tags: dict[str, str], overrides: Sequence[str]
     ) -> str:
-        """Id of a new run, RUNNING, with its parameters, tags, data set and config files."""
-        run_id = self._create(experiment, name, {KIND: "run"} | tags)
+        """Create a RUNNING run with its params, tags, dataset and config files; return its id."""
+        run_id = self._create(experiment, name, {KIND: "run"} | run.tags | tags)
         try:
-            self._describe(run_id, config, tags, overrides)
+            self._describe(run_id, run, overrides)
         except BaseException as error:  # it was not trained: it is the store, or the user, that ended it
             self.close(run_id, "KILLED", one_line(error))
             raise
         return run_id
 
-    def _describe(self, run_id: str, config: RunConfig, tags: dict[str, str], overrides: list[str]) -> None:
-        """Log a new run's parameters, data set and config files."""
+    def _describe(self, run_id: str, run: ResolvedRun, overrides: Sequence[str]) -> None:
+        """Log a new run's params, dataset and config files."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
+        config = run.composed
         params = [Param(key, as_text(value)) for key, value in flatten(without_store(config)).items()]
         self.client.log_batch(run_id, params=params)
         source = json.dumps({"uri": config.data.name})
         schema = json.dumps({"shape": config.data.shape, "task": config.data.task})
-        used = Dataset(config.data.name, tags["convsweep.data_sha256"][:32], "local", source, schema)
+        used = Dataset(config.data.name, run.data_sha256[:32], "local", source, schema)
         self.client.log_inputs(run_id, [DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
         with self._folder_for(run_id) as folder:
             (folder / "config.yaml").write_text(yaml.safe_dump(without_store(config), sort_keys=False))
@@ -269,10 +272,10 @@ class Tracker:
         by_epoch = {n: {m.step: m.value for m in self.client.get_metric_history(run_id, n)} for n in names}
         return {n: [values[epoch] for epoch in sorted(values)] for n, values in by_epoch.items()}
 
-    def copy_run(self, source: TrackedRun, config: RunConfig, experiment: str, name: str, tags: dict[str, str]) -> str:
+    def copy_run(self, source: TrackedRun, run: ResolvedRun, experiment: str, name: str, tags: dict[str, str]) -> str:
         """A new finished run with the metrics of `source`, tagged with where they come from. Nothing is trained."""
         kept = {key: source.tags[key] for key in OF_THE_TRAINING if key in source.tags}
-        run_id = self.open_run(config, experiment, name, tags | kept | {REUSED: source.run_id}, [])
+        run_id = self.open_run(run, experiment, name, tags | kept | {REUSED: source.run_id}, [])
         result = RunResult(self.history(source.run_id))
         result.final = {name: value for name, value in source.metrics.items() if name not in result.history}
         self.log_epochs(run_id, result)
@@ -383,9 +386,9 @@ class Tracker:
         self.client.set_registered_model_alias(name, alias, version.version)
         return True
 
-    def finished_work(self, work: str, threads: int) -> list[tuple[float, int]]:
-        """Seconds and epochs of finished runs of the same work, with as many threads, that were trained, not copied."""
-        tags = {"convsweep.work": work, "convsweep.threads": str(threads)}
+    def epoch_times(self, cost_key: str, threads: int) -> list[tuple[float, int]]:
+        """Return seconds and epochs of finished runs with this cost key and as many threads, copies left out."""
+        tags = {"convsweep.cost_key": cost_key, "convsweep.threads": str(threads)}
         found = self._search(self._all_experiments(), tags, "attributes.status = 'FINISHED'")
         return [
             (run.metrics["seconds"], int(run.params["trainer.epochs"]))

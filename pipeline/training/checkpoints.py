@@ -1,8 +1,8 @@
-"""A training's state on disk by what it trains and by epoch: it continues instead of beginning again.
+"""Checkpoints on disk, keyed by resume key and epoch.
 
-A chain is what all runs share that differ in nothing but when they stop (`signature.chain`), and that trained with as
-many threads. A checkpoint of it is one file, EPOCH.ckpt: the SHA-256 of what follows, then arrays and history as an
-uncompressed NumPy archive. A file that is damaged, or half written, is noticed by its hash and ignored.
+A `CheckpointStore` holds the checkpoints of all runs that differ in nothing but when they stop. A checkpoint is one
+file, EPOCH.ckpt: the SHA-256 of what follows, then arrays and history as an uncompressed NumPy archive. A file that is
+damaged, or half written, is noticed by its hash and ignored.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+
+from pipeline.config.schema import StoreConfig
 
 GIB = 2**30
 DIGEST = 32
@@ -40,19 +42,23 @@ class Checkpoint:
     seconds: list[float]
 
 
-class Chain:
-    """The checkpoints of one chain, in one folder."""
+def folder_of(store: StoreConfig) -> Path:
+    """Return the folder of all checkpoints of a store."""
+    return store.folder / "checkpoints"
+
+
+class CheckpointStore:
+    """The checkpoints of one resume key, in one folder, which is made with the first of them."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is made before the first checkpoint is saved."""
         self.folder = folder
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint, whole or not at all; its file."""
-        told = {"history": checkpoint.history, "seconds": checkpoint.seconds}
+        """Write a checkpoint atomically and return its path."""
+        curves = {"history": checkpoint.history, "seconds": checkpoint.seconds}
         buffer = io.BytesIO()
         arrays = {f"v{number}": array for number, array in enumerate(checkpoint.arrays)}
-        np.savez(buffer, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
+        np.savez(buffer, told=np.array(json.dumps(curves)), **arrays)  # type: ignore[arg-type]
         content = buffer.getbuffer()
         fresh = self.folder / f".{checkpoint.epoch}.{os.getpid()}"
         path = self.path(checkpoint.epoch)
@@ -67,25 +73,25 @@ class Chain:
         return path
 
     def _opened(self, fresh: Path) -> BinaryIO:
-        """A new file of the folder, which another process that frees the disk may delete as long as it is empty."""
+        """Open a new file; another process that frees the disk may delete the folder while it is empty."""
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
                 return fresh.open("wb")
 
     def latest(self, up_to: int) -> Checkpoint | None:
-        """The checkpoint of the highest epoch that is not above `up_to`; damaged ones are deleted and passed over."""
+        """Return the checkpoint of the highest epoch up to `up_to`; delete damaged ones on the way."""
         for epoch in sorted(self.epochs(), reverse=True):
-            if epoch <= up_to and (found := self._read(epoch)):
-                return found
+            if epoch <= up_to and (checkpoint := self._read(epoch)):
+                return checkpoint
         return None
 
     def epochs(self) -> list[int]:
-        """Epochs that have a file."""
+        """Return the epochs that have a file."""
         return [int(path.stem) for path in self.folder.glob("*.ckpt") if path.stem.isdigit()]
 
     def path(self, epoch: int) -> Path:
-        """The file of an epoch's checkpoint."""
+        """Return the path of an epoch's checkpoint."""
         return self.folder / f"{epoch}.ckpt"
 
     def remove(self, epoch: int) -> None:
@@ -102,43 +108,61 @@ class Chain:
             self.remove(epoch)
             return None
         with suppress(OSError):
-            os.utime(self.path(epoch))  # used now: what was used longest ago is freed first
+            os.utime(self.path(epoch))  # least recently used files are freed first
         with np.load(io.BytesIO(memoryview(content)[DIGEST:]), allow_pickle=False) as archive:
-            told = json.loads(str(archive["told"]))
+            curves = json.loads(str(archive["told"]))
             arrays = [archive[f"v{number}"] for number in range(len(archive.files) - 1)]
-        return Checkpoint(epoch, arrays, told["history"], told["seconds"])
+        return Checkpoint(epoch, arrays, curves["history"], curves["seconds"])
 
 
-def free(folder: Path, keep: float, but: Iterable[Path] = ()) -> tuple[int, int]:
-    """Delete checkpoints, those used longest ago first, until they fill at most `keep` GiB.
+class NoCheckpoints(CheckpointStore):
+    """Keeps nothing: `checkpoints.keep=0`."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write nothing."""
+        return self.folder
+
+    def epochs(self) -> list[int]:
+        """Return no epoch."""
+        return []
+
+    def remove(self, epoch: int) -> None:
+        """Delete nothing."""
+
+
+def free(folder: Path, max_gib: float, in_use: Iterable[Path] = ()) -> tuple[int, int]:
+    """Delete checkpoints, least recently used first, until they fill at most `max_gib` GiB.
 
     Args:
-        folder: The folder of all chains.
-        keep: GiB that may stay.
-        but: Folders of chains that are left alone: they are being trained.
+        folder: The folder of all checkpoints of a store.
+        max_gib: GiB that may stay.
+        in_use: Folders of resume keys that are being trained; they are left alone.
 
     Returns:
-        Files deleted, and the bytes that they held.
+        Number of files deleted, and the bytes that they held.
     """
-    safe = set(but)
+    safe = set(in_use)
     files = list(_files(folder))
     total, count, freed = sum(stat.st_size for stat, _ in files), 0, 0
     for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
-        if total - freed <= keep * GIB:
+        if total - freed <= max_gib * GIB:
             break
         if path.parent in safe:
             continue
         with suppress(OSError):
             path.unlink()
             count, freed = count + 1, freed + stat.st_size
-            path.parent.rmdir()  # where it was the last
+            path.parent.rmdir()  # succeeds if it was the last
     return count, freed
 
 
 def _files(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
-    """All files of all chains, and what is known of them; those that other processes delete meanwhile are left out."""
-    for chain in folder.glob("*"):
+    """Yield all files with their stat, without those that other processes delete meanwhile."""
+    for each in folder.glob("*"):
         with suppress(OSError):
-            for path in chain.iterdir():
+            for path in each.iterdir():
                 with suppress(FileNotFoundError):
                     yield path.stat(), path

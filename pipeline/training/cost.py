@@ -34,7 +34,7 @@ def expected_seconds(config: RunConfig) -> float:
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
     beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
-    share = min(1.0, threads(config) / cores())
+    share = min(1.0, suitable_threads(config) / cores())
     epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
     return BESIDE_SECONDS + trainer.epochs * epoch
 
@@ -62,7 +62,7 @@ def multiplications_per_step(config: RunConfig) -> float:
     return 3.0 * config.trainer.batch_size * model.multiplications(model.layers(config))
 
 
-def threads(config: RunConfig, most: int | None = None) -> int:
+def suitable_threads(config: RunConfig, most: int | None = None) -> int:
     """Threads of a run: as told, else as many as its steps keep busy, of at most `most` (default: all cores)."""
     if config.trainer.threads:
         return config.trainer.threads

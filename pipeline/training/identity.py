@@ -1,82 +1,161 @@
-"""Signature: a content hash of all that decides a run's numbers. Equal signature = equal run."""
+"""Identity of a run: everything derived from its config, once. Equal signature = equal run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from pipeline.config.schema import RunConfig, to_dict
-from pipeline.datasets import dataset as data
-from pipeline.models import layers as model
-from pipeline.system.hardware import resolve_precision
+from pipeline.datasets.dataset import split_sizes
+from pipeline.models.layers import Layer, layers
+from pipeline.system import hardware
+from pipeline.training.checkpoints import CheckpointStore, NoCheckpoints, folder_of
+from pipeline.training.cost import suitable_threads
 
-# Raised whenever the same config trains to other numbers than before; tests/pipeline/test_golden_runs.py notices that.
+# Raise it whenever the same config trains to other numbers than before; tests/pipeline/training/test_golden_runs.py
+# fails until then. Not a hash of the source text: renaming a variable must not invalidate every result.
 TRAINING_VERSION = 1
-# What a run does not train differently for: threads and sizes of hand-overs (low digits at most); precision as decided.
-WITHOUT_EFFECT = {"threads", "steps_per_execution", "eval_batch_size", "precision"}
+# Keys that change rounding at most; precision is in the signature as resolved.
+WITHOUT_EFFECT = ("threads", "steps_per_execution", "eval_batch_size", "precision")
+WHEN_TO_STOP = ("epochs", "stop_at_accuracy")
 
 
-def signature(config: RunConfig, data_sha256: str) -> str:
-    """SHA-256, in hexadecimal, of what decides the numbers of the run `config` on data with the hash `data_sha256`.
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A run's config and everything that is derived from it, computed once.
 
-    Model names, descriptions and unused keys have no part in it: two configs with the same layers are the same run.
-    Neither have the store, the source of the data, the number of threads, the git commit.
+    Attributes:
+        config: The config, with `trainer.precision` and `trainer.threads` resolved.
+        composed: The config as composed, which is what MLflow's params show.
+        layers: The network's layers.
+        data_sha256: Hash of the dataset's content.
+        signature: SHA-256, in hexadecimal, of all that decides the run's numbers.
+        resume_key: The same without when to stop: runs that share it continue each other.
+        cost_key: The same without seed and content of the data: runs that share it take equally long per epoch.
     """
-    return _sha256(ingredients(config, data_sha256))
+
+    config: RunConfig
+    composed: RunConfig
+    layers: tuple[Layer, ...]
+    data_sha256: str
+    signature: str
+    resume_key: str
+    cost_key: str
+
+    @property
+    def threads(self) -> int:
+        """Threads that it trains with."""
+        return self.config.trainer.threads or 1
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """Where its checkpoints are.
+
+        Threads change rounding, so they are not in the signature; resuming must be bit-exact, so they are in the path.
+        """
+        if not self.config.checkpoints.keep:
+            return NoCheckpoints()
+        return CheckpointStore(folder_of(self.config.store) / f"{self.resume_key[:40]}-{self.threads}")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """MLflow tags that say what the run is and what it is trained on."""
+        return {
+            "convsweep.signature": self.signature,
+            "convsweep.resume_key": self.resume_key,
+            "convsweep.cost_key": self.cost_key,
+            "convsweep.data_sha256": self.data_sha256,
+            "convsweep.training_version": str(TRAINING_VERSION),
+            "convsweep.precision": self.config.trainer.precision,
+            "convsweep.threads": str(self.threads),
+            "convsweep.processor": hardware.processor(),
+            "convsweep.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        }
 
 
-def ingredients(config: RunConfig, data_sha256: str) -> dict[str, Any]:
-    """What `signature` hashes, readable."""
-    trainer = {k: v for k, v in to_dict(config.trainer).items() if k not in WITHOUT_EFFECT}
-    penalties = {"l1": config.model.l1, "l2": config.model.l2}
+def resolve(config: RunConfig, data_sha256: str, threads: int | None = None) -> ResolvedRun:
+    """Derive everything from a config, on data with the hash `data_sha256`.
+
+    Args:
+        config: The run.
+        data_sha256: Hash of the dataset's content.
+        threads: Threads to train with; None for as many as suit the network.
+
+    Raises:
+        ConfigError: if the layers do not fit the data.
+    """
+    precision = hardware.resolve_precision(config.trainer.precision)
+    trainer = replace(config.trainer, precision=precision, threads=threads or suitable_threads(config))
+    stack = tuple(layers(config))
+    parts = ingredients(config, stack, data_sha256)
+    without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
+    alike = without_end | {"data": parts["data"] | {"sha256": ""}}
+    del alike["seed"]
+    return ResolvedRun(
+        config=replace(config, trainer=trainer),
+        composed=config,
+        layers=stack,
+        data_sha256=data_sha256,
+        signature=_sha256(parts),
+        resume_key=_sha256(without_end),
+        cost_key=_sha256(alike),
+    )
+
+
+def recall(config: RunConfig, tags: Mapping[str, str]) -> ResolvedRun:
+    """Return a tracked run as it was resolved when it was trained, by other versions perhaps.
+
+    Args:
+        config: The run's config.yaml.
+        tags: Its MLflow tags.
+    """
+    trainer = replace(config.trainer, precision=tags.get("convsweep.precision", config.trainer.precision))
+    threads = int(tags.get("convsweep.threads", "0")) or None
+    run = resolve(replace(config, trainer=trainer), tags.get("convsweep.data_sha256", ""), threads)
+    # Stores from before November 2026 call the resume key a chain.
+    resume_key = tags.get("convsweep.resume_key", tags.get("convsweep.chain", run.resume_key))
+    return replace(run, signature=tags.get("convsweep.signature", run.signature), resume_key=resume_key)
+
+
+def ingredients(config: RunConfig, stack: Sequence[Layer], data_sha256: str) -> dict[str, Any]:
+    """Return what the signature hashes, readable.
+
+    Names, descriptions and unused keys have no part in it: two configs with the same layers are the same run. Neither
+    have the store, the source of the data, the number of threads, the git commit.
+    """
+    data, trainer = config.data, to_dict(config.trainer)
+    limited = data.limit and data.limit < max(data.train_size, data.test_size)
     return {
         "seed": config.seed,
-        "data": {"sha256": data_sha256, "task": config.data.task, "scale": config.data.scale}
-        | {"shape": config.data.shape, "sizes": data.split_sizes(config.data)}
-        # Not the sizes alone: a limit and a fraction of the same size draw different examples.
-        | {"drawn": [_limit(config), config.data.val_fraction, config.data.train_fraction]},
-        "layers": [[layer.kind, layer.settings] for layer in model.layers(config)],
-        "penalties": penalties,
+        "data": {
+            "sha256": data_sha256,
+            "task": data.task,
+            "scale": data.scale,
+            "shape": data.shape,
+            "sizes": split_sizes(data),
+            # Not the sizes alone: a limit and a fraction of the same size draw different examples.
+            "drawn": [data.limit if limited else None, data.val_fraction, data.train_fraction],
+        },
+        "layers": [[layer.kind, layer.settings] for layer in stack],
+        "penalties": {"l1": config.model.l1, "l2": config.model.l2},
         "optimizer": to_dict(config.optimizer),
-        "trainer": trainer | {"precision": resolve_precision(config.trainer.precision)},
+        "trainer": {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
+        | {"precision": hardware.resolve_precision(config.trainer.precision)},
         "versions": versions(),
         "training_version": TRAINING_VERSION,
     }
 
 
-def _limit(config: RunConfig) -> int | None:
-    """`data.limit` where it has an effect."""
-    limit = config.data.limit
-    return limit if limit and limit < max(config.data.train_size, config.data.test_size) else None
-
-
-def chain(config: RunConfig, data_sha256: str) -> str:
-    """SHA-256 of what runs share that continue one another: all of a signature but when to stop."""
-    return _sha256(_without_end(config, data_sha256))
-
-
-def work(config: RunConfig) -> str:
-    """What two runs share that take equally long per epoch: all of a signature but seed, epochs and data content."""
-    shared = _without_end(config, "")
-    del shared["seed"]
-    return _sha256(shared)
-
-
-def _without_end(config: RunConfig, data_sha256: str) -> dict[str, Any]:
-    """The ingredients of a signature but when to stop."""
-    shared = ingredients(config, data_sha256)
-    shared["trainer"] = {k: v for k, v in shared["trainer"].items() if k not in ("epochs", "stop_at_accuracy")}
-    return shared
-
-
-def _sha256(told: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+def _sha256(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of the libraries that compute."""
+    """Return the versions of the libraries that compute."""
     return {name: version(name) for name in ("keras", "tensorflow")}

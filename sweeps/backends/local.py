@@ -20,10 +20,11 @@ from pipeline.datasets import dataset as data
 from pipeline.datasets.download import source_key
 from pipeline.system.hardware import cores
 from pipeline.system.tensorflow import collect_rarely, start_tensorflow
-from pipeline.training.checkpoints import Chain
-from pipeline.training.cost import threads as threads_of
-from pipeline.training.identity import chain
-from pipeline.training.trainer import RunResult, TrainingError, one_line, train
+from pipeline.training.checkpoints import CheckpointStore, NoCheckpoints
+from pipeline.training.cost import suitable_threads
+from pipeline.training.identity import ResolvedRun, resolve
+from pipeline.training.result import RunResult, TrainingError
+from pipeline.training.trainer import one_line, train
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -32,12 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train: its key, its config, where its checkpoints are, and at which epochs shorter runs end."""
+    """One run to train."""
 
     key: str
-    config: RunConfig
-    chain: Chain | None = None
-    milestones: tuple[int, ...] = ()
+    run: ResolvedRun
+    checkpoints: CheckpointStore = field(default_factory=NoCheckpoints)
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,6 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Milestone:
-    """What a run of only so many epochs gives; needs no answer."""
-
-    epoch: int
-    result: RunResult
-
-
-@dataclass(frozen=True)
 class Done:
     """A finished run, or a kept model."""
 
@@ -102,7 +94,7 @@ class Failed:
     died: bool = False
 
 
-Message = Steps | Epoch | Milestone | Done | Failed
+Message = Steps | Epoch | Done | Failed
 
 
 class Pool(Protocol):
@@ -147,7 +139,8 @@ def shape(sweep: Sweep) -> Shape:
     bases = [trial.base for trial in sweep.trials or []] or [sweep.config]
     most = sweep.config.workers or cores() // max(base.trainer.threads or 1 for base in bases)
     if sweep.trials is not None:  # of runs that continue one another, one is trained at a time
-        most = min(most, len({chain(base, source_key(base.data)) for base in bases}) * len(sweep.seeds))
+        keys = {resolve(base, source_key(base.data)).resume_key for base in bases}
+        most = min(most, len(keys) * len(sweep.seeds))
     workers = max(1, most)
     share = max(1, cores() // workers)
     return Shape(workers, max(_threads(base, share) for base in bases))
@@ -155,7 +148,7 @@ def shape(sweep: Sweep) -> Shape:
 
 def _threads(base: RunConfig, share: int) -> int:
     try:
-        return threads_of(base, share)
+        return suitable_threads(base, share)
     except ConfigError:  # a search may start from what is no network yet
         return 1
 
@@ -360,12 +353,9 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: dict[str, data.
     def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         connection.send(Steps(epoch, step, steps, metrics))
 
-    def on_milestone(epoch: int, result: RunResult) -> None:
-        connection.send(Milestone(epoch, result))
-
     try:
-        dataset = _loaded(job.config.data, datasets)
-        return Done(train(job.config, on_epoch, on_steps, dataset, job.chain, job.milestones, on_milestone))
+        dataset = _loaded(job.run.config.data, datasets)
+        return Done(train(job.run, on_epoch, on_steps, dataset, job.checkpoints))
     except TrainingError as error:
         return Failed(str(error), traceback.format_exc())
     except (EOFError, ConnectionError):  # the parent is gone

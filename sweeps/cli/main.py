@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from pipeline.datasets.download import DataError
         from pipeline.tracking.retry import StoreError, UnopenedStoreError
-        from pipeline.training.trainer import TrainingError
+        from pipeline.training.result import TrainingError
 
         if isinstance(error, UnopenedStoreError):
             return _complain(str(error), REFUSED)
@@ -387,16 +387,15 @@ def _predict(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _prune(arguments: argparse.Namespace, console: Console) -> int:
-    from pipeline.run import chains
-    from pipeline.training.checkpoints import free
+    from pipeline.training.checkpoints import folder_of, free
 
     if not arguments.keep >= 0:
         raise ConfigError(f"--keep {arguments.keep} is not allowed: write GiB, from 0")
     store: StoreConfig = compose(RunConfig, "train", arguments.overrides).store
     if not store.folder.is_dir():
         raise ConfigError(f"there is no store in {store.folder}; name another with store.root=...")
-    count, freed = free(chains(store), arguments.keep)
-    console.print(f"{count} checkpoints deleted, {freed / 2**20:,.1f} MiB freed in {chains(store)}", soft_wrap=True)
+    count, freed = free(folder_of(store), arguments.keep)
+    console.print(f"{count} checkpoints deleted, {freed / 2**20:,.1f} MiB freed in {folder_of(store)}", soft_wrap=True)
     return DONE
 
 

@@ -14,11 +14,12 @@ from typing import Self
 from pipeline.config.schema import DataConfig, RunConfig
 from pipeline.models import layers as model
 from pipeline.progress import Watch, silent
-from pipeline.run import chain_of, chains, decided, run_name, run_tags
+from pipeline.run import run_name
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.tracker import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
-from pipeline.training.checkpoints import free
-from sweeps.backends.local import Done, Epoch, Failed, Job, Keep, Message, Milestone, Pool, Steps, shape
+from pipeline.training.checkpoints import folder_of, free
+from pipeline.training.identity import ResolvedRun, resolve
+from sweeps.backends.local import Done, Epoch, Failed, Job, Keep, Message, Pool, Steps, shape
 from sweeps.search.optuna_study import Study
 from sweeps.sweep import Sweep, Trial
 
@@ -34,7 +35,7 @@ class Unit:
 
     trial: Trial
     seed: int
-    config: RunConfig
+    run: ResolvedRun
     tags: dict[str, str]
     tracked: TrackedRun | None = None
     run_id: str = ""
@@ -43,7 +44,6 @@ class Unit:
     unwanted: bool = False
     failures: int = 0
     deaths: int = 0
-    followers: list[Unit] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -53,7 +53,12 @@ class Unit:
     @property
     def signature(self) -> str:
         """The run's signature."""
-        return self.tags["convsweep.signature"]
+        return self.run.signature
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's config."""
+        return self.run.config
 
     @property
     def name(self) -> str:
@@ -63,12 +68,12 @@ class Unit:
     @property
     def chain(self) -> str:
         """What runs share that continue one another."""
-        return self.tags["convsweep.chain"]
+        return self.run.resume_key
 
     @property
     def cost(self) -> int:
         """Arithmetic of all epochs, for one example: what runs are ordered by."""
-        return model.multiplications(model.layers(self.config)) * self.config.trainer.epochs
+        return model.multiplications(list(self.run.layers)) * self.config.trainer.epochs
 
     @property
     def settled(self) -> bool:
@@ -127,7 +132,6 @@ class Engine:
         """List the runs of a grid: what is tracked is taken, what is missing is queued, the dearest first."""
         for trial in self.sweep.trials or []:
             self._add(trial, self.sweep.seeds)
-        self._join()
         self.queue.sort(key=lambda unit: -unit.cost)
 
     def run(self) -> None:
@@ -177,16 +181,6 @@ class Engine:
     def units_of(self, label: str) -> list[Unit]:
         """Runs of one trial, in the order of the seeds."""
         return self.by_label.get(label, [])
-
-    def _join(self) -> None:
-        """Where queued runs differ in nothing but their epochs, queue the longest alone: the others end on its way."""
-        longest: dict[str, Unit] = {}
-        for unit in sorted(self.queue, key=lambda unit: -unit.config.trainer.epochs):
-            if unit.config.trainer.stop_at_accuracy is None:
-                leader = longest.setdefault(unit.chain, unit)
-                if leader is not unit:
-                    leader.followers.append(unit)
-                    self.queue.remove(unit)
 
     # -- scheduling ---------------------------------------------------------------------------------------------------
 
@@ -260,7 +254,7 @@ class Engine:
     def _total(self) -> int:
         """Runs that are to be trained in all, as far as that is known."""
         if self.sweep.trials is not None:
-            return sum(1 + len(unit.followers) for unit in self.queue)
+            return len(self.queue)
         n_trials = self.sweep.limits.n_trials
         return 0 if n_trials is None else (n_trials - self.study.counts.finished) * len(self.sweep.seeds)
 
@@ -268,9 +262,8 @@ class Engine:
         """Make the trial's runs: taken where equal ones are finished, waiting where equal ones run, else queued."""
         for seed in seeds:
             config = trial.config(seed)
-            tags = run_tags(config, self.data_sha256(config.data))
-            tags |= {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent}
-            unit = Unit(trial, seed, config, tags | {"convsweep.threads": str(self.shape.threads)})
+            run = resolve(config, self.data_sha256(config.data), self.shape.threads)
+            unit = Unit(trial, seed, run, {SWEEP: self.sweep.name, TRIAL: trial.label, PARENT: self.parent})
             self.units.append(unit)
             self.by_label.setdefault(trial.label, []).append(unit)
             if unit.signature in self.waiting:
@@ -289,7 +282,7 @@ class Engine:
         if own or (known.tags.get(PARENT) == self.parent and self.sweep.trials is None):
             unit.tracked = known
         else:
-            copy = self.tracker.copy_run(known, unit.config, self.sweep.name, unit.name, unit.tags)
+            copy = self.tracker.copy_run(known, unit.run, self.sweep.name, unit.name, unit.tags)
             unit.tracked = self.tracker.get(copy)
         self.finished.setdefault(unit.signature, unit.tracked)
         if self._is_judged(unit):
@@ -303,9 +296,7 @@ class Engine:
         return self.sweep.trials is None and len(self.sweep.seeds) == 1 and unit.trial.label in self.study.open
 
     def _start(self, pool: Pool, unit: Unit) -> None:
-        milestones = tuple(follower.config.trainer.epochs for follower in unit.followers)
-        config = decided(unit.config, unit.tags)
-        pool.start(Job(unit.key, config, chain_of(config, unit.tags), milestones))
+        pool.start(Job(unit.key, unit.run, unit.run.checkpoints))
         self.running[unit.key] = unit
         self._open(unit)
 
@@ -314,7 +305,7 @@ class Engine:
         if self.sweep.trials is not None:
             self.study.begin(unit.trial)
         overrides = [*unit.trial.overrides, f"seed={unit.seed}"]
-        unit.run_id = self.tracker.open_run(unit.config, self.sweep.name, unit.name, unit.tags, overrides)
+        unit.run_id = self.tracker.open_run(unit.run, self.sweep.name, unit.name, unit.tags, overrides)
 
     # -- what workers say ---------------------------------------------------------------------------------------------
 
@@ -327,34 +318,15 @@ class Engine:
             pool.answer(key, self._goes_on(unit, message))
             self.watch.on_epoch(key, epochs, message.epoch, message.metrics)
             self.tracker.log_epoch(unit.run_id, message.epoch, message.metrics)
-        elif isinstance(message, Milestone):
-            self._end_on_the_way(unit, message)
         else:
             del self.running[key]
             if isinstance(message, Failed):
                 self._end(unit, message)
-            self._release_followers(unit)
             if isinstance(message, Done):
                 if self.queue:  # the worker goes on while its last run is written down
                     self._fill(pool, propose)
                 self._end(unit, message)
             self._settle(unit.trial)
-
-    def _release_followers(self, leader: Unit) -> None:
-        """Queue what did not end on the way of a run that failed, or began behind them; one leads the others."""
-        left = [follower for follower in leader.followers if not follower.settled]
-        leader.followers.clear()
-        if left:
-            self.queue[:0] = left
-            self._join()
-
-    def _end_on_the_way(self, leader: Unit, message: Milestone) -> None:
-        """Write down a shorter run, whose last epoch a longer one has just passed."""
-        unit = next(unit for unit in leader.followers if unit.config.trainer.epochs == message.epoch)
-        self._open(unit)
-        self.tracker.log_epochs(unit.run_id, message.result)
-        self._end(unit, Done(message.result))
-        self._settle(unit.trial)
 
     def _goes_on(self, unit: Unit, message: Epoch) -> bool:
         """Whether a run trains on: asks the pruner after each epoch where a trial has one seed."""
@@ -382,9 +354,9 @@ class Engine:
             how = f"{how}; {trouble}" if trouble else how
             unit.tracked = self.finished[unit.signature] = self.tracker.get(unit.run_id)
         unit.run_id = ""
-        used = [kept.folder for other in self.running.values() if (kept := chain_of(other.config, other.tags))]
+        used = [other.run.checkpoints.folder for other in self.running.values()]
         if self.sweep.config.checkpoints.keep:
-            free(chains(self.sweep.store), self.sweep.config.checkpoints.keep, used)
+            free(folder_of(self.sweep.store), self.sweep.config.checkpoints.keep, used)
         if unit.settled:
             self._release_waiting(unit)
         self.watch.on_end(unit.key, how, again=not unit.settled)

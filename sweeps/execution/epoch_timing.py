@@ -14,12 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from pipeline.config.schema import RunConfig
 from pipeline.system import hardware
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.cost import threads
-from pipeline.training.identity import work
-from pipeline.training.trainer import TrainingError
+from pipeline.training.cost import suitable_threads
+from pipeline.training.identity import ResolvedRun, resolve
+from pipeline.training.result import TrainingError
 from sweeps.backends.local import Done, Epoch, Failed, Job, LocalPool, Shape
 from sweeps.config.ablation import TimingConfig
 from sweeps.sweep import Trial
@@ -68,20 +67,20 @@ def _kept(tracker: Tracker, parent: str) -> dict[str, Any]:
 def _key(trials: Sequence[Trial], timing: TimingConfig) -> dict[str, object]:
     """What the timings are of."""
     machine = {"processor": hardware.processor(), "threads": _threads(trials)}
-    return machine | asdict(timing) | {"work": {trial.label: work(_timed(trial, timing)) for trial in trials}}
+    return machine | asdict(timing) | {"cost": {trial.label: _timed(trial, timing, 1).cost_key for trial in trials}}
 
 
 def _threads(trials: Sequence[Trial]) -> int:
     """Threads for all alike: as many as the smallest network's steps keep busy; more would hold it up."""
-    return min(threads(trial.base) for trial in trials)
+    return min(suitable_threads(trial.base) for trial in trials)
 
 
-def _timed(trial: Trial, timing: TimingConfig) -> RunConfig:
-    """The trial's config as it is timed: few examples, nothing evaluated."""
+def _timed(trial: Trial, timing: TimingConfig, threads: int) -> ResolvedRun:
+    """The trial's run as it is timed: few examples, nothing evaluated."""
     base = trial.base
     trainer = replace(base.trainer, epochs=EPOCHS, evaluate_test=False, train_eval_size=1, stop_at_accuracy=None)
     data = replace(base.data, limit=min(timing.examples, base.data.train_size), val_fraction=0.0, train_fraction=1.0)
-    return replace(base, data=data, trainer=trainer, seed=0)
+    return resolve(replace(base, data=data, trainer=trainer, seed=0), "", threads)
 
 
 def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) -> dict[str, list[float]]:
@@ -94,7 +93,7 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
         for trial in track(order, told, console=console, transient=True):
             if trial.label in failed:
                 continue
-            pool.start(Job(trial.label, _timed(trial, timing)))
+            pool.start(Job(trial.label, _timed(trial, timing, _threads(trials))))
             try:
                 seconds[trial.label].append(_seconds(pool, trial))
             except TrainingError as error:

@@ -14,10 +14,9 @@ from pipeline.config.schema import ConfigError, RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.download import source_key
 from pipeline.models import layers as model
-from pipeline.run import run_tags
 from pipeline.system.hardware import cores
 from pipeline.training.cost import START_SECONDS, expected_seconds
-from pipeline.training.identity import work
+from pipeline.training.identity import resolve
 from sweeps.backends.local import Shape, shape
 from sweeps.search.space import Value
 from sweeps.sweep import Sweep, Trial, duration
@@ -83,7 +82,7 @@ class _Times:
 
     def of(self, config: RunConfig) -> float:
         """Expected seconds of one run."""
-        key = work(config)
+        key = resolve(config, "").cost_key
         if key not in self._known:
             self._known[key] = self._look_up(key)
         if (per_epoch := self._known[key]) is not None:
@@ -101,7 +100,7 @@ class _Times:
 
     def _look_up(self, key: str) -> float | None:
         """Median seconds per epoch of earlier runs, with all that a run does beside; None without any."""
-        runs = self.tracker.finished_work(key, self.threads) if self.tracker else []
+        runs = self.tracker.epoch_times(key, self.threads) if self.tracker else []
         return median(seconds / epochs for seconds, epochs in runs) if runs else None
 
 
@@ -115,23 +114,18 @@ def _print_grid(
     hashes: dict[str, str] = {}
     seen: set[str] = set()
     runs, known, equal = 0, 0, 0
-    longest: dict[str, float] = {}  # seconds by chain: shorter runs end on the way of the longest
+    times_of_runs: list[float] = []
     for trial in sweep.trials or []:
         source = source_key(trial.base.data)
         if source not in hashes:
             hashes[source] = data.data_sha256(trial.base.data)
-        tags = [run_tags(trial.config(seed), hashes[source]) for seed in sweep.seeds]
-        signatures = [its["convsweep.signature"] for its in tags]
+        signatures = [resolve(trial.config(seed), hashes[source]).signature for seed in sweep.seeds]
         new = [s for s in signatures if s not in seen]
         tracked = {s for s in new if tracker and tracker.find_finished(s)}
         seen |= set(signatures)
         missing, each = len(new) - len(tracked), times.of(trial.base)
         known, equal, runs = known + len(tracked), equal + len(signatures) - len(new), runs + missing
-        for its in tags:
-            if its["convsweep.signature"] in new and its["convsweep.signature"] not in tracked:
-                joins = trial.base.trainer.stop_at_accuracy is None
-                key = its["convsweep.chain" if joins else "convsweep.signature"]
-                longest[key] = max(longest.get(key, 0.0), each)
+        times_of_runs += [each] * missing
         row = (trial.label, " ".join(trial.overrides), _parameters(trial), str(len(tracked)), str(missing), told(each))
         rows.append(row)
     for cells in rows if len(rows) <= sum(SHOWN) else [*rows[: SHOWN[0]], ("...",), *rows[-SHOWN[1] :]]:
@@ -139,16 +133,14 @@ def _print_grid(
     console.print(out)
     if len(rows) > sum(SHOWN):
         console.print(f"{len(rows):,} configs, of which the first {SHOWN[0]} and the last {SHOWN[1]} are shown")
-    total = sum(longest.values())
-    joined = f", {runs - len(longest)} of them on the way of longer ones" if runs > len(longest) else ""
     duplicates = f", {equal} equal to another here" if equal else ""
-    wall = told(total / _parallel(has, len(longest)) + (START_SECONDS if runs else 0))
+    wall = told(sum(times_of_runs) / _parallel(has, runs) + (START_SECONDS if runs else 0))
     console.print(
-        f"{runs} runs to train{joined}, {known} known{duplicates}; {_workers(has, len(longest))}, "
+        f"{runs} runs to train, {known} known{duplicates}; {_workers(has, runs)}, "
         f"expected time {wall} ({times.source})",
         highlight=False,
     )
-    if missed := _missed_budget(sweep, list(longest.values()), has):
+    if missed := _missed_budget(sweep, times_of_runs, has):
         console.print(missed, style="red", soft_wrap=True, highlight=False)
 
 

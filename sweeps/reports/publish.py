@@ -24,8 +24,8 @@ import yaml
 from rich.console import Console
 
 from pipeline.config.schema import RunConfig, StoreConfig, is_of_store, to_dict, without_store
-from pipeline.run import locked
 from pipeline.tracking.learning_curves import drawn
+from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
 from sweeps.claims.kinds import (

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.config.schema import RunConfig, StoreConfig
-from pipeline.training.trainer import RunResult
-from sweeps.backends.local import Done, Epoch, Failed, Job, Message, Milestone
+from pipeline.training.result import RunResult
+from sweeps.backends.local import Done, Epoch, Failed, Job, Message
 
 FINAL = {"parameters": 10.0, "seconds": 1.0, "seconds_per_epoch": 0.1}
 Formula = Callable[[RunConfig, int], float]
@@ -34,7 +34,6 @@ class FakePool:
         self.prepared_after: list[int] = []
         self.answers: dict[str, bool] = {}
         self.results: dict[str, RunResult] = {}
-        self.passed: dict[str, int] = {}
 
     def __call__(self, workers: int) -> Self:
         return self
@@ -69,14 +68,10 @@ class FakePool:
 
     def _next(self, job: Job) -> Message:
         result = self.results[job.key]
-        if self.passed.pop(job.key, 0):
-            short = RunResult({name: list(values) for name, values in result.history.items()})
-            short.final = FINAL | {"epochs": float(result.epochs)}
-            return Milestone(result.epochs, short)
         failure = self.fails(job, self.started.count(job.key)) if result.epochs == 0 else None
         if (
             failure is not None
-            or result.epochs == job.config.trainer.epochs
+            or result.epochs == job.run.config.trainer.epochs
             or self.answers.pop(job.key, True) is False
         ):
             self.jobs.remove(job)
@@ -84,10 +79,8 @@ class FakePool:
                 return failure
             result.final = FINAL | {"epochs": float(result.epochs)}
             return Done(result)
-        value = self.formula(job.config, result.epochs + 1)
-        part = "test" if job.config.trainer.evaluate_test else "val"
+        value = self.formula(job.run.config, result.epochs + 1)
+        part = "test" if job.run.config.trainer.evaluate_test else "val"
         for name, told in ((f"{part}/accuracy", value), (f"{part}/loss", 1 - value)):
             result.history.setdefault(name, []).append(told)
-        if result.epochs in job.milestones:
-            self.passed[job.key] = result.epochs
         return Epoch(result.epochs, {name: values[-1] for name, values in result.history.items()})

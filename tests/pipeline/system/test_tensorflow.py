@@ -11,9 +11,9 @@ import pytest
 # Trains two convolutions for a step, so that the order of the axes and the type of the numbers matter.
 TRAINED = """
 from pipeline.config.schema import RunConfig, compose
-from pipeline.training.trainer import train
+from tests.helpers.training import trained
 overrides = ["data=digits", "data.limit=64", "model.padding=same", "model.filters=2", "trainer.epochs=1"]
-train(compose(RunConfig, "train", [*overrides, "trainer.threads=1", "trainer.precision=float32"]))
+trained(compose(RunConfig, "train", [*overrides, "trainer.threads=1", "trainer.precision=float32"]))
 import keras
 print(keras.backend.backend(), keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon())
 """

@@ -13,7 +13,8 @@ import pytest
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.tracking.learning_curves import draw_learning_curves, drawn
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.trainer import RunResult
+from pipeline.training.identity import resolve
+from pipeline.training.result import RunResult
 from sweeps.cli.main import main
 
 NOTEBOOK = "module://matplotlib_inline.backend_inline"
@@ -21,7 +22,8 @@ RESULT = RunResult({"train/loss": [0.5, 0.4], "test/loss": [0.6, 0.5]})
 CODE = """
 from pathlib import Path
 from pipeline.tracking.learning_curves import draw_learning_curves
-from pipeline.training.trainer import RunResult
+from pipeline.training.identity import resolve
+from pipeline.training.result import RunResult
 draw_learning_curves(RunResult({"train/loss": [0.5, 0.4]}), "title", Path("curves.png"))
 """
 
@@ -63,7 +65,7 @@ def test_a_run_without_its_figure_is_finished(
 ) -> None:
     monkeypatch.setattr("pipeline.tracking.tracker.draw_learning_curves", broken)
     tracker = Tracker(StoreConfig(str(root), None, None, 60.0, "none", 5000))
-    run_id = tracker.open_run(config(), "train", "one", {"convsweep.kind": "run", "convsweep.data_sha256": "d"}, [])
+    run_id = tracker.open_run(resolve(config(), "d"), "train", "one", {}, [])
     told = tracker.finish_run(run_id, RESULT, "one")
     assert told == "no figure learning_curves.png: ValueError: Key backend: no such backend"
     assert tracker.get(run_id).status == "FINISHED"

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import RunConfig, compose, config_groups
-from pipeline.run import chain_of
-from pipeline.training.checkpoints import Chain, Checkpoint, free
-from pipeline.training.identity import chain
-from pipeline.training.trainer import RunResult, train
+from pipeline.training.checkpoints import Checkpoint, CheckpointStore, free
+from pipeline.training.identity import resolve
+from pipeline.training.result import RunResult
 from sweeps.cli.main import main
 from tests.conftest import SMALL
+from tests.helpers.training import resume_key, trained
 
 Compose = Callable[..., RunConfig]
 LINE = ["data=line", "trainer=line", "optimizer=sgd", "optimizer.momentum=0.9"]
@@ -35,7 +36,7 @@ def numbers(result: RunResult) -> tuple[Any, ...]:
     return result.history, {k: v for k, v in result.final.items() if k not in TIMES}, result.stopped
 
 
-def weights(kept: Chain, epoch: int) -> list[bytes]:
+def weights(kept: CheckpointStore, epoch: int) -> list[bytes]:
     found = kept.latest(epoch)
     assert found is not None
     assert found.epoch == epoch
@@ -58,12 +59,14 @@ def continues_bit_for_bit(overrides: list[str], folder: Path) -> None:
     pictures = [] if "model=line" in overrides else AUGMENTED
     told = [*overrides, *ANIMATED, *pictures, "trainer.threads=1", "trainer.epochs=3"]
     three = compose(RunConfig, "train", told)
-    straight, broken = Chain(folder / "straight"), Chain(folder / "broken")
-    whole = train(three, chain=straight, milestones=(1,))
-    broken.folder.mkdir()
-    shutil.copy(straight.path(1), broken.path(1))
+    straight, broken = CheckpointStore(folder / "straight"), CheckpointStore(folder / "broken")
+    one = replace(three, trainer=replace(three.trainer, epochs=1))
+    trained(one, checkpoints=straight)
+    shutil.copytree(straight.folder, broken.folder)
+    straight.remove(1)
+    whole = trained(three, checkpoints=straight)
     epochs: list[int] = []
-    continued = train(three, chain=broken, on_steps=lambda epoch, *rest: epochs.append(epoch))
+    continued = trained(three, checkpoints=broken, on_steps=lambda epoch, *rest: epochs.append(epoch))
     assert numbers(continued) == numbers(whole)
     assert weights(broken, 3) == weights(straight, 3)
     assert set(epochs) == {2, 3}, "the first epoch was not trained again"
@@ -73,57 +76,50 @@ def continues_bit_for_bit(overrides: list[str], folder: Path) -> None:
 @pytest.mark.parametrize("shuffle", ["epoch", "once", "none"])
 def test_whatever_the_order_a_run_continues_bit_for_bit(shuffle: str, config: Compose, tmp_path: Path) -> None:
     given = ["data.limit=60", f"trainer.shuffle={shuffle}"]
-    train(config(*given, "trainer.epochs=1"), chain=Chain(tmp_path))
-    continued = train(config(*given, "trainer.epochs=3"), chain=Chain(tmp_path))
-    assert numbers(continued) == numbers(train(config(*given, "trainer.epochs=3")))
+    trained(config(*given, "trainer.epochs=1"), checkpoints=CheckpointStore(tmp_path))
+    continued = trained(config(*given, "trainer.epochs=3"), checkpoints=CheckpointStore(tmp_path))
+    assert numbers(continued) == numbers(trained(config(*given, "trainer.epochs=3")))
 
 
 def test_a_finished_run_is_not_trained_again(config: Compose, tmp_path: Path) -> None:
-    kept = Chain(tmp_path)
-    whole = train(config(), chain=kept)
+    kept = CheckpointStore(tmp_path)
+    whole = trained(config(), checkpoints=kept)
     steps: list[int] = []
     epochs: list[int] = []
-    again = train(config(), lambda e, m: not epochs.append(e), lambda *told: steps.append(1), chain=kept)  # type: ignore[func-returns-value]
+    again = trained(config(), lambda e, m: not epochs.append(e), lambda *told: steps.append(1), checkpoints=kept)  # type: ignore[func-returns-value]
     assert numbers(again) == numbers(whole)
     assert (epochs, steps) == ([1, 2], [])
 
 
-def test_shorter_runs_end_on_the_way_of_the_longest(config: Compose, tmp_path: Path) -> None:
-    found: dict[int, RunResult] = {}
-    train(config("trainer.epochs=4"), chain=Chain(tmp_path), milestones=(1, 3), on_milestone=found.__setitem__)
-    assert {e: numbers(r) for e, r in found.items()} == {
-        e: numbers(train(config(f"trainer.epochs={e}"))) for e in (1, 3)
-    }
-    assert sorted(Chain(tmp_path).epochs()) == [1, 3, 4]
-
-
 def test_a_run_that_was_stopped_is_revived(config: Compose, tmp_path: Path) -> None:
-    kept = Chain(tmp_path)
-    pruned = train(config("trainer.epochs=3"), lambda epoch, metrics: epoch < 2, chain=kept)
+    kept = CheckpointStore(tmp_path)
+    pruned = trained(config("trainer.epochs=3"), lambda epoch, metrics: epoch < 2, checkpoints=kept)
     assert (pruned.stopped, pruned.epochs) == ("asked", 2)
-    revived = train(config("trainer.epochs=3"), chain=kept)
-    assert numbers(revived) == numbers(train(config("trainer.epochs=3")))
+    revived = trained(config("trainer.epochs=3"), checkpoints=kept)
+    assert numbers(revived) == numbers(trained(config("trainer.epochs=3")))
 
 
 def test_stopping_at_an_accuracy_knows_the_epochs_behind_it(config: Compose, tmp_path: Path) -> None:
     stops = ["trainer.epochs=8", "trainer.stop_at_accuracy=0.7"]
-    whole = train(config(*stops, "model.filters=16"))
+    whole = trained(config(*stops, "model.filters=16"))
     assert 1 < whole.epochs < 8
-    kept = Chain(tmp_path)
-    train(config("trainer.epochs=8", "model.filters=16"), chain=kept, milestones=(whole.epochs,))
-    assert numbers(train(config(*stops, "model.filters=16"), chain=kept)) == numbers(whole)
+    kept = CheckpointStore(tmp_path)
+    trained(config(f"trainer.epochs={whole.epochs}", "model.filters=16"), checkpoints=kept)
+    trained(config("trainer.epochs=8", "model.filters=16"), checkpoints=kept)
+    assert numbers(trained(config(*stops, "model.filters=16"), checkpoints=kept)) == numbers(whole)
 
 
 def test_what_was_pruned_behind_its_end_is_pruned_again(config: Compose, tmp_path: Path) -> None:
-    kept = Chain(tmp_path)
-    train(config("trainer.epochs=3"), chain=kept)
-    again = train(config("trainer.epochs=3"), lambda epoch, metrics: False, chain=kept)
+    kept = CheckpointStore(tmp_path)
+    trained(config("trainer.epochs=3"), checkpoints=kept)
+    again = trained(config("trainer.epochs=3"), lambda epoch, metrics: False, checkpoints=kept)
     assert (again.stopped, again.epochs) == ("asked", 1)
 
 
 def test_a_damaged_checkpoint_is_ignored(config: Compose, tmp_path: Path) -> None:
-    kept = Chain(tmp_path)
-    train(config("trainer.epochs=3"), chain=kept, milestones=(1,))
+    kept = CheckpointStore(tmp_path)
+    trained(config("trainer.epochs=1"), checkpoints=kept)
+    trained(config("trainer.epochs=3"), checkpoints=kept)
     path = kept.path(3)
     content = bytearray(path.read_bytes())
     for damage in (content[:100], content[:10], b"", bytes([*content[:-1], content[-1] ^ 1])):
@@ -135,19 +131,19 @@ def test_a_damaged_checkpoint_is_ignored(config: Compose, tmp_path: Path) -> Non
 
 
 def test_only_the_newest_and_the_ends_stay(config: Compose, tmp_path: Path) -> None:
-    train(config("trainer.epochs=4"), chain=Chain(tmp_path))
-    assert Chain(tmp_path).epochs() == [4]
-    train(config("trainer.epochs=6"), chain=Chain(tmp_path))
-    assert sorted(Chain(tmp_path).epochs()) == [4, 6]
+    trained(config("trainer.epochs=4"), checkpoints=CheckpointStore(tmp_path))
+    assert CheckpointStore(tmp_path).epochs() == [4]
+    trained(config("trainer.epochs=6"), checkpoints=CheckpointStore(tmp_path))
+    assert sorted(CheckpointStore(tmp_path).epochs()) == [4, 6]
 
 
-def test_chains_differ_by_all_but_epochs() -> None:
-    base = chain(compose(RunConfig, "train", SMALL), "sha")
+def test_resume_keys_differ_by_all_but_epochs() -> None:
+    base = resume_key(compose(RunConfig, "train", SMALL), "sha")
     for same in ("trainer.epochs=9", "trainer.stop_at_accuracy=0.5", "trainer.threads=2", "store.root=elsewhere"):
-        assert chain(compose(RunConfig, "train", [*SMALL, same]), "sha") == base
+        assert resume_key(compose(RunConfig, "train", [*SMALL, same]), "sha") == base
     for other in ("seed=1", "model.filters=5", "model.l2=0.1", "trainer.batch_size=7", "optimizer.learning_rate=0.1"):
-        assert chain(compose(RunConfig, "train", [*SMALL, other]), "sha") != base
-    assert chain(compose(RunConfig, "train", SMALL), "other") != base
+        assert resume_key(compose(RunConfig, "train", [*SMALL, other]), "sha") != base
+    assert resume_key(compose(RunConfig, "train", SMALL), "other") != base
 
 
 def test_checkpoints_fill_no_more_than_asked(tmp_path: Path) -> None:
@@ -155,12 +151,14 @@ def test_checkpoints_fill_no_more_than_asked(tmp_path: Path) -> None:
 
     size = 0
     for number, name in enumerate("abc"):
-        path = Chain(tmp_path / name).save(Checkpoint(1, [np.zeros(1000, np.float32)], {"train/loss": [1.0]}, [0.1]))
+        path = CheckpointStore(tmp_path / name).save(
+            Checkpoint(1, [np.zeros(1000, np.float32)], {"train/loss": [1.0]}, [0.1])
+        )
         os.utime(path, (number, number))
         size = path.stat().st_size
     assert free(tmp_path, 2.5 * size / 2**30) == (1, size)
     assert not (tmp_path / "a").exists(), "the one used longest ago went first"
-    assert free(tmp_path, 0.0, but=[tmp_path / "b"]) == (1, size)
+    assert free(tmp_path, 0.0, in_use=[tmp_path / "b"]) == (1, size)
     assert [path.parent.name for path in tmp_path.glob("*/*")] == ["b"]
     assert free(tmp_path, 0.0) == (1, size)
     assert free(tmp_path, 0.0) == (0, 0)
@@ -177,21 +175,21 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: 
     process.kill()
     process.communicate()
     (folder,) = (root / "checkpoints").iterdir()
-    reached = Chain(folder).latest(25)
+    reached = CheckpointStore(folder).latest(25)
     assert reached is not None
     assert 6 <= reached.epoch < 25
     assert main(["train", *overrides, "store.log_model=none"]) == 0
-    ended = Chain(folder).latest(25)
+    ended = CheckpointStore(folder).latest(25)
     assert ended is not None
     assert ended.seconds[: reached.epoch] == reached.seconds, "no epoch that was trained is trained again"
-    straight = Chain(root / "straight")
-    never_killed = train(config("trainer.epochs=25", "model.dropout=0.2"), chain=straight)
+    straight = CheckpointStore(root / "straight")
+    never_killed = trained(config("trainer.epochs=25", "model.dropout=0.2"), checkpoints=straight)
     rows = [row.replace(",", "").split() for row in capsys.readouterr().out.splitlines() if row.startswith("  ")]
     shown = {name: float(value) for name, value in rows}
     for name in ("train/loss", "test/loss", "train_eval/loss"):
         assert shown[name] == pytest.approx(never_killed.metrics[name], abs=5.1e-5)
     assert ended.history == never_killed.history
-    assert weights(Chain(folder), 25) == weights(straight, 25), "another process gives the same to the bit"
+    assert weights(CheckpointStore(folder), 25) == weights(straight, 25), "another process gives the same to the bit"
 
 
 @pytest.mark.slow
@@ -201,7 +199,7 @@ def test_two_threads_continue_bit_for_bit_too(root: Path) -> None:
         told += [f"trainer.epochs={epochs}", "trainer.threads=2", "store.log_model=none", f"store.root={store}"]
         subprocess.run([sys.executable, "-m", "sweeps.cli.main", "train", *told], check=True, capture_output=True)
         (folder,) = Path(store, "checkpoints").iterdir()
-        return weights(Chain(folder), epochs)
+        return weights(CheckpointStore(folder), epochs)
 
     trained("broken", 1)
     assert trained("broken", 3) == trained("straight", 3)
@@ -227,9 +225,9 @@ def test_others_may_come_and_go_while_checkpoints_are_freed(tmp_path: Path) -> N
         state = Checkpoint(1, [np.zeros(10, np.float32)], {"train/loss": [1.0]}, [0.1])
         while not ended.is_set():
             for number in range(20):
-                Chain(tmp_path / f"{number}").save(state)
+                CheckpointStore(tmp_path / f"{number}").save(state)
             for number in range(20):
-                Chain(tmp_path / f"{number}").remove(1)
+                CheckpointStore(tmp_path / f"{number}").remove(1)
                 with suppress(OSError):
                     (tmp_path / f"{number}").rmdir()
 
@@ -245,37 +243,25 @@ def test_others_may_come_and_go_while_checkpoints_are_freed(tmp_path: Path) -> N
 def test_what_cannot_be_written_leaves_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "1.ckpt").mkdir()
     with pytest.raises(IsADirectoryError):
-        Chain(tmp_path).save(Checkpoint(1, [], {"train/loss": [1.0]}, [0.1]))
+        CheckpointStore(tmp_path).save(Checkpoint(1, [], {"train/loss": [1.0]}, [0.1]))
     assert [path.name for path in tmp_path.iterdir()] == ["1.ckpt"]
 
 
-def test_what_is_continued_was_computed_with_as_many_threads(config: Compose) -> None:
-    one, two = ({"convsweep.chain": "abc", "convsweep.threads": threads} for threads in "12")
-    assert len({kept.folder for tags in (one, two, two) if (kept := chain_of(config(), tags))}) == 2
-
-
-@pytest.mark.slow
-def test_a_run_alone_continues_with_the_threads_of_what_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = [*(each for each in SMALL if "threads" not in each), "store.log_model=none"]
-    assert main(["train", *told, "trainer.epochs=1", "trainer.threads=2"]) == 0, "as in a sweep with few workers"
-    assert "kept from an earlier run" not in capsys.readouterr().out
-    assert main(["train", *told, "trainer.epochs=3"]) == 0
-    assert "epochs 1 to 1 are kept from an earlier run, and not trained again" in capsys.readouterr().out
-    assert [path.name.rpartition("-")[2] for path in (root / "checkpoints").iterdir()] == ["2"]
-    assert main(["train", *told, "trainer.epochs=2", "trainer.threads=1"]) == 0, "told otherwise, it begins anew"
-    assert len(list((root / "checkpoints").iterdir())) == 2
+def test_what_is_resumed_was_computed_with_as_many_threads(config: Compose) -> None:
+    one, two, again = (resolve(config(), "data", threads).checkpoints.folder for threads in (1, 2, 2))
+    assert one != two == again
 
 
 def test_the_end_of_another_run_is_not_removed_on_the_way(config: Compose, tmp_path: Path) -> None:
-    kept, other = Chain(tmp_path / "chain"), Chain(tmp_path / "other")
-    train(config(), chain=other)
+    kept, other = CheckpointStore(tmp_path / "chain"), CheckpointStore(tmp_path / "other")
+    trained(config(), checkpoints=other)
 
     def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
         if epoch == 1:  # meanwhile another process ends a run of two epochs
             shutil.copy(other.path(2), kept.path(2))
         return True
 
-    train(config("trainer.epochs=4"), on_epoch, chain=kept)
+    trained(config("trainer.epochs=4"), on_epoch, checkpoints=kept)
     assert sorted(kept.epochs()) == [2, 4]
 
 

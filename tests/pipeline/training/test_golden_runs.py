@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config.schema import RunConfig
 from pipeline.training.identity import TRAINING_VERSION
-from pipeline.training.trainer import train
+from tests.helpers.training import trained
 
 DIGITS = ["data=digits", "data.limit=320", "model.padding=same", "model.filters=4", "trainer.epochs=3"]
 DIGITS += ["optimizer.learning_rate=0.01"]
@@ -45,7 +45,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_gives_the_numbers_of_its_version(name: str, config: Callable[..., RunConfig]) -> None:
     precision = [] if "bfloat16" in name else ["trainer.precision=float32"]
-    history = train(config("trainer.threads=1", *precision, *RUNS[name], base=DIGITS)).history
+    history = trained(config("trainer.threads=1", *precision, *RUNS[name], base=DIGITS)).history
     tolerance = 1e-1 if "bfloat16" in name else 1e-3
     found = (history["train/loss"][-1], history["test/loss"][-1])
     golden = GOLDEN[TRAINING_VERSION]

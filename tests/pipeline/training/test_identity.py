@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.config.schema import RunConfig
-from pipeline.training.identity import signature
+from tests.helpers.training import signature
 
 Compose = Callable[..., RunConfig]
 

@@ -13,7 +13,7 @@ from pipeline.datasets import dataset as data
 from pipeline.datasets.dataset import Examples
 from pipeline.models import layers as model
 from pipeline.system.tensorflow import start_tensorflow
-from pipeline.training.trainer import train
+from tests.helpers.training import trained
 from tests.test_conf import FITTING
 
 Compose = Callable[..., RunConfig]
@@ -104,7 +104,7 @@ def test_a_run_is_what_keras_fit_makes_of_it(
         drawn = [*drawn, "model.filters=3"]
     config = compose(RunConfig, "train", ["trainer.precision=float32", "trainer.threads=1", *drawn, *overrides])
     config.trainer.epochs = min(config.trainer.epochs, 3)
-    ours = train(config)
+    ours = trained(config)
     theirs = fitted(config)
     assert set(ours.history) == set(theirs)
     near = 2e-3 if config.trainer.precision == "float32" else 1e-2
@@ -152,7 +152,7 @@ def fitted(config: RunConfig) -> dict[str, list[float]]:
 def test_hands_over_as_often_as_told_or_as_the_arithmetic_is_worth(config: Compose, at_once: str, calls: int) -> None:
     steps: list[tuple[int, int, int]] = []
     quick = config(f"trainer.steps_per_execution={at_once}")
-    train(quick, on_steps=lambda epoch, step, total, metrics: steps.append((epoch, step, total)))
+    trained(quick, on_steps=lambda epoch, step, total, metrics: steps.append((epoch, step, total)))
     assert len([epoch for epoch, *_ in steps if epoch == 1]) == calls
     assert steps[-1] == (2, 45, 45)
 

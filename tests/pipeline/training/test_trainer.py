@@ -12,17 +12,20 @@ import pytest
 from pipeline.config.schema import RunConfig
 from pipeline.models import layers as model
 from pipeline.system.tensorflow import start_tensorflow
-from pipeline.training.checkpoints import Chain
-from pipeline.training.trainer import RunResult, TrainingError, _stop_epoch, restore_model, train
+from pipeline.training.checkpoints import CheckpointStore
+from pipeline.training.identity import resolve
+from pipeline.training.result import RunResult, TrainingError
+from pipeline.training.trainer import _stop_epoch, restore_model
 from tests.conftest import SMALL
+from tests.helpers.training import trained
 
 Compose = Callable[..., RunConfig]
 AUGMENTED = ["model.augmentation={flip: both, shift: 0.1, rotate: 10, zoom: 0.1}"]
 CODE = """
 import json, sys
 from pipeline.config.schema import RunConfig, compose
-from pipeline.training.trainer import train
-results = [train(compose(RunConfig, "train", overrides)) for overrides in json.loads(sys.argv[1])]
+from tests.helpers.training import trained
+results = [trained(compose(RunConfig, "train", overrides)) for overrides in json.loads(sys.argv[1])]
 print(json.dumps([[r.history, {k: v for k, v in r.final.items() if "seconds" not in k}] for r in results]))
 """
 
@@ -51,7 +54,7 @@ def test_equal_runs_are_equal_bit_for_bit(precision: str, threads: int) -> None:
 
 
 def test_result_has_every_metric_of_the_contract(config: Compose) -> None:
-    result = train(config("data.val_fraction=0.1"))
+    result = trained(config("data.val_fraction=0.1"))
     assert set(result.history) == {
         f"{part}/{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")
     }
@@ -70,20 +73,20 @@ def test_result_has_every_metric_of_the_contract(config: Compose) -> None:
 
 
 def test_evaluation_counts_every_example(config: Compose) -> None:
-    in_one = train(config("trainer.precision=float32", "trainer.eval_batch_size=360"))
-    in_many = train(config("trainer.precision=float32", "trainer.eval_batch_size=7"))
+    in_one = trained(config("trainer.precision=float32", "trainer.eval_batch_size=360"))
+    in_many = trained(config("trainer.precision=float32", "trainer.eval_batch_size=7"))
     for name in ("test/loss", "test/accuracy"):
         assert in_one.history[name] == pytest.approx(in_many.history[name], abs=1e-5)
 
 
 def test_training_twice_in_one_process_gives_the_same(config: Compose) -> None:
-    first = train(config())
-    train(config("model.filters=3", "seed=9"))
-    assert train(config()).history == first.history
+    first = trained(config())
+    trained(config("model.filters=3", "seed=9"))
+    assert trained(config()).history == first.history
 
 
 def test_stops_once_training_accuracy_is_reached(config: Compose) -> None:
-    result = train(config("trainer.stop_at_accuracy=0.5", "trainer.epochs=20", "model.filters=16"))
+    result = trained(config("trainer.stop_at_accuracy=0.5", "trainer.epochs=20", "model.filters=16"))
     accuracy = result.history["train/accuracy"]
     assert accuracy[-1] >= 0.5
     assert all(value < 0.5 for value in accuracy[:-1])
@@ -99,7 +102,7 @@ def test_the_target_itself_is_enough(config: Compose, target: float) -> None:
 
 @pytest.mark.slow
 def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:
-    plain, augmented = train(config()), train(config(*AUGMENTED))
+    plain, augmented = trained(config()), trained(config(*AUGMENTED))
     assert plain.history["train/loss"] != augmented.history["train/loss"]
     kinds = [layer.kind for layer in model.layers(config(*AUGMENTED))]
     assert kinds[:5] == ["augment"] * 4 + ["conv"]
@@ -114,13 +117,15 @@ def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:
 
 def test_an_epoch_may_have_fewer_steps_than_the_set(config: Compose) -> None:
     steps: list[tuple[int, int]] = []
-    train(config("trainer.steps_per_epoch=3"), on_steps=lambda epoch, step, total, metrics: steps.append((step, total)))
+    trained(
+        config("trainer.steps_per_epoch=3"), on_steps=lambda epoch, step, total, metrics: steps.append((step, total))
+    )
     assert {total for _, total in steps} == {3}
     assert max(step for step, _ in steps) == 3
 
 
 def test_stops_when_asked(config: Compose) -> None:
-    result = train(config("trainer.epochs=5"), on_epoch=lambda epoch, metrics: epoch < 2)
+    result = trained(config("trainer.epochs=5"), on_epoch=lambda epoch, metrics: epoch < 2)
     assert (result.stopped, result.epochs) == ("asked", 2)
 
 
@@ -132,7 +137,7 @@ def test_tells_epochs_and_steps(config: Compose) -> None:
         epochs.append(epoch)
         return True
 
-    train(config(), on_epoch, lambda epoch, step, total, metrics: steps.append((epoch, step, total)))
+    trained(config(), on_epoch, lambda epoch, step, total, metrics: steps.append((epoch, step, total)))
     assert epochs == [1, 2]
     assert steps[-1] == (2, 45, 45)
 
@@ -141,11 +146,11 @@ def test_tells_epochs_and_steps(config: Compose) -> None:
 def test_a_loss_that_is_no_number_fails_with_epoch_and_step(config: Compose, at_once: int) -> None:
     wild = ["optimizer=sgd", "optimizer.learning_rate=1e15", f"trainer.steps_per_execution={at_once}"]
     with pytest.raises(TrainingError, match="not finite since epoch 1, step 2 of 45"):
-        train(config(*wild, "trainer.precision=float32"))
+        trained(config(*wild, "trainer.precision=float32"))
 
 
 def test_the_line_is_learnt(config: Compose) -> None:
-    result = train(config("trainer.epochs=300", base=["data=line", "model=line", "trainer=line", "optimizer=sgd"]))
+    result = trained(config("trainer.epochs=300", base=["data=line", "model=line", "trainer=line", "optimizer=sgd"]))
     assert result.history["test/loss"][-1] < 0.05
     assert "gap/accuracy" not in result.final
     loss = (result.final["prediction"] - 4.0) ** 2
@@ -159,11 +164,11 @@ def test_a_saved_model_predicts_as_trained(config: Compose, tmp_path: Path) -> N
     from pipeline.training.loop import Evaluation
 
     settings = config()
-    chain = Chain(tmp_path / "chain")
-    result: RunResult = train(settings, chain=chain)
+    chain = CheckpointStore(tmp_path / "chain")
+    result: RunResult = trained(settings, checkpoints=chain)
     checkpoint = chain.latest(2)
     assert checkpoint is not None
-    restore_model(settings, checkpoint).save(tmp_path / "model.keras")
+    restore_model(resolve(settings, "data"), checkpoint).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     test = data.load(settings.data).test
     assert Evaluation(loaded, settings, test)(test)["accuracy"] == pytest.approx(result.history["test/accuracy"][-1])

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.schema import RunConfig, compose
-from pipeline.run import chain_of, run_tags
 from pipeline.system.hardware import cores
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.checkpoints import Chain
-from pipeline.training.cost import threads
+from pipeline.training.checkpoints import CheckpointStore
+from pipeline.training.cost import suitable_threads
+from pipeline.training.identity import ResolvedRun, resolve
 from sweeps.backends.local import (
     Done,
     Epoch,
@@ -26,7 +26,6 @@ from sweeps.backends.local import (
     Keep,
     LocalPool,
     Message,
-    Milestone,
     Pool,
     Shape,
     Warm,
@@ -34,8 +33,13 @@ from sweeps.backends.local import (
 )
 from sweeps.config.study import compose_hydra_sweep, compose_study
 from sweeps.sweep import Trial
+from tests.helpers.training import trained
 
 Compose = Callable[..., RunConfig]
+
+
+def run_of(config: RunConfig) -> ResolvedRun:
+    return resolve(config, "data", threads=1)
 
 
 def follow(
@@ -57,12 +61,12 @@ def follow(
 @pytest.mark.slow
 def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) -> None:
     jobs = [
-        Job("good", config(), Chain(tmp_path / "chain")),
-        Job("wild", config("optimizer=sgd", "optimizer.learning_rate=1e15", "trainer.precision=float32")),
-        Job("stopped", config("trainer.epochs=50")),
-        Job("killed", config("trainer.epochs=50", "seed=5")),
-        Job("no folder", config(), Chain(Path("/proc/nothing"))),
-        Job("after", config("seed=1")),
+        Job("good", run_of(config()), CheckpointStore(tmp_path / "chain")),
+        Job("wild", run_of(config("optimizer=sgd", "optimizer.learning_rate=1e15", "trainer.precision=float32"))),
+        Job("stopped", run_of(config("trainer.epochs=50"))),
+        Job("killed", run_of(config("trainer.epochs=50", "seed=5"))),
+        Job("no folder", run_of(config()), CheckpointStore(Path("/proc/nothing"))),
+        Job("after", run_of(config("seed=1"))),
     ]
 
     def on_epoch(key: str, told: Epoch) -> bool:
@@ -76,7 +80,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
         ended = follow(pool, jobs, on_epoch)
         processes += [worker.process for worker in pool.workers]
     assert isinstance(ended["good"], Done)
-    assert Chain(tmp_path / "chain").epochs() == [2]
+    assert CheckpointStore(tmp_path / "chain").epochs() == [2]
     assert isinstance(ended["wild"], Failed)
     assert "not finite" in ended["wild"].reason
     assert isinstance(ended["stopped"], Done)
@@ -91,31 +95,11 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_worker_tells_what_shorter_runs_have_on_its_way(config: Compose) -> None:
-    told: list[tuple[str, Message]] = []
-    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
-        pool.start(Job("long", config("trainer.epochs=3"), milestones=(1, 2)))
-        while not told or not isinstance(told[-1][1], Done | Failed):
-            for key, message in pool.messages(1.0):
-                told.append((key, message))
-                if isinstance(message, Epoch):
-                    pool.answer(key, go_on=True)
-        short = follow(pool, [Job("short", config("trainer.epochs=2"))])["short"]
-    passed = {message.epoch: message.result for _, message in told if isinstance(message, Milestone)}
-    assert list(passed) == [1, 2]
-    assert isinstance(short, Done)
-    assert passed[2].history == short.result.history
-    assert passed[2].final["train_eval/loss"] == short.result.final["train_eval/loss"]
-
-
-@pytest.mark.slow
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
-    from pipeline.training.trainer import train
-
     with LocalPool(Shape(1, 1), 100, 8.0) as pool:
-        message = follow(pool, [Job("one", config())])["one"]
+        message = follow(pool, [Job("one", run_of(config()))])["one"]
     assert isinstance(message, Done)
-    assert message.result.history["train/loss"] == pytest.approx(train(config()).history["train/loss"], rel=1e-3)
+    assert message.result.history["train/loss"] == pytest.approx(trained(config()).history["train/loss"], rel=1e-3)
 
 
 @pytest.mark.slow
@@ -130,7 +114,7 @@ def test_workers_are_replaced_after_some_runs_or_when_they_grow(
         for seed in range(3):
             pids.add(pool.workers[0].process.pid)
             assert isinstance(
-                follow(pool, [Job(f"{seed}", config(f"seed={seed}", "trainer.epochs=1"))])[f"{seed}"], Done
+                follow(pool, [Job(f"{seed}", run_of(config(f"seed={seed}", "trainer.epochs=1")))])[f"{seed}"], Done
             )
     assert len(pids) == processes
 
@@ -148,7 +132,7 @@ def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Com
         return each[0]
 
     with LocalPool(Shape(len(whole), 1), 1, 8.0) as pool:
-        follow(pool, [Job(f"{n}", config(f"seed={n}", "trainer.epochs=1")) for n in range(len(whole))])
+        follow(pool, [Job(f"{n}", run_of(config(f"seed={n}", "trainer.epochs=1"))) for n in range(len(whole))])
         assert sorted(affinities(pool)) == [{core} for core in sorted(whole)]
         pool.shrink(1)
         assert affinities(pool) == [whole], "what is left may use the cores of the others"
@@ -159,12 +143,11 @@ def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Com
 @pytest.mark.slow
 def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
     settings = config("store.log_model=best")
-    tags = run_tags(settings, "data")
+    run = run_of(settings)
     tracker = Tracker(settings.store)
-    run_id = tracker.open_run(settings, "train", "one", tags, [])
-    chain = chain_of(settings, tags)
+    run_id = tracker.open_run(run, "train", "one", {}, [])
     with LocalPool(Shape(1, 1), 100, 8.0) as pool:
-        trained = follow(pool, [Job("one", settings, chain)])["one"]
+        trained = follow(pool, [Job("one", run, run.checkpoints)])["one"]
         assert isinstance(trained, Done)
         tracker.finish_run(run_id, trained.result, "one")
         kept = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
@@ -173,27 +156,26 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
         elsewhere = replace(settings, store=replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))
         lost = follow(pool, [Keep(elsewhere, tracker.get(run_id))])[run_id]
         assert isinstance(lost, Failed), "it fails alone"
-        assert chain is not None
-        chain.path(2).write_bytes(b"damaged")
+        run.checkpoints.path(2).write_bytes(b"damaged")
         without = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
         assert isinstance(without, Done), "it is trained again"
         other = replace(settings, checkpoints=replace(settings.checkpoints, keep=0.0))
         without = follow(pool, [Keep(other, tracker.get(run_id))])[run_id]
         assert isinstance(without, Done), "its model is logged now"
-        assert isinstance(follow(pool, [Job("two", config("seed=1"))])["two"], Done)
+        assert isinstance(follow(pool, [Job("two", run_of(config("seed=1")))])["two"], Done)
 
 
 @pytest.mark.slow
 def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(config: Compose, root: Path) -> None:
     settings = config("store.log_model=best")
-    tags = run_tags(settings, "data")
+    run = run_of(settings)
     tracker = Tracker(settings.store)
-    run_id = tracker.open_run(settings, "train", "one", tags, [])
+    run_id = tracker.open_run(run, "train", "one", {}, [])
     with LocalPool(Shape(2, 1), 100, 8.0) as pool:
         pool.prepare(replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))  # harms nobody
         pool.prepare(settings.store)
         assert pool.idle == 2
-        trained = follow(pool, [Job("one", settings, chain_of(settings, tags))])["one"]
+        trained = follow(pool, [Job("one", run, run.checkpoints)])["one"]
         assert isinstance(trained, Done)
         assert [worker.runs for worker in pool.workers] == [0, 1]
         tracker.finish_run(run_id, trained.result, "one")
@@ -243,7 +225,7 @@ def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> No
     ],
 )
 def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
-    assert threads(compose(RunConfig, "train", overrides), most) == wanted
+    assert suitable_threads(compose(RunConfig, "train", overrides), most) == wanted
 
 
 def test_warm_workers_are_used_where_they_fit_and_killed_where_not() -> None:

@@ -396,48 +396,14 @@ def epochs_grid(*overrides: str, **settings: Any) -> Sweep:
     return compose_hydra_sweep([*base, *overrides], settings)[1]
 
 
-def test_runs_that_differ_in_epochs_alone_are_trained_once(root: Path) -> None:
+def test_runs_that_differ_in_epochs_alone_are_trained_in_turn_the_shortest_first(root: Path) -> None:
     launched = Launched(epochs_grid(seeds=[0, 1]))
-    assert sorted(launched.pool.started) == ["epochs=4 seed=0", "epochs=4 seed=1"]
+    for seed in (0, 1):
+        in_turn = [key for key in launched.pool.started if key.endswith(f"seed={seed}")]
+        assert in_turn == [f"epochs={epochs} seed={seed}" for epochs in (1, 2, 4)]
     assert launched.statuses == {"FINISHED": 6}
     assert launched.states == {"COMPLETE": 3}
-    for run in launched.runs:
-        epochs = int(run.params["trainer.epochs"])
-        config = launched.sweep.trial("", [f"trainer.epochs={epochs}"], {}).config(int(run.params["seed"]))
-        curve = launched.tracker.history(run.run_id)["test/accuracy"]
-        assert curve == [accuracy(config, epoch) for epoch in range(1, epochs + 1)]
-        assert run.metrics["epochs"] == epochs
-    again = Launched(epochs_grid(seeds=[0, 1]))
-    assert again.pool.started == []
-
-
-def test_a_longest_run_that_dies_takes_no_shorter_one_with_it(root: Path) -> None:
-    def fails(job: Job, start: int) -> Failed | None:
-        return Failed("its worker process died", died=True) if job.config.trainer.epochs == 4 and start == 1 else None
-
-    launched = Launched(epochs_grid(), FakePool(fails=fails))
-    assert launched.pool.started == ["epochs=4 seed=0"] * 2, "they joined again"
-    assert launched.statuses == {"KILLED": 1, "FINISHED": 3}
-
-    def always(job: Job, start: int) -> Failed | None:
-        return Failed("no number") if job.config.trainer.epochs == 4 else None
-
-    launched = Launched(epochs_grid(name="other", seeds=[7]), FakePool(fails=always))
-    assert launched.statuses == {"FAILED": 2, "FINISHED": 2}
-    assert launched.states == {"FAIL": 1, "COMPLETE": 2}
-
-
-def test_runs_that_a_longer_one_has_passed_join_before_others_are_started(root: Path) -> None:
-    launched = Launched(epochs_grid(seeds=[0]), BehindPool())
-    assert launched.pool.started == ["epochs=4 seed=0", "epochs=2 seed=0"], "not two of them side by side"
-    assert launched.statuses == {"FINISHED": 3}
-
-
-class BehindPool(FakePool):
-    """Continues the first run behind the ends of the shorter ones, as from a checkpoint: it passes no milestone."""
-
-    def start(self, job: Job) -> None:
-        super().start(replace(job, milestones=()) if not self.started else job)
+    assert Launched(epochs_grid(seeds=[0, 1])).pool.started == []
 
 
 def test_models_are_logged_by_workers_once_each_and_failures_are_told(root: Path) -> None:
@@ -502,7 +468,7 @@ def test_a_search_trains_no_two_trials_at_once_that_continue_one_another(root: P
     class Watched(FakePool):
         def start(self, job: Job) -> None:
             super().start(job)
-            assert len({kept.chain.folder for kept in self.jobs if kept.chain}) == len(self.jobs)
+            assert len({job.checkpoints.folder for job in self.jobs}) == len(self.jobs)
 
     told = ["trainer.epochs=int(interval(1,4))", "model.filters=4,8", "data=digits", "model.padding=same"]
     settings = {"n_trials": 8, "pruner": "none", "confirm_seeds": []}
@@ -518,7 +484,7 @@ def test_workers_are_told_the_precision_that_was_decided(root: Path) -> None:
     class Watched(FakePool):
         def start(self, job: Job) -> None:
             super().start(job)
-            told.append(job.config.trainer.precision)
+            told.append(job.run.config.trainer.precision)
 
     launched = Launched(grid("model.filters=4,8", seeds=[0]), Watched())
     assert told == [run.tags["convsweep.precision"] for run in launched.runs]

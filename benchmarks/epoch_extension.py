@@ -3,7 +3,7 @@
 python benchmarks/epoch_extension.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 
 Both ways are `convsweep train -m trainer.epochs=1,2,4,8` in a fresh store, one worker, alternating. The second is kept
-from joining and continuing by `checkpoints.keep=0` and by a target accuracy that is never passed. Prints seconds and
+from joining and continuing by `checkpoints.max_gib=0` and by a target accuracy that is never passed. Prints seconds and
 ratios.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from timed import asked_rounds, convsweep, fresh, hardware, print_table, ratio_told, seconds_told
 
 COMMON = ["trainer.epochs=1,2,4,8", "model.filters=32", "store.log_model=none", "hydra.sweeper.workers=1"]
-WAYS = {"once": [], "each by itself": ["checkpoints.keep=0", "trainer.stop_at_accuracy=1.0"]}
+WAYS = {"once": [], "each by itself": ["checkpoints.max_gib=0", "trainer.stop_at_accuracy=1.0"]}
 
 
 def seconds(way: list[str]) -> float:

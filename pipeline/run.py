@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.tracker import TrackedRun, Tracker
 
 EXPERIMENT = "train"
-NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.keep"
+NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.max_gib"
 
 
 def run(config: RunConfig, overrides: list[str], console: Console) -> int:
@@ -57,7 +57,7 @@ def _show_tracked(
     """Print the metrics of an equal run; train it again if its model is wanted and gone."""
     console.print(f"an equal run is tracked as {tracked.run_id}; nothing is trained", soft_wrap=True)
     _print_metrics(tracked.metrics, console)
-    if config.store.log_model == "none" or not config.checkpoints.keep:
+    if config.store.log_model == "none" or not config.checkpoints.max_gib:
         return
     has_checkpoint = tracked.metrics["epochs"] in recall(config, tracked.tags).checkpoints.epochs()
     if not has_checkpoint and not any(tracker.has_model(each.run_id) for each in tracker.with_sources(tracked)):
@@ -88,8 +88,8 @@ def _train_and_track(
         _log_model(resolved, result, run_id, console, tracker)
         if trouble := tracker.finish_run(run_id, result, name):
             console.print(trouble, highlight=False, soft_wrap=True)
-    if config.checkpoints.keep:
-        free(folder_of(config.store), config.checkpoints.keep)
+    if config.checkpoints.max_gib:
+        free(folder_of(config.store), config.checkpoints.max_gib)
     _print_metrics(result.metrics, console)
     console.print(f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui", soft_wrap=True)
 

@@ -266,7 +266,7 @@ def _models(launched: Launch) -> list[Keep]:
     sweep, best = launched.sweep, _best_run(launched)
     if best is None or sweep.store.log_model == "none":
         return []
-    if not sweep.config.checkpoints.keep:
+    if not sweep.config.checkpoints.max_gib:
         launched.to.console.print(f"no model is logged: {NO_CHECKPOINT}")
         return []
     wanted = _all_runs(launched) if sweep.store.log_model == "all" else [best]

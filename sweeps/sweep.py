@@ -37,7 +37,6 @@ NOT_OF_THE_BASE = (
     "study.",
     "workers",
     "retries",
-    "most_deaths",
     "budget",
     "data.dir",
     "data.cache",
@@ -63,10 +62,8 @@ class SweepConfig(RunConfig):
 
     seeds: list[int]
     workers: int | None
-    workers_max_runs: int
     workers_max_memory: float
     retries: int
-    most_deaths: int
     budget: str | None
     statistics: StatisticsConfig
 
@@ -76,10 +73,8 @@ class SweepConfig(RunConfig):
         require_seeds("seeds", self.seeds)
         require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed, as in [0,1,2]")
         require_whole("workers", self.workers, 1, MOST_WORKERS, " for one per core")
-        require_whole("workers_max_runs", self.workers_max_runs, 1, 1_000_000)
         require(self.workers_max_memory > 0, "workers_max_memory", self.workers_max_memory, "GiB, above 0")
         require_whole("retries", self.retries, 0, 100)
-        require_whole("most_deaths", self.most_deaths, 1, 100)
         if self.budget is not None:
             duration("budget", self.budget)
 

@@ -115,7 +115,7 @@ def test_a_deleted_model_is_logged_again(root: Path, capsys: pytest.CaptureFixtu
 def test_the_model_of_a_single_run_comes_back_as_its_message_says(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", *QUICK, "store.log_model=none", "checkpoints.keep=0"]) == 0
+    assert main(["train", *QUICK, "store.log_model=none", "checkpoints.max_gib=0"]) == 0
     run_id = capsys.readouterr().out.rpartition("tracked as run ")[2].split()[0]
     assert main(["explain", run_id, "--images", "0"]) == 2
     assert "convsweep train --from config.yaml" in capsys.readouterr().err
@@ -128,7 +128,7 @@ def test_the_model_of_a_single_run_comes_back_as_its_message_says(
 def test_a_model_that_gives_other_numbers_is_not_logged(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", *QUICK, "store.log_model=none", "checkpoints.keep=0"]) == 0
+    assert main(["train", *QUICK, "store.log_model=none", "checkpoints.max_gib=0"]) == 0
     monkeypatch.setattr("pipeline.run.train", lambda *given, **named: RunResult({"test/accuracy": [0.5]}))
     assert main(["train", *QUICK]) == 1
     assert "trained again, the run has test/accuracy 0.500000, not" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def test_messages_show_no_password(
     tmp_path: Path, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["study", "smoke", "--dry-run", "store.patience=0.1", word]) == 2
+    assert main(["study", "smoke", "--dry-run", "store.retry_seconds=0.1", word]) == 2
     told = capsys.readouterr()
     assert SECRET not in told.out + told.err
     assert told.err

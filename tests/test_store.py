@@ -46,7 +46,7 @@ def test_a_broken_database_is_told_in_one_line(
 ) -> None:
     monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)  # of its own accord it tries for 100 s
     (root / which).write_bytes(b"this is no database, and long enough to be noticed" * 100)
-    assert main(["ablate", "demo", *QUICK, "store.patience=1"]) == 2
+    assert main(["ablate", "demo", *QUICK, "store.retry_seconds=1"]) == 2
     told = capsys.readouterr().err
     assert which in told
     assert "cannot be opened" in told

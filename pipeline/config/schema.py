@@ -363,7 +363,7 @@ class StoreConfig:
     root: str
     tracking_uri: str | None
     optuna_url: str | None
-    patience: float
+    retry_seconds: float
     log_model: str
     ui_port: int
 
@@ -372,7 +372,7 @@ class StoreConfig:
         require_one_of("store.log_model", self.log_model, ("none", "best", "all"))
         require(1 <= self.ui_port <= 65535, "store.ui_port", self.ui_port, "a port, from 1 to 65535")
         require_path("store.root", self.root.strip())
-        require(self.patience > 0, "store.patience", self.patience, "seconds, above 0")
+        require(self.retry_seconds > 0, "store.retry_seconds", self.retry_seconds, "seconds, above 0")
         for address in filter(None, (self.tracking_uri, self.optuna_url)):
             hide(address)
         example = "null, or an address as in sqlite:////home/me/{0}.db, postgresql://me@host/{0}"
@@ -430,11 +430,11 @@ def without_store(config: object) -> dict[str, Any]:
 class CheckpointsConfig:
     """What is kept of trainings, to continue them. conf/train.yaml explains each key."""
 
-    keep: float
+    max_gib: float
 
     def __post_init__(self) -> None:
         """Check ranges; raise ConfigError."""
-        require(self.keep >= 0, "checkpoints.keep", self.keep, "GiB, from 0")
+        require(self.max_gib >= 0, "checkpoints.max_gib", self.max_gib, "GiB, from 0")
 
 
 @dataclass

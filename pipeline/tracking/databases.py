@@ -147,7 +147,7 @@ def is_made(address: str, schema: Schema, any_version: bool = False) -> bool:
 def refuse_broken(store: StoreConfig) -> None:
     """Raise UnopenedStoreError where MLflow's database is broken, or another application's; without MLflow, so soon."""
     if store.exists and is_database(store.mlflow_uri):
-        opened(store.mlflow_uri, store.patience, lambda: is_made(store.mlflow_uri, MLFLOW, any_version=True))
+        opened(store.mlflow_uri, store.retry_seconds, lambda: is_made(store.mlflow_uri, MLFLOW, any_version=True))
 
 
 def _is_of_this_version(connection: object, schema: Schema) -> bool:

@@ -30,7 +30,7 @@ def old_roots(store: StoreConfig) -> list[str]:
     path = store.folder / "mlflow.db"
     if store.tracking_uri is not None or not path.exists():
         return []
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=store.patience, uri=True)) as database:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=store.retry_seconds, uri=True)) as database:
         # Nothing of ours is in MLflow's own experiment, 0.
         rows = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id != 0")
         places = [str(place) for (place,) in rows]
@@ -45,7 +45,7 @@ def relocate(store: StoreConfig) -> int:
         sqlite3.Error: if the database cannot be written.
     """
     changed = 0
-    with closing(sqlite3.connect(store.folder / "mlflow.db", timeout=store.patience)) as database, database:
+    with closing(sqlite3.connect(store.folder / "mlflow.db", timeout=store.retry_seconds)) as database, database:
         for uri in old_roots(store):
             for old, new in ((uri, store.folder.as_uri()), (str(place_of(uri)), str(store.folder))):
                 for table, columns in ADDRESSES.items():

@@ -83,7 +83,7 @@ def existing_tracker(store: StoreConfig) -> Tracker | None:
     if not store.exists:
         return None
     uri = store.mlflow_uri
-    if is_database(uri) and not opened(uri, store.patience, lambda: is_made(uri, MLFLOW)):
+    if is_database(uri) and not opened(uri, store.retry_seconds, lambda: is_made(uri, MLFLOW)):
         return None
     return Tracker(store)
 
@@ -97,7 +97,7 @@ class Tracker:
         Raises:
             UnopenedStoreError: if it cannot be opened.
         """
-        self.folder, self.patience, self.name = store.folder, store.patience, shown(store.mlflow_uri)
+        self.folder, self.patience, self.name = store.folder, store.retry_seconds, shown(store.mlflow_uri)
 
         def opening() -> MlflowClient:
             import mlflow
@@ -111,8 +111,8 @@ class Tracker:
             return client
 
         set_up_mlflow()
-        client = opened(store.mlflow_uri, store.patience, opening)
-        self.client = cast("MlflowClient", Patient(client, store.patience, self.name))
+        client = opened(store.mlflow_uri, store.retry_seconds, opening)
+        self.client = cast("MlflowClient", Patient(client, store.retry_seconds, self.name))
         self._experiments: dict[str, str] = {}
         self._waiting: dict[str, list[Any]] = {}
         self._flushed: dict[str, float] = {}

@@ -116,7 +116,7 @@ class CheckpointStore:
 
 
 class NoCheckpoints(CheckpointStore):
-    """Keeps nothing: `checkpoints.keep=0`."""
+    """Keeps nothing: `checkpoints.max_gib=0`."""
 
     def __init__(self) -> None:
         super().__init__(Path())

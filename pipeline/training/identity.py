@@ -58,7 +58,7 @@ class ResolvedRun:
 
         Threads change rounding, so they are not in the signature; resuming must be bit-exact, so they are in the path.
         """
-        if not self.config.checkpoints.keep:
+        if not self.config.checkpoints.max_gib:
             return NoCheckpoints()
         return CheckpointStore(folder_of(self.config.store) / f"{self.resume_key[:40]}-{self.threads}")
 

@@ -182,19 +182,19 @@ class Warm:
         return pool
 
     def _pool(self, wanted: Shape) -> LocalPool:
-        return LocalPool(wanted, self.config.workers_max_runs, self.config.workers_max_memory)
+        return LocalPool(wanted, self.config.workers_max_memory)
 
 
 class LocalPool:
     """Worker processes on this machine; each trains one job at a time. Leaving the context kills what still runs."""
 
-    def __init__(self, wanted: Shape, max_runs: int, max_memory: float) -> None:
+    def __init__(self, wanted: Shape, max_memory: float) -> None:
         """Start the processes; they import TensorFlow meanwhile.
 
-        A process is replaced after `max_runs` runs, or once it holds more than `max_memory` GiB: TensorFlow never gives
-        all of a run's memory back.
+        A process is replaced once it holds more than `max_memory` GiB: TensorFlow never gives all of a run's memory
+        back.
         """
-        self.shape, self.max_runs, self.max_memory = wanted, max_runs, max_memory
+        self.shape, self.max_memory = wanted, max_memory
         self.workers = [self._worker(number) for number in range(wanted.workers)]
 
     def __enter__(self) -> Self:
@@ -245,7 +245,7 @@ class LocalPool:
                 worker.job = None
                 worker.runs += 1
                 died = isinstance(message, Failed) and message.died
-                if died or worker.runs >= self.max_runs or worker.memory > self.max_memory:
+                if died or worker.memory > self.max_memory:
                     self._replace(worker)
             yield key, message
 

@@ -39,7 +39,7 @@ ABLATIONS = "an ablation, or several in turn; `convsweep list` tells which there
 STUDIES = "a study; `convsweep list` tells which there are"
 SWEEP = "a sweep, opened at its saved view"
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
-SWEEP_KEYS = "and seeds=[0,1,2], workers=2, retries=1, budget=30min"
+SWEEP_KEYS = "and seeds=[0,1,2], workers=2, retries=2, budget=30min"
 EPILOG = """\
 convsweep list                                  what there is to run
 convsweep train model.filters=64 --dry-run      the layers, the splits and the expected time of one run

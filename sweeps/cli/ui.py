@@ -161,7 +161,7 @@ def _experiments(store: StoreConfig) -> dict[str, Experiment]:
         tracking: Any = _get_tracking_store()
         return {each.name: each for each in tracking.search_experiments(ViewType.ALL, max_results=MOST_EXPERIMENTS)}
 
-    return opened(store.mlflow_uri, store.patience, opening)
+    return opened(store.mlflow_uri, store.retry_seconds, opening)
 
 
 def _end(server: uvicorn.Server, serving: threading.Thread) -> None:

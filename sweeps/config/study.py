@@ -101,10 +101,8 @@ class SweeperConfig:
     confirm_seeds: list[int] | None = None
     seeds: list[int] | None = None
     workers: int | None = None
-    workers_max_runs: int | None = None
     workers_max_memory: float | None = None
     retries: int | None = None
-    most_deaths: int | None = None
     budget: str | None = None
 
 

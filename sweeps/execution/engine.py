@@ -43,7 +43,6 @@ class Unit:
     pruned_at: int = 0
     unwanted: bool = False
     failures: int = 0
-    deaths: int = 0
 
     @property
     def key(self) -> str:
@@ -219,7 +218,7 @@ class Engine:
     def _fill(self, pool: Pool, propose: bool) -> None:
         while pool.idle and not self.stopped_by and (unit := self._next(propose)):
             self._start(pool, unit)
-        wants_models = self.sweep.store.log_model != "none" and self.sweep.config.checkpoints.keep
+        wants_models = self.sweep.store.log_model != "none" and self.sweep.config.checkpoints.max_gib
         if pool.idle and not self.prepared and wants_models and not self.stopped_by:
             self.prepared = True
             pool.prepare(self.sweep.store)
@@ -355,8 +354,8 @@ class Engine:
             unit.tracked = self.finished[unit.signature] = self.tracker.get(unit.run_id)
         unit.run_id = ""
         used = [other.run.checkpoints.folder for other in self.running.values()]
-        if self.sweep.config.checkpoints.keep:
-            free(folder_of(self.sweep.store), self.sweep.config.checkpoints.keep, used)
+        if self.sweep.config.checkpoints.max_gib:
+            free(folder_of(self.sweep.store), self.sweep.config.checkpoints.max_gib, used)
         if unit.settled:
             self._release_waiting(unit)
         self.watch.on_end(unit.key, how, again=not unit.settled)
@@ -364,10 +363,8 @@ class Engine:
     def _failed(self, unit: Unit, message: Failed) -> str:
         status = "KILLED" if message.died else "FAILED"
         self.tracker.close(unit.run_id, status, message.reason, message.details)
-        unit.deaths += message.died
-        unit.failures += not message.died
-        config = self.sweep.config
-        if unit.failures <= config.retries and unit.deaths < config.most_deaths and not unit.unwanted:
+        unit.failures += 1
+        if unit.failures <= self.sweep.config.retries and not unit.unwanted:
             self.queue.insert(0, unit)
             return f"failed, is tried again: {message.reason}"
         unit.reason = message.reason

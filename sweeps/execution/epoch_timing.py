@@ -88,7 +88,7 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
     # Each round begins with another trial, so that none always follows the same one.
     order = [trials[(place + turn) % len(trials)] for turn in range(timing.rounds) for place in range(len(trials))]
     told = f"timing {len(trials)} configs side by side"
-    with LocalPool(Shape(1, _threads(trials)), max_runs=len(order) + 1, max_memory=float("inf")) as pool:
+    with LocalPool(Shape(1, _threads(trials)), max_memory=float("inf")) as pool:
         failed: set[str] = set()
         for trial in track(order, told, console=console, transient=True):
             if trial.label in failed:

@@ -87,9 +87,9 @@ class Study:
             )
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = opened(sweep.store.optuna_uri, sweep.store.patience, opening)
+        study = opened(sweep.store.optuna_uri, sweep.store.retry_seconds, opening)
         # All that a study and its trials read and write goes through this.
-        study._storage = cast(Any, Patient(study._storage, sweep.store.patience, shown(sweep.store.optuna_uri)))
+        study._storage = cast(Any, Patient(study._storage, sweep.store.retry_seconds, shown(sweep.store.optuna_uri)))
         self.study = study
         identity = json.loads(json.dumps(sweep.identity | {"objectives": list(sweep.objectives.items())}))
         known = self.study.user_attrs.get(IDENTITY)
@@ -356,7 +356,7 @@ def is_known(sweep: Sweep) -> bool:
 
         return sweep.name in optuna.get_all_study_names(open_storage(sweep.store))
 
-    return opened(url, sweep.store.patience, opening)
+    return opened(url, sweep.store.retry_seconds, opening)
 
 
 def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
@@ -365,7 +365,7 @@ def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
 
     from optuna.storages import RDBStorage
 
-    locked = {"connect_args": {"timeout": min(LOCKED_SECONDS, store.patience)}}
+    locked = {"connect_args": {"timeout": min(LOCKED_SECONDS, store.retry_seconds)}}
     is_sqlite = store.optuna_uri.startswith("sqlite")
     return RDBStorage(store.optuna_uri, engine_kwargs=locked if is_sqlite else {}, skip_table_creation=True)
 

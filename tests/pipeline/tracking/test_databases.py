@@ -118,7 +118,7 @@ def test_a_dry_run_tells_of_a_broken_database_and_changes_nothing(
     else:
         file.touch()
     before = files(root.parent)
-    assert main([*arguments, "store.patience=1"]) == (0 if content == "empty" else 2)
+    assert main([*arguments, "store.retry_seconds=1"]) == (0 if content == "empty" else 2)
     told = capsys.readouterr()
     assert files(root.parent) == before
     if content != "empty":

@@ -267,10 +267,10 @@ def test_the_end_of_another_run_is_not_removed_on_the_way(config: Compose, tmp_p
 
 def test_a_run_that_keeps_nothing_frees_nothing(root: Path) -> None:
     assert main(["train", *SMALL, "trainer.epochs=1", "store.log_model=none"]) == 0
-    assert main(["train", *SMALL, "trainer.epochs=1", "store.log_model=none", "seed=1", "checkpoints.keep=0"]) == 0
+    assert main(["train", *SMALL, "trainer.epochs=1", "store.log_model=none", "seed=1", "checkpoints.max_gib=0"]) == 0
     assert len(list((root / "checkpoints").glob("*/1.ckpt"))) == 1
 
 
 def test_none_are_kept_where_none_are_wanted(root: Path) -> None:
-    assert main(["train", *SMALL, "trainer.epochs=1", "checkpoints.keep=0", "store.log_model=none"]) == 0
+    assert main(["train", *SMALL, "trainer.epochs=1", "checkpoints.max_gib=0", "store.log_model=none"]) == 0
     assert not (root / "checkpoints").exists()

@@ -75,7 +75,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
             os.kill(worker.process.pid or 0, signal.SIGKILL)
         return not (key == "stopped" and told.epoch == 2)
 
-    with LocalPool(Shape(2, 1), 100, 8.0) as pool:
+    with LocalPool(Shape(2, 1), 8.0) as pool:
         processes = [worker.process for worker in pool.workers]
         ended = follow(pool, jobs, on_epoch)
         processes += [worker.process for worker in pool.workers]
@@ -96,20 +96,16 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
-    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+    with LocalPool(Shape(1, 1), 8.0) as pool:
         message = follow(pool, [Job("one", run_of(config()))])["one"]
     assert isinstance(message, Done)
     assert message.result.history["train/loss"] == pytest.approx(trained(config()).history["train/loss"], rel=1e-3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("max_runs", "max_memory", "processes"), [(1, 8.0, 3), (2, 8.0, 2), (100, 0.01, 3), (100, 8.0, 1)]
-)
-def test_workers_are_replaced_after_some_runs_or_when_they_grow(
-    config: Compose, max_runs: int, max_memory: float, processes: int
-) -> None:
-    with LocalPool(Shape(1, 1), max_runs, max_memory) as pool:
+@pytest.mark.parametrize(("max_memory", "processes"), [(0.01, 3), (8.0, 1)])
+def test_workers_are_replaced_when_they_grow(config: Compose, max_memory: float, processes: int) -> None:
+    with LocalPool(Shape(1, 1), max_memory) as pool:
         pids = set()
         for seed in range(3):
             pids.add(pool.workers[0].process.pid)
@@ -131,12 +127,12 @@ def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Com
         assert all(cores == each[0] for cores in each), "its threads share the same cores"
         return each[0]
 
-    with LocalPool(Shape(len(whole), 1), 1, 8.0) as pool:
+    with LocalPool(Shape(len(whole), 1), 0.01) as pool:
         follow(pool, [Job(f"{n}", run_of(config(f"seed={n}", "trainer.epochs=1"))) for n in range(len(whole))])
         assert sorted(affinities(pool)) == [{core} for core in sorted(whole)]
         pool.shrink(1)
         assert affinities(pool) == [whole], "what is left may use the cores of the others"
-    with LocalPool(Shape(len(whole) + 1, 1), 100, 8.0) as pool:
+    with LocalPool(Shape(len(whole) + 1, 1), 8.0) as pool:
         assert affinities(pool) == [whole] * (len(whole) + 1)
 
 
@@ -146,7 +142,7 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
     run = run_of(settings)
     tracker = Tracker(settings.store)
     run_id = tracker.open_run(run, "train", "one", {}, [])
-    with LocalPool(Shape(1, 1), 100, 8.0) as pool:
+    with LocalPool(Shape(1, 1), 8.0) as pool:
         trained = follow(pool, [Job("one", run, run.checkpoints)])["one"]
         assert isinstance(trained, Done)
         tracker.finish_run(run_id, trained.result, "one")
@@ -159,7 +155,7 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
         run.checkpoints.path(2).write_bytes(b"damaged")
         without = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
         assert isinstance(without, Done), "it is trained again"
-        other = replace(settings, checkpoints=replace(settings.checkpoints, keep=0.0))
+        other = replace(settings, checkpoints=replace(settings.checkpoints, max_gib=0.0))
         without = follow(pool, [Keep(other, tracker.get(run_id))])[run_id]
         assert isinstance(without, Done), "its model is logged now"
         assert isinstance(follow(pool, [Job("two", run_of(config("seed=1")))])["two"], Done)
@@ -171,7 +167,7 @@ def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(
     run = run_of(settings)
     tracker = Tracker(settings.store)
     run_id = tracker.open_run(run, "train", "one", {}, [])
-    with LocalPool(Shape(2, 1), 100, 8.0) as pool:
+    with LocalPool(Shape(2, 1), 8.0) as pool:
         pool.prepare(replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))  # harms nobody
         pool.prepare(settings.store)
         assert pool.idle == 2

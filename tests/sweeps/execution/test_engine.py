@@ -224,13 +224,13 @@ def test_a_run_that_succeeds_when_tried_again_is_complete(root: Path) -> None:
     assert launched.statuses == {"FAILED": 1, "FINISHED": 2}
 
 
-def test_a_dead_worker_costs_no_retry_but_a_run_that_kills_workers_ends(root: Path) -> None:
+def test_a_dead_worker_costs_a_retry_and_a_run_that_kills_workers_ends(root: Path) -> None:
     died = always("its worker died", "filters=4", times=2, died=True)
-    launched = Launched(grid("model.filters=4,8", retries=0), FakePool(fails=died))
+    launched = Launched(grid("model.filters=4,8"), FakePool(fails=died))
     assert launched.states == {"COMPLETE": 2}
     assert launched.statuses == {"KILLED": 2, "FINISHED": 2}
     deadly = always("its worker died", "filters=4", died=True)
-    launched = Launched(grid("model.filters=4,8", "trainer.epochs=2", retries=0, seeds=[5]), FakePool(fails=deadly))
+    launched = Launched(grid("model.filters=4,8", "trainer.epochs=2", seeds=[5]), FakePool(fails=deadly))
     assert launched.pool.started.count("filters=4 seed=5") == 3
 
 

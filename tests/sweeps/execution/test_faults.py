@@ -22,7 +22,7 @@ TRIALS = 14
 KILLS = 6
 COMMAND = [
     *(sys.executable, "-m", "sweeps.cli.main", "study", "smoke", f"study.n_trials={TRIALS}", "study.pruner=none"),
-    *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "most_deaths=50"),
+    *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "retries=50"),
 ]
 
 
@@ -131,7 +131,7 @@ def test_a_locked_database_is_waited_for(root: Path, name: str) -> None:
 
 @pytest.mark.slow
 def test_a_store_that_stays_away_ends_the_sweep_and_loses_nothing(root: Path) -> None:
-    command = [*COMMAND, "store.patience=1", "workers=1"]
+    command = [*COMMAND, "store.retry_seconds=1", "workers=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or []:
             if "finished" in line:
@@ -158,7 +158,7 @@ def test_a_full_disk_ends_the_sweep_and_the_same_command_continues(root: Path) -
         f'ulimit -f {limit // 1024}; trap "" XFSZ; exec "$@"',
         "bash",
         *COMMAND,
-        "store.patience=1",
+        "store.retry_seconds=1",
     ]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=200)
     assert done.returncode in (1, 2), done.stdout + done.stderr

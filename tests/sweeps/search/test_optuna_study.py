@@ -38,7 +38,7 @@ def test_what_a_process_left_open_is_failed_and_asked_again(root: Path) -> None:
 
 
 def test_whatever_is_asked_of_a_locked_storage_says_so(root: Path) -> None:
-    study = Study(compose_study("smoke", ["store.patience=0.3"])[1]).study
+    study = Study(compose_study("smoke", ["store.retry_seconds=0.3"])[1]).study
     asked = study.ask()
     calls = [study.ask, lambda: asked.suggest_float("x", 0, 1), lambda: asked.report(0.5, 1), asked.should_prune]
     calls += [lambda: asked.set_user_attr("a", 1), lambda: study.tell(asked, 0.5)]
@@ -86,7 +86,7 @@ def test_a_grid_trial_left_waiting_is_passed_over(root: Path) -> None:
         (["model.filters=3"], "is what the study varies"),
         (["budget=soon"], "a time as in 30min, 2h or 90s"),
         (["retries=-1"], "retries=-1"),
-        (["workers_max_runs=0"], "workers_max_runs=0"),
+        (["workers_max_memory=0"], "workers_max_memory=0.0"),
     ],
 )
 def test_bad_studies_are_refused_before_anything_starts(

@@ -22,23 +22,20 @@ from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.training.trainer import one_line
 from sweeps.backends.local import Keep, Warm
-from sweeps.claims.kinds import CONTRADICTED
 from sweeps.config.ablation import Ablation
 from sweeps.config.study import StudyConfig
 from sweeps.execution.engine import CONFIRMED, Engine, Unit
+from sweeps.execution.epoch_timing import timings
 from sweeps.execution.plan import refuse_over_budget
+from sweeps.load import COMMAND, ablation_results, grid_results, study_result
+from sweeps.reports.findings import judge_ablation
 from sweeps.reports.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
-from sweeps.results import Row, lost_trials, rows_of
+from sweeps.results import Row, StudyTrial, lost_trials
 from sweeps.search.optuna_study import Study
-from sweeps.sweep import Sweep, Trial
+from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from pipeline.tracking.tracker import TrackedRun, Tracker
-
-# Tag of a parent run: what `convsweep` was given, as JSON.
-COMMAND = "convsweep.command"
 
 
 @dataclass
@@ -68,8 +65,12 @@ def launch_ablation(ablation: Ablation, console: Console) -> int:
 
     def publish(launched: Launch) -> bool:
         launched.engine.kept()  # what is timed now wants the machine for itself
-        findings = publish_ablation(launched.to, ablation, launched.runs(), measure=True)
-        wrong = [finding.question.name for finding in findings if finding.verdict == CONTRADICTED]
+        results = ablation_results(ablation, launched.runs(), launched.tracker)
+        compared = [trial for trial in ablation.sweep.trials or [] if trial.label in ablation.config.timed]
+        seconds = timings(compared, ablation.timing, launched.tracker, launched.parent, console)
+        findings = judge_ablation(ablation, results, seconds)
+        publish_ablation(launched.to, ablation, results, seconds, findings)
+        wrong = findings.contradicted
         if ablation.strict and wrong:
             why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(wrong)}"
             console.print(why, style="red", soft_wrap=True)
@@ -83,22 +84,18 @@ def launch_search(config: StudyConfig, sweep: Sweep, console: Console) -> int:
 
     def publish(launched: Launch) -> bool:
         if sweep.trials is not None:
-            publish_grid(launched.to, grid_rows(sweep, launched.runs(), launched.tracker), sweep.config.statistics)
-        else:
-
-            def confirm(point: Trial, best: FrozenTrial) -> list[TrackedRun]:
-                return _confirm(launched, point, best, config.confirm_seeds)
-
-            publish_study(launched.to, launched.study, confirm)
+            publish_grid(launched.to, grid_results(sweep, launched.runs(), launched.tracker), sweep.config.statistics)
+            return True
+        result = study_result(launched.study)
+        try:
+            confirmed = _confirm(launched, result.best[0], config.confirm_seeds) if result.best else []
+        except KeyboardInterrupt:
+            publish_study(launched.to, result, [])
+            raise
+        publish_study(launched.to, result, confirmed)
         return True
 
     return _locked(sweep, config.description, publish, console)
-
-
-def grid_rows(sweep: Sweep, runs: dict[str, dict[int, TrackedRun]], tracker: Tracker) -> list[Row]:
-    """Rows of a Hydra grid, which has neither ticks nor published numbers of its own."""
-    trials = sweep.trials or []
-    return rows_of(trials, [trial.label.replace(" ", "\n") for trial in trials], [{}] * len(trials), runs, tracker)
 
 
 def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
@@ -197,7 +194,7 @@ def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
         console.print(f"{sweep.name}: {counts.finished}{of_total} trials known, {len(sweep.seeds)} seeds each")
 
 
-def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]) -> list[TrackedRun]:
+def _confirm(launched: Launch, best: StudyTrial, seeds: list[int]) -> list[TrackedRun]:
     """Train the best config on fresh seeds with the test set; its finished runs."""
     if not seeds:
         return []
@@ -205,7 +202,7 @@ def _confirm(launched: Launch, point: Trial, best: FrozenTrial, seeds: list[int]
         f"trial {best.number} is confirmed on fresh seeds {seeds}; only this looks at the test set"
     )
     with watch(launched.to.console) as launched.engine.watch:
-        units = launched.engine.confirm(point, seeds)
+        units = launched.engine.confirm(point_of(launched.sweep, best), seeds)
     return [unit.tracked for unit in units if unit.tracked]
 
 
@@ -216,15 +213,14 @@ def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
     found = [(unit.config, unit.tracked) for unit in confirmed if unit.tracked]
     if not found and sweep.trials is not None:
         found = [(unit.config, unit.tracked) for unit in _best_units(launched) if unit.tracked]
-    elif not found and (best := launched.study.best_trials()):
+    elif not found and (best := study_result(launched.study).best):
         found = _runs_of(launched, best[0])
     return max(found, key=lambda pair: sweep.sign * pair[1].metrics[sweep.objective], default=None)
 
 
-def _runs_of(launched: Launch, trial: FrozenTrial) -> list[tuple[RunConfig, TrackedRun]]:
+def _runs_of(launched: Launch, trial: StudyTrial) -> list[tuple[RunConfig, TrackedRun]]:
     """Config and run of every seed of a study's completed trial, of this launch or an earlier one."""
-    point, known = point_of(launched.sweep, trial), trial.user_attrs
-    pairs = zip(known["seeds"], known["run_ids"], strict=True)
+    point, pairs = point_of(launched.sweep, trial), zip(trial.seeds, trial.run_ids, strict=True)
     return [(point.config(seed), launched.tracker.get(run_id)) for seed, run_id in pairs]
 
 
@@ -232,7 +228,8 @@ def _all_runs(launched: Launch) -> list[tuple[RunConfig, TrackedRun]]:
     """Config and run of everything that is finished, earlier launches of a study included."""
     found = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
     if launched.sweep.trials is None:
-        found += [pair for trial in launched.study.completed() for pair in _runs_of(launched, trial)]
+        trials = study_result(launched.study).trials
+        found += [pair for trial in trials if trial.state == "COMPLETE" for pair in _runs_of(launched, trial)]
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from pipeline.config.schema import RunConfig
 from pipeline.datasets.dataset import split_sizes
@@ -49,6 +51,41 @@ class Row:
     def published_value(self, metric: str) -> tuple[float, str] | None:
         """The published value of a metric and its source, the first source that gives one; or None."""
         return next(((told[metric], source) for source, told in self.published.items() if metric in told), None)
+
+
+@dataclass(frozen=True)
+class StudyTrial:
+    """A trial of a study that has ended by itself.
+
+    Attributes:
+        number, state: Optuna's number; COMPLETE, PRUNED or FAIL.
+        values: One per objective; empty unless it is COMPLETE.
+        params: Its point of the search space, by config key.
+        seed_values: The first objective's value, by seed as text.
+        seeds, run_ids: One of each per run that has finished.
+        reason: Why it failed; empty unless it did.
+    """
+
+    number: int
+    state: str
+    values: list[float]
+    params: Mapping[str, Any]
+    seed_values: Mapping[str, float]
+    seeds: list[int]
+    run_ids: list[str]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study's trials in order, and the best of them: one, or the Pareto front, by the first objective.
+
+    `draw` draws figures of the study into a folder, and returns a line for each that cannot be drawn.
+    """
+
+    trials: list[StudyTrial]
+    best: list[StudyTrial]
+    draw: Callable[[Path], list[str]] = lambda folder: []
 
 
 @dataclass(frozen=True)

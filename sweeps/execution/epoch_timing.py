@@ -28,8 +28,14 @@ FILE = "timings.json"
 EPOCHS = 2
 
 
+def tracked_timings(trials: Sequence[Trial], tracker: Tracker, parent: str) -> dict[str, list[float]]:
+    """Return seconds per epoch of every trial, round by round, as kept with the sweep; empty if none are."""
+    seconds = _kept(tracker, parent).get("seconds")
+    return {trial.label: seconds.get(trial.label, []) for trial in trials} if seconds else {}
+
+
 def timings(
-    trials: Sequence[Trial], timing: TimingConfig, tracker: Tracker, parent: str, console: Console, measure: bool = True
+    trials: Sequence[Trial], timing: TimingConfig, tracker: Tracker, parent: str, console: Console
 ) -> dict[str, list[float]]:
     """Seconds per epoch of every trial, round by round: those kept with the sweep, or measured now and kept.
 
@@ -40,16 +46,13 @@ def timings(
         timing: Rounds, and training examples of a timed epoch.
         tracker, parent: Where they are kept: as a file of the sweep's parent run.
         console: Shows the progress.
-        measure: Whether to measure where nothing is kept; else they are empty then.
     """
     if not trials:
         return {}
     key = _key(trials, timing)
     kept = _kept(tracker, parent)
-    if kept.get("seconds") and (kept["of"] == key or not measure):
+    if kept.get("seconds") and kept["of"] == key:
         return {trial.label: kept["seconds"].get(trial.label, []) for trial in trials}
-    if not measure:
-        return {}
     seconds = _measure(trials, timing, console)
     tracker.write_file(parent, FILE, json.dumps({"of": key, "seconds": seconds}, indent=2))
     return seconds

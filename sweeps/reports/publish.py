@@ -17,7 +17,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import yaml
@@ -28,18 +28,10 @@ from pipeline.tracking.learning_curves import drawn
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
-from sweeps.claims.kinds import (
-    REPRODUCED,
-    Finding,
-    StatisticsConfig,
-    interval_of,
-    judge,
-    judge_published,
-    told_counts,
-)
-from sweeps.config.ablation import Ablation, DiscussionConfig, RemarkConfig
-from sweeps.execution.epoch_timing import timings
+from sweeps.claims.kinds import REPRODUCED, Finding, StatisticsConfig, interval_of, told_counts
+from sweeps.config.ablation import Ablation, RemarkConfig
 from sweeps.reports.figures import draw_axis, draw_cost, draw_gap, draw_learning_curves, draw_published
+from sweeps.reports.findings import AblationFindings, discussion, note
 from sweeps.reports.page import MARKS, Cell, Line, Page, PageFigure, PageTable, method_told, render_index, write_page
 from sweeps.reports.tables import (
     findings_table,
@@ -50,12 +42,8 @@ from sweeps.reports.tables import (
     write_csv,
     write_study_csv,
 )
-from sweeps.results import Measured, Row, rows_of
-from sweeps.search.optuna_study import Study
+from sweeps.results import Row, StudyResult, StudyTrial
 from sweeps.sweep import Sweep, Trial
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
 ONE_NUMBER = ("epochs", "prediction")
@@ -118,89 +106,84 @@ def _remove_leftovers(place: Path) -> None:
 
 
 def publish_ablation(
-    to: Publication, ablation: Ablation, runs: Mapping[str, Mapping[int, TrackedRun]], measure: bool
-) -> list[Finding]:
-    """Judge the claims and published numbers, print and write everything; all findings.
+    to: Publication,
+    ablation: Ablation,
+    rows: Sequence[Row],
+    timings: Mapping[str, list[float]],
+    findings: AblationFindings,
+) -> None:
+    """Print and write the results and findings of an ablation, and tag its parent run with the verdicts.
 
     Args:
         to: Whose results.
         ablation: The ablation as launched.
-        runs: Its finished runs by trial and seed.
-        measure: Whether to time configs side by side where a claim needs it and nothing is kept.
+        rows: Its trials with their runs.
+        timings: Seconds per epoch, round by round, of trials that were timed side by side.
+        findings: What the runs say about claims and published numbers.
     """
-    trials, filed = ablation.sweep.trials or [], ablation.config.trials.values()
-    rows = rows_of(trials, [trial.tick for trial in filed], [trial.published for trial in filed], runs, to.tracker)
-    compared = [trial for trial in trials if trial.label in ablation.config.timed]
-    seconds = timings(compared, ablation.timing, to.tracker, to.parent, to.console, measure)
-    evidence = Measured(rows, {trial.label: trial.base for trial in trials}, seconds)
-    findings = judge(ablation.config.claims, evidence, ablation.statistics)
-    published = [] if ablation.changed else ablation.config.published
-    numbers = judge_published(published, evidence, ablation.statistics)
-    note = _note(ablation)
-    if note:
-        to.console.print(note, style="yellow", soft_wrap=True)
+    warning = note(ablation)
+    if warning:
+        to.console.print(warning, style="yellow", soft_wrap=True)
     _print_rows(to, rows)
-    _print_findings(to.console, findings, numbers)
+    _print_findings(to.console, findings.claims, findings.published)
     with to.folder() as folder:
-        figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
-        caption = "What each config costs: a dot per seed, or per round of timing."
-        figures += _figure(to, partial(draw_cost, rows, seconds, to.sweep.name), folder / "cost.png", caption)
-        if any(finding.outcome for finding in numbers):
-            draw = partial(draw_published, numbers, [told.value for told in published], to.sweep.name)
-            caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
-            figures += _figure(to, draw, folder / "published.png", caption)
         page = Page(
             to.sweep.name,
             to.description,
-            findings,
-            numbers,
+            findings.claims,
+            findings.published,
             method_told(ablation.statistics),
-            note,
-            None if note else _discussion(ablation, rows, [*findings, *numbers]),
+            warning,
+            discussion(ablation, rows, findings),
             ablation.config.remarks,
             [
-                _results_table(rows, ablation.statistics, numbers, ablation.config.remarks),
-                *([_timing_table(seconds, ablation.timing.examples)] if seconds else []),
+                _results_table(rows, ablation.statistics, findings.published, ablation.config.remarks),
+                *([_timing_table(timings, ablation.timing.examples)] if timings else []),
                 _runs_table(to, rows),
             ],
-            figures,
+            _draw_ablation(to, ablation, rows, timings, findings.published, folder),
             _facts(to, rows),
         )
-        told: dict[str, object] = {"name": page.name, "description": page.description}
-        told |= {
-            "discussion": to_dict(page.discussion) if page.discussion else None,
-            "remarks": [to_dict(remark) for remark in page.remarks],
-            "changed": list(ablation.changed),
-            "method": page.method,
-            "made": _made(rows),
-            "findings": [f.as_dict() for f in findings],
-            "numbers": [f.as_dict() for f in numbers],
-        }
-        (folder / "claims.json").write_text(json.dumps(told, indent=2))
+        (folder / "claims.json").write_text(json.dumps(_claims(page, ablation, rows), indent=2))
         _write(to, page, rows, folder)
-    verdicts = {f"convsweep.verdict.{finding.question.name}": finding.verdict for finding in findings}
-    summary = told_counts(finding.verdict for finding in [*findings, *numbers])
+    verdicts = {f"convsweep.verdict.{finding.question.name}": finding.verdict for finding in findings.claims}
+    summary = told_counts(finding.verdict for finding in findings.all)
     to.tracker.replace_tags(to.parent, "convsweep.verdict", verdicts | {"convsweep.verdict": summary or "none"})
     publish_index(to.sweep.store)
-    return [*findings, *numbers]
 
 
-def _note(ablation: Ablation) -> str:
-    """What to say where this is another experiment than the documents'; empty where it is theirs."""
-    if not ablation.changed:
-        return ""
-    return (
-        f"This is not the documents' experiment: {', '.join(ablation.changed)}. Their numbers are shown, not judged, "
-        "and the claims are judged for what was run here."
-    )
+def _draw_ablation(
+    to: Publication,
+    ablation: Ablation,
+    rows: Sequence[Row],
+    timings: Mapping[str, list[float]],
+    numbers: Sequence[Finding],
+    folder: Path,
+) -> list[PageFigure]:
+    figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
+    caption = "What each config costs: a dot per seed, or per round of timing."
+    figures += _figure(to, partial(draw_cost, rows, timings, to.sweep.name), folder / "cost.png", caption)
+    if any(finding.outcome for finding in numbers):
+        values = [published.value for published in ablation.config.published]
+        draw = partial(draw_published, numbers, values, to.sweep.name)
+        caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
+        figures += _figure(to, draw, folder / "published.png", caption)
+    return figures
 
 
-def _discussion(ablation: Ablation, rows: Sequence[Row], findings: Sequence[Finding]) -> DiscussionConfig | None:
-    """What the authors found, where that is what was found here too: with their seeds, their verdicts."""
-    discussion = ablation.config.discussion
-    verdicts = {finding.question.name: finding.verdict for finding in findings}
-    claims = ablation.config.claims
-    return discussion if discussion and all(discussion.fits(row.seeds, verdicts, claims) for row in rows) else None
+def _claims(page: Page, ablation: Ablation, rows: Sequence[Row]) -> dict[str, object]:
+    """Return what claims.json holds: all that the index over the ablations shows."""
+    return {
+        "name": page.name,
+        "description": page.description,
+        "discussion": to_dict(page.discussion) if page.discussion else None,
+        "remarks": [to_dict(remark) for remark in page.remarks],
+        "changed": list(ablation.changed),
+        "method": page.method,
+        "made": _made(rows),
+        "findings": [finding.as_dict() for finding in page.findings],
+        "numbers": [finding.as_dict() for finding in page.numbers],
+    }
 
 
 def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfig) -> None:
@@ -213,32 +196,31 @@ def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfi
         _write(to, page, rows, folder)
 
 
-def publish_study(to: Publication, study: Study, confirm: Callable[[Trial, FrozenTrial], list[TrackedRun]]) -> None:
-    """Print the best trials, confirm the best config, and write everything.
+def publish_study(to: Publication, study: StudyResult, confirmed: Sequence[TrackedRun]) -> None:
+    """Print and write the results of a study.
 
     Args:
         to: Whose results.
-        study: The finished study.
-        confirm: Gives the runs of the best trial on fresh seeds; empty where there are none.
+        study: Its trials.
+        confirmed: Runs of the best trial on fresh seeds; empty if there are none.
     """
     sweep, console = to.sweep, to.console
-    best = study.best_trials()
-    if not best:
+    if not study.best:
         console.print("no trial was completed", style="red")
         return
-    point = point_of(sweep, best[0])
-    console.print(study_table(f"{sweep.name}: {to.description}", study.trials(), best, sweep))
-    tables = [_study_table(study.trials(), best, sweep)]
-    if runs := confirm(point, best[0]):
-        tables.append(_tell_confirmed(to, best[0], runs))
+    best = study.best[0]
+    console.print(study_table(f"{sweep.name}: {to.description}", study, sweep))
+    tables = [_study_table(study, sweep)]
+    if confirmed:
+        tables.append(_tell_confirmed(to, best, confirmed))
     with to.folder() as folder:
-        write_study_csv(study.trials(), sweep, folder / "results.csv")
+        write_study_csv(study.trials, sweep, folder / "results.csv")
         for trouble in study.draw(folder):
             console.print(trouble, highlight=False, soft_wrap=True)
         figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
-        told = f"Trial {best[0].number}: {sweep.objective} {best[0].values[0]:.6f}, mean over the seeds {sweep.seeds}."
-        _write_best(point.config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
-        facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in runs], runs, {})])
+        told = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {sweep.seeds}."
+        _write_best(point_of(sweep, best).config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
+        facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in confirmed], list(confirmed), {})])
         write_page(Page(sweep.name, to.description, tables=tables, figures=figures, facts=facts), folder)
 
 
@@ -275,10 +257,10 @@ def best_row(rows: Sequence[Row], sweep: Sweep) -> Row | None:
     return max(whole, key=lambda row: sweep.sign * fmean(row.values(sweep.objective)), default=None)
 
 
-def point_of(sweep: Sweep, best: FrozenTrial) -> Trial:
-    """A finished trial of a study with its config."""
+def point_of(sweep: Sweep, trial: StudyTrial) -> Trial:
+    """Return the sweep's trial, with its config, of a trial that a study has completed."""
     assert sweep.space is not None
-    return sweep.trial(str(best.number), sweep.space.overrides(sweep.space.point(best.params)), {})
+    return sweep.trial(str(trial.number), sweep.space.overrides(dict(trial.params)), {})
 
 
 def _write(to: Publication, page: Page, rows: Sequence[Row], folder: Path) -> None:
@@ -417,12 +399,12 @@ def _timing_table(timings: Mapping[str, list[float]], examples: int) -> PageTabl
     return PageTable("Timed side by side", ["config", "rounds", "median seconds"], lines, caption)
 
 
-def _study_table(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> PageTable:
-    lines = [Line([Cell(text) for text in line]) for line in study_lines(trials, best, sweep)]
+def _study_table(study: StudyResult, sweep: Sweep) -> PageTable:
+    lines = [Line([Cell(text) for text in line]) for line in study_lines(study, sweep)]
     return PageTable("The best trials", study_columns(sweep), lines)
 
 
-def _tell_confirmed(to: Publication, best: FrozenTrial, runs: list[TrackedRun]) -> PageTable:
+def _tell_confirmed(to: Publication, best: StudyTrial, runs: Sequence[TrackedRun]) -> PageTable:
     """Print, log and tabulate what the best config gave on fresh seeds, and by how much its choice flattered it."""
     sweep, lines, told = to.sweep, [], {}
     for metric in sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))}):

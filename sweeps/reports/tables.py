@@ -8,17 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, told_counts
-from sweeps.results import Row
+from sweeps.results import Row, StudyResult, StudyTrial
 from sweeps.sweep import Sweep
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 MOST_SHOWN = 10
 PARTS = ("train", "val", "test")
@@ -116,15 +112,15 @@ def findings_table(findings: Sequence[Finding], title: str) -> Table:
     return out
 
 
-def study_table(title: str, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> Table:
+def study_table(title: str, study: StudyResult, sweep: Sweep) -> Table:
     """The best trials of a study: their values and parameters; the Pareto front where it has several objectives."""
-    states = Counter(trial.state.name for trial in trials)
+    states = Counter(trial.state for trial in study.trials)
     told = ", ".join(f"{count} {name.lower()}" for name, count in sorted(states.items()))
     which = "the Pareto front" if len(sweep.objectives) > 1 else "the best trials"
     out = Table(title=f"{title}\n{which} of {told}", title_justify="left")
     for name in study_columns(sweep):
         out.add_column(name, justify="right")
-    for line in study_lines(trials, best, sweep):
+    for line in study_lines(study, sweep):
         out.add_row(*line)
     return out
 
@@ -134,35 +130,33 @@ def study_columns(sweep: Sweep) -> list[str]:
     return ["trial", *sweep.objectives, *(key.rpartition(".")[2] for key in sweep.varied)]
 
 
-def study_lines(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], sweep: Sweep) -> list[list[str]]:
+def study_lines(study: StudyResult, sweep: Sweep) -> list[list[str]]:
     """Lines of a study's table, as text."""
-    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    complete = [trial for trial in study.trials if trial.state == "COMPLETE"]
     several = len(sweep.objectives) > 1
-    shown = best if several else sorted(complete, key=lambda t: (-sweep.sign * t.values[0], t.number))[:MOST_SHOWN]
+    ranked = sorted(complete, key=lambda t: (-sweep.sign * t.values[0], t.number))[:MOST_SHOWN]
     lines = []
-    for trial in shown:
+    for trial in study.best if several else ranked:
         values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
         if len(sweep.seeds) > 1:
-            values[0] = mean_and_deviation(list(trial.user_attrs.get("values", {}).values()))
+            values[0] = mean_and_deviation(list(trial.seed_values.values()))
         params = [_shown(trial.params.get(key, "")) for key in sweep.varied]
         lines.append([str(trial.number), *values, *params])
     return lines
 
 
-def write_study_csv(trials: Sequence[FrozenTrial], sweep: Sweep, path: Path) -> None:
+def write_study_csv(trials: Sequence[StudyTrial], sweep: Sweep, path: Path) -> None:
     """One line per trial: number, state, values, parameters, values by seed, run ids, and why it failed."""
     with path.open("w", newline="") as file:
         out = csv.writer(file)
         seeds = [f"{sweep.objective} seed={seed}" for seed in sweep.seeds]
         out.writerow(["trial", "state", *sweep.objectives, *sweep.varied, *seeds, "run_ids", "reason"])
         for trial in trials:
-            values = trial.values or [""] * len(sweep.objectives)
-            by_seed = trial.user_attrs.get("values", {})
-            point = sweep.space.point(trial.params) if sweep.space else trial.params
-            params = [point.get(key, "") for key in sweep.varied]
-            per_seed = [by_seed.get(str(seed), "") for seed in sweep.seeds]
-            beside = [" ".join(trial.user_attrs.get("run_ids", [])), trial.user_attrs.get("reason", "")]
-            out.writerow(map(cell, [trial.number, trial.state.name, *values, *params, *per_seed, *beside]))
+            values: list[object] = [*trial.values] or [""] * len(sweep.objectives)
+            params = [trial.params.get(key, "") for key in sweep.varied]
+            per_seed = [trial.seed_values.get(str(seed), "") for seed in sweep.seeds]
+            beside = [" ".join(trial.run_ids), trial.reason]
+            out.writerow(map(cell, [trial.number, trial.state, *values, *params, *per_seed, *beside]))
 
 
 def _shown(value: object) -> str:

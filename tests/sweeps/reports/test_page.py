@@ -13,8 +13,10 @@ from pipeline.config.schema import ConfigError
 from pipeline.tracking.tracker import TrackedRun
 from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
+from sweeps.reports.findings import AblationFindings
+from sweeps.reports.findings import discussion as discussion_of
 from sweeps.reports.page import Page, PageTable, markdown_code, markdown_escaped, render_index, write_page
-from sweeps.reports.publish import _discussion, _results_table
+from sweeps.reports.publish import _results_table
 from sweeps.reports.tables import write_csv
 from sweeps.results import Row
 
@@ -61,9 +63,9 @@ def test_it_is_left_out_where_seeds_or_verdicts_differ(seeds: list[int], verdict
     ablation = compose_ablation("line", [])
     discussion = ablation.config.discussion
     assert discussion is not None
-    found = _discussion(ablation, [row(seeds)], [finding(name, verdict) for name in discussion.verdicts])
-    assert found is (discussion if fits else None)
-    assert _discussion(ablation, [row(seeds)], []) is None
+    findings = AblationFindings([finding(name, verdict) for name in discussion.verdicts], [])
+    assert discussion_of(ablation, [row(seeds)], findings) is (discussion if fits else None)
+    assert discussion_of(ablation, [row(seeds)], AblationFindings([], [])) is None
 
 
 def test_the_index_has_it_too_and_reads_what_older_versions_wrote() -> None:

@@ -196,13 +196,13 @@ def test_speed_is_timed_once_in_turn(demo: Path) -> None:
 
 @pytest.mark.slow
 def test_a_report_leaves_out_runs_of_another_config(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweeps import rebuild
+    from sweeps import load
     from sweeps.config.ablation import compose_ablation
 
     def changed(name: str, overrides: list[str]) -> object:
         return compose_ablation(name, [*overrides, "ablation.trials.conv_64.overrides=['model.filters=8']"])
 
-    monkeypatch.setattr(rebuild, "compose_ablation", changed)
+    monkeypatch.setattr(load, "compose_ablation", changed)
     assert main(["report", "demo"]) == 0
     with (demo / "reports" / "demo" / "results.csv").open() as file:
         assert {run["trial"] for run in csv.DictReader(file)} == {"dense_128", "conv_16", "conv_32"}

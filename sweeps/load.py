@@ -1,0 +1,167 @@
+"""Load what is tracked of a sweep. Train nothing, print nothing, write nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.config.schema import ConfigError, config_groups, did_you_mean, is_of_store
+from pipeline.inference.load import open_store
+from sweeps.config.ablation import Ablation, compose_ablation
+from sweeps.config.study import StudyConfig, compose_hydra_sweep, compose_study
+from sweeps.execution.engine import CONFIRMED
+from sweeps.execution.epoch_timing import tracked_timings
+from sweeps.results import Row, StudyResult, StudyTrial, lost_trials, rows_of, tracked_runs
+from sweeps.search.optuna_study import Study, is_known
+from sweeps.sweep import Sweep
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from pipeline.tracking.tracker import TrackedRun, Tracker
+
+# Tag of a parent run: what `convsweep` was given, as JSON.
+COMMAND = "convsweep.command"
+Runs = Mapping[str, Mapping[int, "TrackedRun"]]
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """What every sweep has.
+
+    Attributes:
+        sweep, description: As composed from the command that launched it.
+        tracker, parent: Where it is tracked: the store, and the id of the sweep's run in it.
+        left_out: Number of runs that cannot be averaged with the newest, made by other code or on other data.
+    """
+
+    sweep: Sweep
+    description: str
+    tracker: Tracker
+    parent: str
+    left_out: int
+
+
+@dataclass(frozen=True)
+class LoadedAblation(LoadedSweep):
+    """An ablation's trials, and seconds per epoch of those that were timed, round by round."""
+
+    ablation: Ablation
+    results: list[Row]
+    timings: Mapping[str, list[float]]
+
+
+@dataclass(frozen=True)
+class LoadedGrid(LoadedSweep):
+    """A grid's trials."""
+
+    results: list[Row]
+
+
+@dataclass(frozen=True)
+class LoadedStudy(LoadedSweep):
+    """A study's trials, and the runs of the best one on fresh seeds."""
+
+    study: StudyResult
+    confirmed: list[TrackedRun]
+
+
+def load_results(name: str, overrides: Sequence[str] = ()) -> LoadedSweep:
+    """Return what is tracked of the sweep `name`, by trial and seed.
+
+    Args:
+        name: The sweep's name, which is its experiment's in MLflow.
+        overrides: Say where the store is, as in store.root=mlruns.
+
+    Raises:
+        ConfigError: if there is no store or no such sweep in it.
+    """
+    store, tracker = open_store(overrides)
+    parent = tracker.find_sweep(name)
+    if parent is None:
+        known = [sweep for sweep in tracker.sweeps() if tracker.find_sweep(sweep)]
+        hint = f"There are: {', '.join(known)}" if known else "There is none"
+        if tracker.is_deleted(name):
+            hint = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"
+        raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, known)}. {hint}")
+    kind, *words = command_of(name, parent)
+    words = [word for word in words if not is_of_store(word)] + list(overrides)  # older stores tagged those too
+    if kind == "ablate":
+        ablation = compose_ablation(words[0], words[1:])
+        sweep = ablation.sweep
+        runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
+        compared = [trial for trial in sweep.trials or [] if trial.label in ablation.config.timed]
+        seconds = tracked_timings(compared, tracker, parent.run_id)
+        results = ablation_results(ablation, runs, tracker)
+        description = ablation.config.description
+        return LoadedAblation(sweep, description, tracker, parent.run_id, left_out, ablation, results, seconds)
+    config, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
+    runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
+    common = (sweep, config.description, tracker, parent.run_id, left_out)
+    if sweep.trials is not None:
+        return LoadedGrid(*common, grid_results(sweep, runs, tracker))
+    if not is_known(sweep):
+        raise ConfigError(f"Optuna's storage has no study {name}: launch it again, which trains nothing twice")
+    study = Study(sweep, "report")
+    study.exclude([*study.lost, *lost_trials(study.run_ids(), tracker, parent.run_id, sweep)])
+    result = study_result(study)
+    confirmed = runs.get(f"{result.best[0].number}{CONFIRMED}", {}) if result.best else {}
+    return LoadedStudy(*common, result, list(confirmed.values()))
+
+
+def ablation_results(ablation: Ablation, runs: Runs, tracker: Tracker) -> list[Row]:
+    """Return an ablation's trials with their runs, ticks and published numbers, in the order of its file."""
+    filed = ablation.config.trials.values()
+    ticks, published = [trial.tick for trial in filed], [trial.published for trial in filed]
+    return rows_of(ablation.sweep.trials or [], ticks, published, runs, tracker)
+
+
+def grid_results(sweep: Sweep, runs: Runs, tracker: Tracker) -> list[Row]:
+    """Return the trials of a Hydra grid, which has neither ticks nor published numbers of its own."""
+    trials = sweep.trials or []
+    return rows_of(trials, [trial.label.replace(" ", "\n") for trial in trials], [{}] * len(trials), runs, tracker)
+
+
+def study_result(study: Study) -> StudyResult:
+    """Return the study's trials that have ended by themselves, and the best of them."""
+    trials = [_study_trial(trial, study.sweep) for trial in study.trials()]
+    return StudyResult(trials, [_study_trial(trial, study.sweep) for trial in study.best_trials()], study.draw)
+
+
+def _study_trial(trial: FrozenTrial, sweep: Sweep) -> StudyTrial:
+    assert sweep.space is not None
+    attrs = trial.user_attrs
+    return StudyTrial(
+        number=trial.number,
+        state=trial.state.name,
+        values=list(trial.values or []),
+        params=sweep.space.point(trial.params),
+        seed_values=attrs.get("values", {}),
+        seeds=attrs.get("seeds", []),
+        run_ids=attrs.get("run_ids", []),
+        reason=attrs.get("reason", ""),
+    )
+
+
+def command_of(name: str, parent: TrackedRun) -> list[str]:
+    """Return the words that launched a sweep: as tagged, or by its name if it is older than the tag.
+
+    Raises:
+        ConfigError: if neither says how it was launched.
+    """
+    if COMMAND in parent.tags:
+        words: list[str] = json.loads(parent.tags[COMMAND])
+        return words
+    for group, command in (("ablation", "ablate"), ("study", "study")):
+        if name in config_groups()[group]:
+            return [command, name]
+    raise ConfigError(f"the sweep {name} does not say how it was launched; launch it again, which trains nothing twice")
+
+
+def _hydra_sweep(words: Sequence[str]) -> tuple[StudyConfig, Sweep]:
+    """Compose the sweep of `train -m` words, with hydra.sweeper.KEY=JSON as a launch writes them."""
+    settings = [word.partition("=") for word in words if word.startswith("hydra.sweeper.")]
+    overrides = [word for word in words if word != "-m" and not word.startswith("hydra.sweeper.")]
+    return compose_hydra_sweep(overrides, {key.rpartition(".")[2]: json.loads(value) for key, _, value in settings})

@@ -1,0 +1,63 @@
+"""What an ablation's runs say about its documents: the findings, and what its page says about them in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sweeps.claims.kinds import CONTRADICTED, Finding, judge, judge_published
+from sweeps.config.ablation import Ablation, DiscussionConfig
+from sweeps.results import Measured, Row
+
+
+@dataclass(frozen=True)
+class AblationFindings:
+    """A finding per claim and per published number of an ablation, in the order of its file."""
+
+    claims: list[Finding]
+    published: list[Finding]
+
+    @property
+    def all(self) -> list[Finding]:
+        """Claims, then published numbers."""
+        return [*self.claims, *self.published]
+
+    @property
+    def contradicted(self) -> list[str]:
+        """Names of the claims and published numbers that are CONTRADICTED."""
+        return [finding.question.name for finding in self.all if finding.verdict == CONTRADICTED]
+
+
+def judge_ablation(ablation: Ablation, results: Sequence[Row], timings: Mapping[str, list[float]]) -> AblationFindings:
+    """Judge the claims, and the published numbers unless other configs than the documents' were run.
+
+    Args:
+        ablation: The ablation as launched.
+        results: Its trials with their runs.
+        timings: Seconds per epoch by trial, round by round, of trials whose speed a claim compares.
+    """
+    evidence = Measured(results, {trial.label: trial.base for trial in ablation.sweep.trials or []}, timings)
+    published = [] if ablation.changed else ablation.config.published
+    return AblationFindings(
+        judge(ablation.config.claims, evidence, ablation.statistics),
+        judge_published(published, evidence, ablation.statistics),
+    )
+
+
+def note(ablation: Ablation) -> str:
+    """Return what to say if this is another experiment than the documents'; empty if it is theirs."""
+    if not ablation.changed:
+        return ""
+    return (
+        f"This is not the documents' experiment: {', '.join(ablation.changed)}. Their numbers are shown, not judged, "
+        "and the claims are judged for what was run here."
+    )
+
+
+def discussion(ablation: Ablation, results: Sequence[Row], findings: AblationFindings) -> DiscussionConfig | None:
+    """Return the authors' discussion if seeds and verdicts are those it was written for; else None."""
+    discussion = ablation.config.discussion
+    verdicts = {finding.question.name: finding.verdict for finding in findings.all}
+    claims = ablation.config.claims
+    is_theirs = discussion and all(discussion.fits(result.seeds, verdicts, claims) for result in results)
+    return discussion if is_theirs and not ablation.changed else None

@@ -14,33 +14,39 @@ from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from rich.console import Console
+
 from pipeline.tracking.tracker import Tracker
 from sweeps.config.study import compose_study
-from sweeps.execution.engine import Engine
-from sweeps.search.optuna_study import Study
-from tests.helpers.fakes import FakePool
+from sweeps.execution.session import DataHashes, Session
+from sweeps.search.history import History
+from sweeps.search.proposers import Outcome, Sampler
+from sweeps.search.storage import open_study
+from sweeps.sweep import Trial
+from tests.helpers.fakes import FakeBackend
+
+
+class Timed(Sampler):
+    """A sampler that notes when each trial was recorded."""
+
+    times: list[float]
+
+    def record(self, trial: Trial, outcome: Outcome) -> None:
+        """Record, and note the time."""
+        super().record(trial, outcome)
+        self.times.append(time.perf_counter())
 
 
 def main(trials: int) -> None:
     """Run the sweep and print the cost per trial, of the first and of the last tenth."""
     with tempfile.TemporaryDirectory() as root:
         overrides = [f"store.root={root}", f"study.n_trials={trials}", "store.log_model=none", "study.sampler=random"]
-        sweep = compose_study("smoke", overrides)[1]
-        study, tracker = Study(sweep), Tracker(sweep.store)
+        sweep, console = compose_study("smoke", overrides)[1], Console(quiet=True)
+        history, tracker = History(open_study(sweep), sweep), Tracker(sweep.store)
         parent = tracker.open_sweep(sweep.name, {})
-        times = [time.perf_counter()]
-        complete, prune = study.complete, study.prune
-
-        def noted(tell):  # type: ignore[no-untyped-def]
-            def told(*arguments):  # type: ignore[no-untyped-def]
-                tell(*arguments)
-                times.append(time.perf_counter())
-
-            return told
-
-        study.complete, study.prune = noted(complete), noted(prune)  # type: ignore[method-assign]
-        with Engine(sweep, tracker, study, parent, lambda config: "data", FakePool()) as engine:
-            engine.run()
+        sampler = Timed(sweep, history)
+        sampler.times = times = [time.perf_counter()]
+        Session(sweep, "", tracker, parent, history, FakeBackend(), console, DataHashes(console)).train(sampler)
     each = [(after - before) * 1000 for before, after in pairwise(times)]
     tenth = max(1, len(each) // 10)
     first, last = fmean(each[:tenth]), fmean(each[-tenth:])

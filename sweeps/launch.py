@@ -1,280 +1,128 @@
-"""Launching a sweep: what stands before and after the engine."""
+"""Launching sweeps: each function trains what is missing, judges, publishes, and returns what came of it.
+
+They print on the console that they are given, and nothing by default.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from filelock import Timeout
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError, DataConfig, RunConfig, is_of_store
-from pipeline.datasets import dataset as data
-from pipeline.datasets.download import source_key
-from pipeline.inference.load import ALIAS
-from pipeline.progress import watch
-from pipeline.run import NO_CHECKPOINT
-from pipeline.system.addresses import masked
-from pipeline.tracking.locks import locked
-from pipeline.tracking.retry import StoreError
-from pipeline.training.trainer import one_line
-from sweeps.backends.local import Keep, Warm
+from pipeline.tracking.tracker import TrackedRun, Tracker
 from sweeps.config.ablation import Ablation
 from sweeps.config.study import StudyConfig
-from sweeps.execution.engine import CONFIRMED, Engine, Unit
 from sweeps.execution.epoch_timing import timings
-from sweeps.execution.plan import refuse_over_budget
-from sweeps.load import COMMAND, ablation_results, grid_results, study_result
+from sweeps.execution.model_logging import ConfiguredRun, log_models
+from sweeps.execution.session import Session, open_session
+from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results, grid_results
 from sweeps.reports.findings import judge_ablation
 from sweeps.reports.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
-from sweeps.results import Row, StudyTrial, lost_trials
-from sweeps.search.optuna_study import Study
+from sweeps.results import CONFIRMED, Row, StudyTrial, lost_trials
+from sweeps.search.history import study_result
+from sweeps.search.proposers import Grid, Proposer, Sampler
 from sweeps.sweep import Sweep
 
-if TYPE_CHECKING:
-    from pipeline.tracking.tracker import TrackedRun, Tracker
+QUIET = Console(quiet=True)
 
 
-@dataclass
-class Launch:
-    """One launch: the sweep, what it writes to, and its parent run."""
-
-    sweep: Sweep
-    tracker: Tracker
-    study: Study
-    engine: Engine
-    parent: str
-    to: Publication
-
-    def runs(self) -> dict[str, dict[int, TrackedRun]]:
-        """Finished runs by trial and seed."""
-        by_label = self.engine.by_label
-        return {label: {u.seed: u.tracked for u in units if u.tracked} for label, units in by_label.items()}
-
-
-def launch_ablation(ablation: Ablation, console: Console) -> int:
-    """Run what is missing of the ablation, judge its claims and show all of it; the exit code.
+def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
+    """Train what is missing of an ablation, time epochs if a claim compares speed, judge the claims, publish.
 
     Raises:
-        ConfigError: if the sweep is running already, exists with another config, or needs more than its budget.
+        ConfigError: if the sweep is running already, or exists with another config.
         DataError: if the data cannot be had.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is tracked.
+        StoreError: if the store fails.
     """
-
-    def publish(launched: Launch) -> bool:
-        launched.engine.kept()  # what is timed now wants the machine for itself
-        results = ablation_results(ablation, launched.runs(), launched.tracker)
-        compared = [trial for trial in ablation.sweep.trials or [] if trial.label in ablation.config.timed]
-        seconds = timings(compared, ablation.timing, launched.tracker, launched.parent, console)
-        findings = judge_ablation(ablation, results, seconds)
-        publish_ablation(launched.to, ablation, results, seconds, findings)
-        wrong = findings.contradicted
-        if ablation.strict and wrong:
-            why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(wrong)}"
-            console.print(why, style="red", soft_wrap=True)
-        return not (ablation.strict and wrong)
-
-    return _locked(ablation.sweep, ablation.config.description, publish, console)
+    sweep = ablation.sweep
+    with open_session(sweep, ablation.config.description, console) as session:
+        session.train(Grid(sweep, session.history))
+        rows = ablation_results(ablation, session.tracked, session.tracker)
+        log_models(session, _best_runs(session, rows), session.finished)
+        compared = [trial for trial in sweep.trials or [] if trial.label in ablation.config.timed]
+        seconds = timings(compared, ablation.timing, session.tracker, session.parent, console)
+        findings = judge_ablation(ablation, rows, seconds)
+        publish_ablation(_publication(session), ablation, rows, seconds, findings)
+    return AblationResult(*_outcome(session), ablation, rows, seconds, findings)
 
 
-def launch_search(config: StudyConfig, sweep: Sweep, console: Console) -> int:
-    """Run a study, or a Hydra-native sweep, and show what came of it; the exit code. Raises as `launch_ablation`."""
+def grid(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> GridResult:
+    """Train what is missing of a grid, and publish. Raises as `ablate`."""
+    with open_session(sweep, config.description, console) as session:
+        session.train(Grid(sweep, session.history))
+        rows = grid_results(sweep, session.tracked, session.tracker)
+        log_models(session, _best_runs(session, rows), session.finished)
+        publish_grid(_publication(session), rows, sweep.config.statistics)
+    return GridResult(*_outcome(session), rows)
 
-    def publish(launched: Launch) -> bool:
-        if sweep.trials is not None:
-            publish_grid(launched.to, grid_results(sweep, launched.runs(), launched.tracker), sweep.config.statistics)
-            return True
-        result = study_result(launched.study)
+
+def study(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> StudySweepResult:
+    """Search, confirm the best config on fresh seeds with the test set, and publish. Raises as `ablate`."""
+    with open_session(sweep, config.description, console) as session:
+        session.train(_sampler(session))
+        result = study_result(session.history)
+        confirmed: list[TrackedRun] = []
         try:
-            confirmed = _confirm(launched, result.best[0], config.confirm_seeds) if result.best else []
-        except KeyboardInterrupt:
-            publish_study(launched.to, result, [])
-            raise
-        publish_study(launched.to, result, confirmed)
-        return True
-
-    return _locked(sweep, config.description, publish, console)
+            confirmed = _confirm(session, result.best, config.confirm_seeds)
+        finally:  # an interrupted confirmation keeps the study's page
+            publish_study(_publication(session), result, confirmed)
+        log_models(session, *_study_runs(session, result.best, result.trials))
+    return StudySweepResult(*_outcome(session), result, confirmed)
 
 
-def _locked(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
-    try:
-        with locked(sweep.store, sweep.name, timeout=0):
-            return _launch(sweep, description, publish, console)
-    except Timeout as error:
-        running = f"the sweep {sweep.name} is running already, in another process"
-        raise ConfigError(f"{running} (lock file {error.lock_file})") from None
-    except OSError as error:
-        raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
+def _sampler(session: Session) -> Sampler:
+    """Return the study's proposer, which proposes again what was cut off, or whose runs are gone."""
+    sampler = Sampler(session.sweep, session.history, lambda: session.is_over)
+    sampler.close_abandoned()
+    if lost := lost_trials(session.history.run_ids(), session.tracker, session.parent, session.sweep):
+        session.console.print(f"trials whose runs are gone from MLflow: {len(lost)}; they are trained again")
+        sampler.propose_again(lost)
+    return sampler
 
 
-def _launch(sweep: Sweep, description: str, publish: Callable[[Launch], bool], console: Console) -> int:
-    data_sha256 = _Hashes(console)
-    for used in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
-        data_sha256(used.data)  # had before anything is started
-    # Started before Optuna and MLflow are imported and opened: there is as much for them to import.
-    with Warm(sweep) as pool:
-        from pipeline.tracking.tracker import Tracker
-
-        # A server goes first: where it is away, nothing is made here.
-        tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None
-        study = Study(sweep)
-        if study.is_done:
-            pool.dismiss()
-        return _run(sweep, description, study, tracker or Tracker(sweep.store), data_sha256, pool, publish, console)
-
-
-def _run(
-    sweep: Sweep,
-    description: str,
-    study: Study,
-    tracker: Tracker,
-    data_sha256: _Hashes,
-    pool: Warm,
-    publish: Callable[[Launch], bool],
-    console: Console,
-) -> int:
-    tracker.close_abandoned()
-    study.close_abandoned()
-    tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
-    tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
-    tracker.restore(sweep.name, console.print)
-    parent = tracker.open_sweep(sweep.name, tags)
-    if lost := lost_trials(study.run_ids(), tracker, parent, sweep) if sweep.trials is None else []:
-        console.print(f"trials whose runs are gone from MLflow: {len(lost)}; they are trained again")
-        study.ask_again(lost)
-    to = Publication(sweep, description, tracker, parent, console)
-    try:
-        address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
-        with Engine(sweep, tracker, study, parent, data_sha256, pool) as engine:
-            engine.add_listed()
-            refuse_over_budget(sweep, engine.queue, tracker)
-            _tell_start(sweep, engine, console)
-            with watch(console) as engine.watch:
-                engine.run()
-            launched = Launch(sweep, tracker, study, engine, parent, to)
-            held = _published(launched, publish)
-    except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | ConfigError)
-        with suppress(Exception):  # the store itself may be what failed; the next launch closes what is left open
-            tracker.close(parent, "KILLED" if killed else "FAILED", one_line(error))
-        raise
-    failed = [unit for unit in engine.units if unit.reason]
-    tracker.close(parent, "FAILED" if failed else "FINISHED", f"{len(failed)} runs failed" if failed else "")
-    for unit in failed:
-        console.print(masked(f"failed: {unit.key}: {unit.reason}"), style="red", soft_wrap=True)
-    console.print(f"to browse: convsweep ui {sweep.name}\n  which serves {address}", soft_wrap=True, highlight=False)
-    return 1 if failed or not held else 0
-
-
-class _Hashes:
-    """SHA-256 of data sets, each fetched, checked and hashed once."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.known: dict[str, str] = {}
-
-    def __call__(self, config: DataConfig) -> str:
-        key = source_key(config)
-        if key not in self.known:
-            self.known[key] = data.load(config, self.console.print).sha256
-        return self.known[key]
-
-
-def _tell_start(sweep: Sweep, engine: Engine, console: Console) -> None:
-    if sweep.trials is not None:
-        equal = len(engine.units) - len(engine.queue) - engine.reused
-        told = f"{len(engine.units)} runs, {engine.reused} known, {len(engine.queue)} to train"
-        told += f", {equal} equal to another here" if equal else ""
-        console.print(f"{sweep.name}: {told}", soft_wrap=True)
-    else:
-        counts, total = engine.study.counts, sweep.limits.n_trials
-        of_total = f" of {total}" if total else ""
-        console.print(f"{sweep.name}: {counts.finished}{of_total} trials known, {len(sweep.seeds)} seeds each")
-
-
-def _confirm(launched: Launch, best: StudyTrial, seeds: list[int]) -> list[TrackedRun]:
-    """Train the best config on fresh seeds with the test set; its finished runs."""
-    if not seeds:
+def _confirm(session: Session, best: list[StudyTrial], seeds: list[int]) -> list[TrackedRun]:
+    """Train the best config on fresh seeds with the test set, which no sampler has seen."""
+    if not best or not seeds:
         return []
-    launched.to.console.print(
-        f"trial {best.number} is confirmed on fresh seeds {seeds}; only this looks at the test set"
+    session.console.print(
+        f"trial {best[0].number} is confirmed on fresh seeds {seeds}; only this looks at the test set"
     )
-    with watch(launched.to.console) as launched.engine.watch:
-        units = launched.engine.confirm(point_of(launched.sweep, best), seeds)
-    return [unit.tracked for unit in units if unit.tracked]
+    point = point_of(session.sweep, best[0])
+    trainer = replace(point.base.trainer, evaluate_test=True)
+    trial = replace(point, label=point.label + CONFIRMED, base=replace(point.base, trainer=trainer))
+    return [run.tracked for run in session.train(Proposer([trial]), seeds) if run.tracked]
 
 
-def _best_run(launched: Launch) -> tuple[RunConfig, TrackedRun] | None:
-    """Config and run whose model is the sweep's: of the confirmation where there is one, else of the best trial."""
-    sweep = launched.sweep
-    confirmed = [unit for unit in launched.engine.units if unit.trial.label.endswith(CONFIRMED)]
-    found = [(unit.config, unit.tracked) for unit in confirmed if unit.tracked]
-    if not found and sweep.trials is not None:
-        found = [(unit.config, unit.tracked) for unit in _best_units(launched) if unit.tracked]
-    elif not found and (best := study_result(launched.study).best):
-        found = _runs_of(launched, best[0])
-    return max(found, key=lambda pair: sweep.sign * pair[1].metrics[sweep.objective], default=None)
+def _best_runs(session: Session, rows: list[Row]) -> list[ConfiguredRun]:
+    """Return config and run of every seed of a grid's best trial."""
+    best = best_row(rows, session.sweep)
+    return [(run.run.composed, run.tracked) for run in session.runs[best.label] if run.tracked] if best else []
 
 
-def _runs_of(launched: Launch, trial: StudyTrial) -> list[tuple[RunConfig, TrackedRun]]:
-    """Config and run of every seed of a study's completed trial, of this launch or an earlier one."""
-    point, pairs = point_of(launched.sweep, trial), zip(trial.seeds, trial.run_ids, strict=True)
-    return [(point.config(seed), launched.tracker.get(run_id)) for seed, run_id in pairs]
+def _study_runs(
+    session: Session, best: list[StudyTrial], trials: list[StudyTrial]
+) -> tuple[list[ConfiguredRun], list[ConfiguredRun]]:
+    """Return config and run of the confirmation's seeds, or else the best trial's, and of everything finished."""
+
+    def runs_of(trial: StudyTrial) -> list[ConfiguredRun]:
+        point, pairs = point_of(session.sweep, trial), zip(trial.seeds, trial.run_ids, strict=True)
+        return [(point.config(seed), session.tracker.get(run_id)) for seed, run_id in pairs]
+
+    if not best or session.sweep.store.log_model == "none":
+        return [], []
+    everything = session.sweep.store.log_model == "all"
+    others = [pair for trial in trials if trial.state == "COMPLETE" for pair in runs_of(trial)] if everything else []
+    confirmed = session.runs.get(f"{best[0].number}{CONFIRMED}", [])
+    chosen = [(run.run.composed, run.tracked) for run in confirmed if run.tracked]
+    return chosen or runs_of(best[0]), session.finished + others
 
 
-def _all_runs(launched: Launch) -> list[tuple[RunConfig, TrackedRun]]:
-    """Config and run of everything that is finished, earlier launches of a study included."""
-    found = [(unit.config, unit.tracked) for unit in launched.engine.units if unit.tracked]
-    if launched.sweep.trials is None:
-        trials = study_result(launched.study).trials
-        found += [pair for trial in trials if trial.state == "COMPLETE" for pair in _runs_of(launched, trial)]
-    return found
+def _publication(session: Session) -> Publication:
+    return Publication(session.sweep, session.description, session.tracker, session.parent, session.console)
 
 
-def _best_units(launched: Launch) -> list[Unit]:
-    """Runs of a grid's best trial."""
-    rows = [Row(label, "", list(by_seed), list(by_seed.values()), {}) for label, by_seed in launched.runs().items()]
-    best = best_row(rows, launched.sweep)
-    return launched.engine.units_of(best.label) if best else []
-
-
-def _published(launched: Launch, publish: Callable[[Launch], bool]) -> bool:
-    """Publish, while workers log models; register the best one. What `publish` says."""
-    sweep, tracker = launched.sweep, launched.tracker
-    if sweep.trials is None:  # publishing trains the best config on fresh seeds, whose models may be wanted
-        held = publish(launched)
-        launched.engine.keep(_models(launched))
-    else:
-        launched.engine.keep(_models(launched))
-        held = publish(launched)
-    for line in (wrong := launched.engine.kept()):
-        launched.to.console.print(line, style="red", soft_wrap=True)
-    best = _best_run(launched)
-    if best and sweep.store.log_model != "none" and tracker.register(best[1].run_id, sweep.name, ALIAS):
-        name = best[1].tags.get("mlflow.runName", best[1].run_id)
-        launched.to.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
-    return held and not wrong
-
-
-def _models(launched: Launch) -> list[Keep]:
-    """The models that `store.log_model` asks for and that are not logged yet."""
-    sweep, best = launched.sweep, _best_run(launched)
-    if best is None or sweep.store.log_model == "none":
-        return []
-    if not sweep.config.checkpoints.max_gib:
-        launched.to.console.print(f"no model is logged: {NO_CHECKPOINT}")
-        return []
-    wanted = _all_runs(launched) if sweep.store.log_model == "all" else [best]
-    jobs = {run.run_id: Keep(config, run) for config, run in wanted}  # trials may share a run
-    return [job for run_id, job in jobs.items() if not launched.tracker.has_model(run_id)]
-
-
-def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
-    """Save MLflow's view of the sweep: its runs grouped by config, seeds averaged; its address."""
-    keys = [f"{key}.name" if "." not in key else key for key in sweep.varied]
-    part = sweep.objective.partition("/")[0]
-    metrics = [f"{part}/accuracy", f"{part}/loss", "train/accuracy", "train/loss", "gap/accuracy"]
-    columns = [f"params.{key}" for key in [*keys, "seed"]] + [f"metrics.{name}" for name in metrics]
-    return tracker.save_view(sweep.name, parent, columns)
+def _outcome(session: Session) -> tuple[Sweep, str, Tracker, str, int, list[str], str]:
+    """Return what the results of all sweeps have."""
+    failures = [f"failed: {run.key}: {run.failed}" for run in session.failed] + session.errors
+    return session.sweep, session.description, session.tracker, session.parent, 0, failures, session.address

@@ -11,30 +11,27 @@ from pipeline.config.schema import ConfigError, config_groups, did_you_mean, is_
 from pipeline.inference.load import open_store
 from sweeps.config.ablation import Ablation, compose_ablation
 from sweeps.config.study import StudyConfig, compose_hydra_sweep, compose_study
-from sweeps.execution.engine import CONFIRMED
 from sweeps.execution.epoch_timing import tracked_timings
-from sweeps.results import Row, StudyResult, StudyTrial, lost_trials, rows_of, tracked_runs
-from sweeps.search.optuna_study import Study, is_known
+from sweeps.reports.findings import AblationFindings, judge_ablation
+from sweeps.results import COMMAND, CONFIRMED, Row, Runs, StudyResult, lost_trials, rows_of, tracked_runs
+from sweeps.search.history import History, study_result
+from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from pipeline.tracking.tracker import TrackedRun, Tracker
-
-# Tag of a parent run: what `convsweep` was given, as JSON.
-COMMAND = "convsweep.command"
-Runs = Mapping[str, Mapping[int, "TrackedRun"]]
 
 
 @dataclass(frozen=True)
-class LoadedSweep:
-    """What every sweep has.
+class SweepResult:
+    """What a sweep gave.
 
     Attributes:
         sweep, description: As composed from the command that launched it.
         tracker, parent: Where it is tracked: the store, and the id of the sweep's run in it.
         left_out: Number of runs that cannot be averaged with the newest, made by other code or on other data.
+        failures: What failed in this launch, a line each.
+        address: MLflow's page of it, while `convsweep ui` serves it.
     """
 
     sweep: Sweep
@@ -42,33 +39,36 @@ class LoadedSweep:
     tracker: Tracker
     parent: str
     left_out: int
+    failures: list[str]
+    address: str
 
 
 @dataclass(frozen=True)
-class LoadedAblation(LoadedSweep):
+class AblationResult(SweepResult):
     """An ablation's trials, and seconds per epoch of those that were timed, round by round."""
 
     ablation: Ablation
     results: list[Row]
     timings: Mapping[str, list[float]]
+    findings: AblationFindings
 
 
 @dataclass(frozen=True)
-class LoadedGrid(LoadedSweep):
+class GridResult(SweepResult):
     """A grid's trials."""
 
     results: list[Row]
 
 
 @dataclass(frozen=True)
-class LoadedStudy(LoadedSweep):
+class StudySweepResult(SweepResult):
     """A study's trials, and the runs of the best one on fresh seeds."""
 
     study: StudyResult
     confirmed: list[TrackedRun]
 
 
-def load_results(name: str, overrides: Sequence[str] = ()) -> LoadedSweep:
+def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
     """Return what is tracked of the sweep `name`, by trial and seed.
 
     Args:
@@ -95,20 +95,24 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> LoadedSweep:
         compared = [trial for trial in sweep.trials or [] if trial.label in ablation.config.timed]
         seconds = tracked_timings(compared, tracker, parent.run_id)
         results = ablation_results(ablation, runs, tracker)
+        findings = judge_ablation(ablation, results, seconds)
         description = ablation.config.description
-        return LoadedAblation(sweep, description, tracker, parent.run_id, left_out, ablation, results, seconds)
+        return AblationResult(
+            sweep, description, tracker, parent.run_id, left_out, [], "", ablation, results, seconds, findings
+        )
     config, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
     runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
-    common = (sweep, config.description, tracker, parent.run_id, left_out)
+    failures: list[str] = []
+    common = (sweep, config.description, tracker, parent.run_id, left_out, failures, "")
     if sweep.trials is not None:
-        return LoadedGrid(*common, grid_results(sweep, runs, tracker))
-    if not is_known(sweep):
+        return GridResult(*common, grid_results(sweep, runs, tracker))
+    if not has_study(sweep):
         raise ConfigError(f"Optuna's storage has no study {name}: launch it again, which trains nothing twice")
-    study = Study(sweep, "report")
-    study.exclude([*study.lost, *lost_trials(study.run_ids(), tracker, parent.run_id, sweep)])
-    result = study_result(study)
+    history = History(open_study(sweep, "report"), sweep)
+    history.exclude([*history.lost, *lost_trials(history.run_ids(), tracker, parent.run_id, sweep)])
+    result = study_result(history)
     confirmed = runs.get(f"{result.best[0].number}{CONFIRMED}", {}) if result.best else {}
-    return LoadedStudy(*common, result, list(confirmed.values()))
+    return StudySweepResult(*common, result, list(confirmed.values()))
 
 
 def ablation_results(ablation: Ablation, runs: Runs, tracker: Tracker) -> list[Row]:
@@ -122,27 +126,6 @@ def grid_results(sweep: Sweep, runs: Runs, tracker: Tracker) -> list[Row]:
     """Return the trials of a Hydra grid, which has neither ticks nor published numbers of its own."""
     trials = sweep.trials or []
     return rows_of(trials, [trial.label.replace(" ", "\n") for trial in trials], [{}] * len(trials), runs, tracker)
-
-
-def study_result(study: Study) -> StudyResult:
-    """Return the study's trials that have ended by themselves, and the best of them."""
-    trials = [_study_trial(trial, study.sweep) for trial in study.trials()]
-    return StudyResult(trials, [_study_trial(trial, study.sweep) for trial in study.best_trials()], study.draw)
-
-
-def _study_trial(trial: FrozenTrial, sweep: Sweep) -> StudyTrial:
-    assert sweep.space is not None
-    attrs = trial.user_attrs
-    return StudyTrial(
-        number=trial.number,
-        state=trial.state.name,
-        values=list(trial.values or []),
-        params=sweep.space.point(trial.params),
-        seed_values=attrs.get("values", {}),
-        seeds=attrs.get("seeds", []),
-        run_ids=attrs.get("run_ids", []),
-        reason=attrs.get("reason", ""),
-    )
 
 
 def command_of(name: str, parent: TrackedRun) -> list[str]:

@@ -13,6 +13,11 @@ from pipeline.tracking.tracker import TRIAL, TrackedRun, Tracker, as_text
 from sweeps.sweep import Sweep, Trial, base_identity
 
 Curves = dict[str, list[float]]
+Runs = Mapping[str, Mapping[int, TrackedRun]]  # by trial and seed
+# Ends the label of a trial that is trained again on fresh seeds.
+CONFIRMED = " confirmed"
+# Tag of a parent run: what `convsweep` was given, as JSON.
+COMMAND = "convsweep.command"
 
 
 @dataclass(frozen=True)

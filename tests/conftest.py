@@ -131,7 +131,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sqlalchemy.engine import Engine
 
     from pipeline.tracking.tracker import Tracker
-    from sweeps.search.optuna_study import open_storage
+    from sweeps.search.storage import open_storage
 
     # No test of one process pulls the plug, and half of the time would be spent waiting for the disk.
     event.listen(Engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous=OFF"))

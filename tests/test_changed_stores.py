@@ -24,7 +24,9 @@ from sweeps.cli.main import main
 from sweeps.config.study import compose_study
 from sweeps.reports.publish import publish_index
 from sweeps.results import lost_trials, tracked_runs
-from sweeps.search.optuna_study import Study
+from sweeps.search.history import History
+from sweeps.search.proposers import Sampler
+from sweeps.search.storage import open_study
 from tests.conftest import SMALL
 from tests.pipeline.tracking.test_tracker import client, runs, tracker
 from tests.sweeps.execution.test_engine import Launched, grid, study
@@ -59,7 +61,7 @@ def test_a_deleted_run_of_a_grid_is_trained_again(root: Path) -> None:
     first = Launched(grid("model.filters=2,4"))
     first.tracker.client.delete_run(first.runs[0].run_id)
     again = Launched(grid("model.filters=2,4"))
-    assert len(again.pool.started) == 1
+    assert len(again.backend.started) == 1
     assert again.statuses == {"FINISHED": 2}
 
 
@@ -67,22 +69,22 @@ def test_a_deleted_run_of_a_grid_is_trained_again(root: Path) -> None:
 def test_trials_of_a_study_without_runs_do_not_count(root: Path, which: str, migrated: Path) -> None:
     first = Launched(study(*SMOKE))
     if which == "one run":
-        first.tracker.client.delete_run(first.study.best_trials()[0].user_attrs["run_ids"][0])
+        first.tracker.client.delete_run(first.history.best_trials()[0].run_ids[0])
     else:
         shutil.copy(migrated / "mlflow.db", root / "mlflow.db")
     again = Launched.__new__(Launched)
     again.sweep = study(*SMOKE)
     parent = tracker(root).open_sweep("smoke", {})
-    lost = lost_trials(first.study.run_ids(), tracker(root), parent, again.sweep)
+    lost = lost_trials(first.history.run_ids(), tracker(root), parent, again.sweep)
     assert len(lost) == (1 if which == "one run" else 4)
-    reopened = Study(again.sweep)
-    reopened.ask_again(lost)
+    reopened = History(open_study(again.sweep), again.sweep)
+    Sampler(again.sweep, reopened).propose_again(lost)
     assert reopened.counts.complete == 4 - len(lost)
     second = Launched(again.sweep)
-    assert len(second.pool.started) == len(lost)
-    assert second.study.counts.complete == 4
-    assert not {trial.number for trial in second.study.completed()} & set(lost)
-    assert lost_trials(second.study.run_ids(), second.tracker, second.parent, second.sweep) == []
+    assert len(second.backend.started) == len(lost)
+    assert second.history.counts.complete == 4
+    assert not {trial.number for trial in second.history.completed()} & set(lost)
+    assert lost_trials(second.history.run_ids(), second.tracker, second.parent, second.sweep) == []
 
 
 def test_a_finished_run_without_metrics_is_no_result(root: Path) -> None:
@@ -152,8 +154,9 @@ def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.
     Launched(study(*SMOKE))
     monkeypatch.setattr("sweeps.config.study.TRAINING_VERSION", 2)
     with pytest.raises(ConfigError, match="training_version: 1 -> 2"):
-        Study(compose_study("smoke", SMOKE)[1])
-    assert Study(compose_study("smoke", SMOKE)[1], purpose="report").counts.complete == 4
+        open_study(compose_study("smoke", SMOKE)[1])
+    sweep = compose_study("smoke", SMOKE)[1]
+    assert History(open_study(sweep, "report"), sweep).counts.complete == 4
 
 
 # -- a clock that is set ----------------------------------------------------------------------------------------------
@@ -219,7 +222,7 @@ def test_a_damaged_claims_file_is_left_out_of_the_index(root: Path, damage: str)
 def test_a_disk_that_is_full_while_reporting_loses_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # A fake pool's runs have too few metrics.
+    # A fake backend's runs have too few metrics.
     monkeypatch.setattr("sweeps.reports.publish._draw_rows", lambda *given: [])
     launched = Launched(grid("model.filters=2,4"))
     launched.tracker.tag(launched.parent, {"convsweep.command": json.dumps(launched.sweep.command)})

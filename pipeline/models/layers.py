@@ -90,12 +90,12 @@ def _seen(stack: list[Layer], shape: tuple[int, ...]) -> tuple[int, ...]:
     return sides
 
 
-def total_params(stack: list[Layer]) -> int:
+def total_params(stack: Sequence[Layer]) -> int:
     """Trainable parameters of all layers together."""
     return sum(layer.params for layer in stack)
 
 
-def multiplications(stack: list[Layer]) -> int:
+def multiplications(stack: Sequence[Layer]) -> int:
     """Multiply-adds of one example's forward pass, in convolutions and dense layers."""
     conv = sum(layer.params * prod(layer.output_shape[:2]) for layer in stack if layer.kind == "conv")
     return conv + sum(layer.params for layer in stack if layer.kind == "dense")

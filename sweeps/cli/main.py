@@ -30,6 +30,7 @@ from pipeline.system.tensorflow import collect_rarely, draw_off_screen
 
 if TYPE_CHECKING:
     from sweeps.config.study import StudyConfig
+    from sweeps.load import SweepResult
     from sweeps.sweep import Sweep
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -279,10 +280,20 @@ def _start(section: StudyConfig, sweep: Sweep, dry_run: bool, console: Console) 
     if dry_run:
         from sweeps.execution.plan import print_plan
 
-        return print_plan(sweep, section.description, console)
-    from sweeps.launch import launch_search
+        print_plan(sweep, section.description, console)
+        return DONE
+    from sweeps.launch import grid, study
 
-    return launch_search(section, sweep, console)
+    return _end(study(section, sweep, console) if sweep.trials is None else grid(section, sweep, console), console)
+
+
+def _end(result: SweepResult, console: Console) -> int:
+    """Print how a sweep ended; return the exit code."""
+    for line in result.failures:
+        console.print(masked(line), style="red", soft_wrap=True)
+    line = f"to browse: convsweep ui {result.sweep.name}\n  which serves {result.address}"
+    console.print(line, soft_wrap=True, highlight=False)
+    return FAILED if result.failures else DONE
 
 
 def _known_option(group: str, name: str) -> None:
@@ -299,7 +310,7 @@ def _print_plan(config: RunConfig, console: Console) -> None:
     from pipeline.system.hardware import resolve_precision
     from pipeline.tracking.databases import refuse_broken
     from pipeline.training.cost import START_SECONDS, expected_seconds
-    from sweeps.execution.plan import told
+    from sweeps.execution.plan import in_words
 
     refuse_broken(config.store)
     trainer = config.trainer
@@ -309,10 +320,8 @@ def _print_plan(config: RunConfig, console: Console) -> None:
     )
     sizes = ", ".join(f"{part} {size:,}" for part, size in split_sizes(config.data).items() if size)
     console.print(f"{chosen} {trained}\n\n{summary(config)}\n", highlight=False)
-    console.print(
-        f"examples: {sizes}\nexpected time: {told(START_SECONDS + expected_seconds(config))} (within a factor of two)",
-        highlight=False,
-    )
+    expected = in_words(START_SECONDS + expected_seconds(config))
+    console.print(f"examples: {sizes}\nexpected time: {expected} (within a factor of two)", highlight=False)
     console.print("dry run: nothing was trained", highlight=False)
 
 
@@ -328,16 +337,24 @@ def _ablate(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.dry_run:
         from sweeps.execution.plan import print_plan
 
-        return max(print_plan(ablation.sweep, ablation.config.description, console) for ablation in ablations)
+        for ablation in ablations:
+            print_plan(ablation.sweep, ablation.config.description, console)
+        return DONE
     from pipeline.datasets.download import DataError
-    from sweeps.launch import launch_ablation
+    from sweeps.launch import ablate
 
     code = DONE
     for ablation in ablations:
         try:
-            code = max(code, launch_ablation(ablation, console))
+            result = ablate(ablation, console)
         except DataError as error:  # the others may have their data
             code = max(code, _complain(str(error), FAILED))
+            continue
+        code = max(code, _end(result, console))
+        if ablation.strict and (wrong := result.findings.contradicted):
+            why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(wrong)}"
+            console.print(why, style="red", soft_wrap=True)
+            code = FAILED
     return code
 
 

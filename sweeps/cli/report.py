@@ -8,8 +8,7 @@ from rich.console import Console
 
 from pipeline.config.schema import ConfigError
 from pipeline.inference.load import open_store
-from sweeps.load import LoadedAblation, LoadedGrid, LoadedStudy, command_of, load_results
-from sweeps.reports.findings import judge_ablation
+from sweeps.load import AblationResult, GridResult, StudySweepResult, command_of, load_results
 from sweeps.reports.publish import Publication, publish_ablation, publish_grid, publish_index, publish_study
 
 
@@ -29,12 +28,11 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
         )
     context = Publication(loaded.sweep, loaded.description, loaded.tracker, loaded.parent, console)
     match loaded:
-        case LoadedAblation(ablation=ablation, results=results, timings=timings):
-            findings = judge_ablation(ablation, results, timings)
+        case AblationResult(ablation=ablation, results=results, timings=timings, findings=findings):
             publish_ablation(context, ablation, results, timings, findings)
-        case LoadedGrid(results=results):
+        case GridResult(results=results):
             publish_grid(context, results, loaded.sweep.config.statistics)
-        case LoadedStudy(study=study, confirmed=confirmed):
+        case StudySweepResult(study=study, confirmed=confirmed):
             publish_study(context, study, confirmed)
 
 

@@ -19,7 +19,8 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import ResolvedRun, resolve
 from pipeline.training.result import TrainingError
-from sweeps.backends.local import Done, Epoch, Failed, Job, LocalPool, Shape
+from sweeps.backends.base import Backend, Done, Epoch, Failed, Job, Resources
+from sweeps.backends.local import LocalBackend
 from sweeps.config.ablation import TimingConfig
 from sweeps.sweep import Trial
 
@@ -70,7 +71,7 @@ def _kept(tracker: Tracker, parent: str) -> dict[str, Any]:
 def _key(trials: Sequence[Trial], timing: TimingConfig) -> dict[str, object]:
     """What the timings are of."""
     machine = {"processor": hardware.processor(), "threads": _threads(trials)}
-    return machine | asdict(timing) | {"cost": {trial.label: _timed(trial, timing, 1).cost_key for trial in trials}}
+    return machine | asdict(timing) | {"work": {trial.label: _timed(trial, timing, 1).cost_key for trial in trials}}
 
 
 def _threads(trials: Sequence[Trial]) -> int:
@@ -91,14 +92,14 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
     # Each round begins with another trial, so that none always follows the same one.
     order = [trials[(place + turn) % len(trials)] for turn in range(timing.rounds) for place in range(len(trials))]
     told = f"timing {len(trials)} configs side by side"
-    with LocalPool(Shape(1, _threads(trials)), max_memory=float("inf")) as pool:
+    with LocalBackend(Resources(1, _threads(trials)), max_memory=float("inf")) as backend:
         failed: set[str] = set()
         for trial in track(order, told, console=console, transient=True):
             if trial.label in failed:
                 continue
-            pool.start(Job(trial.label, _timed(trial, timing, _threads(trials))))
+            backend.start(Job(trial.label, _timed(trial, timing, _threads(trials))))
             try:
-                seconds[trial.label].append(_seconds(pool, trial))
+                seconds[trial.label].append(_seconds(backend, trial))
             except TrainingError as error:
                 failed.add(trial.label)
                 seconds[trial.label].clear()
@@ -106,12 +107,12 @@ def _measure(trials: Sequence[Trial], timing: TimingConfig, console: Console) ->
     return seconds
 
 
-def _seconds(pool: LocalPool, trial: Trial) -> float:
-    """Seconds of the last epoch of the run that the pool trains."""
+def _seconds(backend: Backend, trial: Trial) -> float:
+    """Seconds of the last epoch of the run that the backend trains."""
     while True:
-        for key, message in pool.messages(1.0):
+        for key, message in backend.messages(1.0):
             if isinstance(message, Epoch):
-                pool.answer(key, go_on=True)
+                backend.answer(key, go_on=True)
             elif isinstance(message, Done):
                 return message.result.final["seconds_per_epoch"]
             elif isinstance(message, Failed):

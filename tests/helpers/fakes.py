@@ -1,4 +1,4 @@
-"""A pool that trains nothing: every run's metrics follow from its config by a formula, in microseconds."""
+"""A backend that trains nothing: every run's metrics follow from its config by a formula, in microseconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.schema import RunConfig
 from pipeline.training.result import RunResult
-from sweeps.backends.local import Done, Epoch, Failed, Job, Message
+from sweeps.backends.base import Done, Epoch, Failed, Job, Message, Resources
 
 FINAL = {"parameters": 10.0, "seconds": 1.0, "seconds_per_epoch": 0.1}
 Formula = Callable[[RunConfig, int], float]
@@ -22,21 +22,18 @@ def accuracy(config: RunConfig, epoch: int) -> float:
     return 0.9 - 0.1 * distance - 0.2 / epoch + 0.001 * (config.seed % 7)
 
 
-class FakePool:
+class FakeBackend:
     """Runs jobs at once, in the order in which they were started; `fails` says how the nth start of a job fails."""
 
     def __init__(
         self, size: int = 2, formula: Formula = accuracy, fails: Callable[[Job, int], Failed | None] = lambda j, n: None
     ) -> None:
+        self.resources = Resources(size, 1)
         self.size, self.formula, self.fails = size, formula, fails
         self.jobs: deque[Job] = deque()
         self.started: list[str] = []
-        self.prepared_after: list[int] = []
         self.answers: dict[str, bool] = {}
         self.results: dict[str, RunResult] = {}
-
-    def __call__(self, workers: int) -> Self:
-        return self
 
     def __enter__(self) -> Self:
         return self
@@ -54,9 +51,6 @@ class FakePool:
         self.started.append(job.key)
         self.jobs.append(job)
         self.results[job.key] = RunResult()
-
-    def prepare(self, store: StoreConfig) -> None:
-        self.prepared_after.append(len(self.started))
 
     def answer(self, key: str, go_on: bool) -> None:
         self.answers[key] = go_on
@@ -80,7 +74,7 @@ class FakePool:
             result.final = FINAL | {"epochs": float(result.epochs)}
             return Done(result)
         value = self.formula(job.run.config, result.epochs + 1)
-        part = "test" if job.run.config.trainer.evaluate_test else "val"
-        for name, told in ((f"{part}/accuracy", value), (f"{part}/loss", 1 - value)):
-            result.history.setdefault(name, []).append(told)
+        for part in ("val", "test") if job.run.config.trainer.evaluate_test else ("val",):
+            result.history.setdefault(f"{part}/accuracy", []).append(value)
+            result.history.setdefault(f"{part}/loss", []).append(1 - value)
         return Epoch(result.epochs, {name: values[-1] for name, values in result.history.items()})

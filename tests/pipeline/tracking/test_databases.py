@@ -29,7 +29,7 @@ def fill(file: Path, *statements: str) -> None:
 
 def build(address: str) -> None:
     """Make an Optuna database of this version."""
-    from sweeps.search.optuna_study import _build
+    from sweeps.search.storage import _build
 
     _build(address)
 

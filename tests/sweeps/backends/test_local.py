@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +16,8 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoints import CheckpointStore
 from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import ResolvedRun, resolve
-from sweeps.backends.local import (
-    Done,
-    Epoch,
-    Failed,
-    Job,
-    Keep,
-    LocalPool,
-    Message,
-    Pool,
-    Shape,
-    Warm,
-    shape,
-)
+from sweeps.backends.base import Backend, Done, Epoch, Failed, Job, LogModel, Message, Resources
+from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.config.study import compose_hydra_sweep, compose_study
 from sweeps.sweep import Trial
 from tests.helpers.training import trained
@@ -43,16 +30,16 @@ def run_of(config: RunConfig) -> ResolvedRun:
 
 
 def follow(
-    pool: Pool, jobs: Sequence[Job | Keep], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
+    backend: Backend, jobs: Sequence[Job | LogModel], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
 ) -> dict[str, Message]:
     """Run all jobs; the last message of each."""
     waiting, ended = list(jobs), {}
     while len(ended) < len(jobs):
-        while waiting and pool.idle:
-            pool.start(waiting.pop(0))
-        for key, message in pool.messages(timeout=1.0):
+        while waiting and backend.idle:
+            backend.start(waiting.pop(0))
+        for key, message in backend.messages(timeout=1.0):
             if isinstance(message, Epoch):
-                pool.answer(key, on_epoch(key, message))
+                backend.answer(key, on_epoch(key, message))
             elif isinstance(message, Done | Failed):
                 ended[key] = message
     return ended
@@ -71,14 +58,14 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
 
     def on_epoch(key: str, told: Epoch) -> bool:
         if key == "killed" and told.epoch == 2:
-            worker = next(w for w in pool.workers if w.job and w.job.key == "killed")
+            worker = next(w for w in backend.workers if w.job and w.job.key == "killed")
             os.kill(worker.process.pid or 0, signal.SIGKILL)
         return not (key == "stopped" and told.epoch == 2)
 
-    with LocalPool(Shape(2, 1), 8.0) as pool:
-        processes = [worker.process for worker in pool.workers]
-        ended = follow(pool, jobs, on_epoch)
-        processes += [worker.process for worker in pool.workers]
+    with LocalBackend(Resources(2, 1), 8.0) as backend:
+        processes = [worker.process for worker in backend.workers]
+        ended = follow(backend, jobs, on_epoch)
+        processes += [worker.process for worker in backend.workers]
     assert isinstance(ended["good"], Done)
     assert CheckpointStore(tmp_path / "chain").epochs() == [2]
     assert isinstance(ended["wild"], Failed)
@@ -96,8 +83,8 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> None:
-    with LocalPool(Shape(1, 1), 8.0) as pool:
-        message = follow(pool, [Job("one", run_of(config()))])["one"]
+    with LocalBackend(Resources(1, 1), 8.0) as backend:
+        message = follow(backend, [Job("one", run_of(config()))])["one"]
     assert isinstance(message, Done)
     assert message.result.history["train/loss"] == pytest.approx(trained(config()).history["train/loss"], rel=1e-3)
 
@@ -105,12 +92,12 @@ def test_a_worker_gives_what_a_run_in_this_process_gives(config: Compose) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(("max_memory", "processes"), [(0.01, 3), (8.0, 1)])
 def test_workers_are_replaced_when_they_grow(config: Compose, max_memory: float, processes: int) -> None:
-    with LocalPool(Shape(1, 1), max_memory) as pool:
+    with LocalBackend(Resources(1, 1), max_memory) as backend:
         pids = set()
         for seed in range(3):
-            pids.add(pool.workers[0].process.pid)
+            pids.add(backend.workers[0].process.pid)
             assert isinstance(
-                follow(pool, [Job(f"{seed}", run_of(config(f"seed={seed}", "trainer.epochs=1")))])[f"{seed}"], Done
+                follow(backend, [Job(f"{seed}", run_of(config(f"seed={seed}", "trainer.epochs=1")))])[f"{seed}"], Done
             )
     assert len(pids) == processes
 
@@ -119,21 +106,19 @@ def test_workers_are_replaced_when_they_grow(config: Compose, max_memory: float,
 def test_workers_have_cores_of_their_own_where_they_fill_the_machine(config: Compose) -> None:
     whole = os.sched_getaffinity(0)
 
-    def affinities(pool: LocalPool) -> list[set[int]]:
-        return [threads_of(worker.process.pid or 0) for worker in pool.workers]
+    def affinities(backend: LocalBackend) -> list[set[int]]:
+        return [threads_of(worker.process.pid or 0) for worker in backend.workers]
 
     def threads_of(pid: int) -> set[int]:
         each = [os.sched_getaffinity(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()]
         assert all(cores == each[0] for cores in each), "its threads share the same cores"
         return each[0]
 
-    with LocalPool(Shape(len(whole), 1), 0.01) as pool:
-        follow(pool, [Job(f"{n}", run_of(config(f"seed={n}", "trainer.epochs=1"))) for n in range(len(whole))])
-        assert sorted(affinities(pool)) == [{core} for core in sorted(whole)]
-        pool.shrink(1)
-        assert affinities(pool) == [whole], "what is left may use the cores of the others"
-    with LocalPool(Shape(len(whole) + 1, 1), 8.0) as pool:
-        assert affinities(pool) == [whole] * (len(whole) + 1)
+    with LocalBackend(Resources(len(whole), 1), 0.01) as backend:
+        follow(backend, [Job(f"{n}", run_of(config(f"seed={n}", "trainer.epochs=1"))) for n in range(len(whole))])
+        assert sorted(affinities(backend)) == [{core} for core in sorted(whole)]
+    with LocalBackend(Resources(len(whole) + 1, 1), 8.0) as backend:
+        assert affinities(backend) == [whole] * (len(whole) + 1)
 
 
 @pytest.mark.slow
@@ -142,42 +127,23 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
     run = run_of(settings)
     tracker = Tracker(settings.store)
     run_id = tracker.open_run(run, "train", "one", {}, [])
-    with LocalPool(Shape(1, 1), 8.0) as pool:
-        trained = follow(pool, [Job("one", run, run.checkpoints)])["one"]
+    with LocalBackend(Resources(1, 1), 8.0) as backend:
+        trained = follow(backend, [Job("one", run, run.checkpoints)])["one"]
         assert isinstance(trained, Done)
         tracker.finish_run(run_id, trained.result, "one")
-        kept = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
+        kept = follow(backend, [LogModel(settings, tracker.get(run_id))])[run_id]
         assert isinstance(kept, Done), kept
         assert tracker.has_model(run_id)
         elsewhere = replace(settings, store=replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))
-        lost = follow(pool, [Keep(elsewhere, tracker.get(run_id))])[run_id]
+        lost = follow(backend, [LogModel(elsewhere, tracker.get(run_id))])[run_id]
         assert isinstance(lost, Failed), "it fails alone"
         run.checkpoints.path(2).write_bytes(b"damaged")
-        without = follow(pool, [Keep(settings, tracker.get(run_id))])[run_id]
+        without = follow(backend, [LogModel(settings, tracker.get(run_id))])[run_id]
         assert isinstance(without, Done), "it is trained again"
         other = replace(settings, checkpoints=replace(settings.checkpoints, max_gib=0.0))
-        without = follow(pool, [Keep(other, tracker.get(run_id))])[run_id]
+        without = follow(backend, [LogModel(other, tracker.get(run_id))])[run_id]
         assert isinstance(without, Done), "its model is logged now"
-        assert isinstance(follow(pool, [Job("two", run_of(config("seed=1")))])["two"], Done)
-
-
-@pytest.mark.slow
-def test_a_model_goes_to_the_worker_that_has_prepared_for_it_and_runs_to_others(config: Compose, root: Path) -> None:
-    settings = config("store.log_model=best")
-    run = run_of(settings)
-    tracker = Tracker(settings.store)
-    run_id = tracker.open_run(run, "train", "one", {}, [])
-    with LocalPool(Shape(2, 1), 8.0) as pool:
-        pool.prepare(replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))  # harms nobody
-        pool.prepare(settings.store)
-        assert pool.idle == 2
-        trained = follow(pool, [Job("one", run, run.checkpoints)])["one"]
-        assert isinstance(trained, Done)
-        assert [worker.runs for worker in pool.workers] == [0, 1]
-        tracker.finish_run(run_id, trained.result, "one")
-        assert isinstance(follow(pool, [Keep(settings, tracker.get(run_id))])[run_id], Done)
-        assert [worker.runs for worker in pool.workers] == [1, 1]
-    assert tracker.has_model(run_id)
+        assert isinstance(follow(backend, [Job("two", run_of(config("seed=1")))])["two"], Done)
 
 
 @pytest.mark.parametrize(
@@ -199,14 +165,14 @@ def test_there_is_a_worker_per_core_but_none_without_a_run(
 ) -> None:
     sweep = compose_study("smoke", overrides)[1]
     trials = [Trial(f"{n}", (), {}, replace(sweep.config, seed=n)) for n in range(runs or 0)]
-    assert shape(replace(sweep, trials=None if runs is None else trials)).workers == workers
+    assert local_resources(replace(sweep, trials=None if runs is None else trials)).workers == workers
 
 
 def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> None:
     told = ["model.filters=64", "trainer.stop_at_accuracy=0.9,0.99", "trainer.epochs=1,2,4"]
-    alone = shape(compose_hydra_sweep(told, {"seeds": [0]})[1])
+    alone = local_resources(compose_hydra_sweep(told, {"seeds": [0]})[1])
     assert (alone.workers, alone.threads) == (1, min(2, cores()))
-    assert shape(compose_hydra_sweep(told, {"seeds": [0, 1]})[1]).workers == min(2, cores())
+    assert local_resources(compose_hydra_sweep(told, {"seeds": [0, 1]})[1]).workers == min(2, cores())
 
 
 @pytest.mark.parametrize(
@@ -222,34 +188,3 @@ def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> No
 )
 def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
     assert suitable_threads(compose(RunConfig, "train", overrides), most) == wanted
-
-
-def test_warm_workers_are_used_where_they_fit_and_killed_where_not() -> None:
-    sweep = compose_study("smoke", ["workers=2"])[1]
-    with Warm(sweep) as warm:
-        assert warm.pool is not None
-        early = [worker.process for worker in warm.pool.workers]
-        with warm(1) as pool:
-            assert [worker.process for worker in pool.workers] == early[:1]
-            assert not early[1].is_alive()
-    assert not early[0].is_alive()
-    with Warm(sweep) as warm:
-        assert warm.pool is not None
-        unused = [worker.process for worker in warm.pool.workers]
-        warm.dismiss()
-        assert not any(process.is_alive() for process in unused)
-        with warm(2) as pool:
-            assert len(pool.workers) == 2
-
-
-@pytest.mark.slow
-def test_tensorflow_starts_without_what_only_plots_and_wrappers_need() -> None:
-    code = """
-import sys
-from pipeline.system.tensorflow import start_tensorflow
-start_tensorflow(1)
-print([name for name in ("pandas", "sklearn", "matplotlib") if name in sys.modules])
-import sklearn, pandas, matplotlib.pyplot
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -7,21 +7,27 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pipeline.config.schema import ConfigError, RunConfig
 from pipeline.tracking.tracker import TrackedRun, Tracker
-from sweeps.backends.local import Done, Failed, Job, Keep, Message
+from sweeps.backends.base import Done, Failed, Job, Message
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_hydra_sweep, compose_study
-from sweeps.execution.engine import Engine
-from sweeps.search.optuna_study import Study
+from sweeps.execution.model_logging import log_models
+from sweeps.execution.session import DataHashes, Session
+from sweeps.launch import _confirm
+from sweeps.search.history import History
+from sweeps.search.proposers import Grid, Proposer, Sampler
+from sweeps.search.storage import open_study
 from sweeps.sweep import Sweep
-from tests.helpers.fakes import FakePool, accuracy
+from tests.helpers.fakes import FakeBackend, accuracy
 
 
 @pytest.fixture
@@ -31,38 +37,46 @@ def root(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+class Everything(dict[str, str]):
+    """The hash of any dataset, without loading it."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: str) -> str:
+        return f"{self.prefix} {key}"
+
+
 class Launched:
     """One launch of a sweep on a fake pool, and what it left in the stores."""
 
     def __init__(
         self,
         sweep: Sweep,
-        pool: FakePool | None = None,
+        backend: FakeBackend | None = None,
         error: type[BaseException] | None = None,
         data_sha256: str = "data",
     ) -> None:
-        self.data_sha256 = data_sha256
-        self.sweep, self.pool = sweep, pool or FakePool()
-        self.study, self.tracker = Study(sweep), Tracker(sweep.store)
-        self.study.close_abandoned()
+        self.sweep, self.backend, self.tracker = sweep, backend or FakeBackend(), Tracker(sweep.store)
         self.parent = self.tracker.open_sweep(sweep.name, {})
-        if error is None:
+        self.history = History(open_study(sweep), sweep)
+        console, hashes = Console(quiet=True), DataHashes(Console(quiet=True))
+        hashes.by_source = Everything(data_sha256)
+        self.session = Session(sweep, "", self.tracker, self.parent, self.history, self.backend, console, hashes)
+        with pytest.raises(error) if error else nullcontext():
             self.run()
-        else:
-            with pytest.raises(error):
-                self.run()
 
     def run(self) -> None:
-        with Engine(
-            self.sweep,
-            self.tracker,
-            self.study,
-            self.parent,
-            lambda config: f"{self.data_sha256} {config.name}",
-            pool=self.pool,
-        ) as self.engine:
-            self.engine.add_listed()
-            self.engine.run()
+        self.proposer: Proposer
+        if self.sweep.trials is not None:
+            self.proposer = Grid(self.sweep, self.history)
+        else:
+            self.proposer = sampler = Sampler(self.sweep, self.history, lambda: self.session.is_over)
+            sampler.close_abandoned()
+        self.session.train(self.proposer)
 
     @property
     def runs(self) -> list[TrackedRun]:
@@ -74,7 +88,7 @@ class Launched:
 
     @property
     def states(self) -> Counter[str]:
-        return Counter(trial.state.name for trial in self.study.study.get_trials(deepcopy=False))
+        return Counter(trial.state.name for trial in self.history.study.get_trials(deepcopy=False))
 
 
 def study(*overrides: str) -> Sweep:
@@ -91,20 +105,20 @@ def test_n_trials_is_a_total_also_after_resume(root: Path) -> None:
     assert first.states == {"COMPLETE": 5}
     second = Launched(study("study.n_trials=8", "study.pruner=none"))
     assert second.states == {"COMPLETE": 8}
-    assert len(second.pool.started) == 3
+    assert len(second.backend.started) == 3
     assert second.statuses == {"FINISHED": 8}
-    assert Launched(study("study.n_trials=8", "study.pruner=none")).pool.started == []
+    assert Launched(study("study.n_trials=8", "study.pruner=none")).backend.started == []
 
 
 def test_the_value_of_a_trial_is_the_mean_over_its_seeds(root: Path) -> None:
     launched = Launched(study("study.n_trials=2", "seeds=[0,1,2]", "study.pruner=none"))
     assert launched.statuses == {"FINISHED": 6}
-    for trial in launched.study.completed():
-        by_seed = trial.user_attrs["values"]
+    for trial in launched.history.completed():
+        by_seed = trial.seed_values
         assert set(by_seed) == {"0", "1", "2"}
-        assert trial.value == pytest.approx(sum(by_seed.values()) / 3)
+        assert trial.values[0] == pytest.approx(sum(by_seed.values()) / 3)
         assert by_seed["2"] == pytest.approx(by_seed["0"] + 0.002)
-        runs = [launched.tracker.get(run_id) for run_id in trial.user_attrs["run_ids"]]
+        runs = [launched.tracker.get(run_id) for run_id in trial.run_ids]
         assert [run.metrics["val/accuracy"] for run in runs] == list(by_seed.values())
 
 
@@ -116,7 +130,7 @@ def fading(config: RunConfig, epoch: int) -> float:
 @pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband", "patient"])
 def test_pruned_runs_are_killed_with_their_epoch_and_are_no_cache_hit(root: Path, pruner: str) -> None:
     overrides = ["study.n_trials=16", f"study.pruner={pruner}", "study.sampler=random", "trainer.epochs=9"]
-    launched = Launched(study(*overrides), FakePool(formula=fading if pruner == "patient" else accuracy))
+    launched = Launched(study(*overrides), FakeBackend(formula=fading if pruner == "patient" else accuracy))
     assert launched.states["COMPLETE"] + launched.states["PRUNED"] == 16
     assert launched.states["PRUNED"] >= 2
     assert launched.statuses == {"FINISHED": launched.states["COMPLETE"], "KILLED": launched.states["PRUNED"]}
@@ -124,37 +138,38 @@ def test_pruned_runs_are_killed_with_their_epoch_and_are_no_cache_hit(root: Path
         if run.status == "KILLED":
             assert 1 <= int(run.tags["convsweep.pruned_at"]) < 9
             assert launched.tracker.find_finished(run.signature) is None
-    best = max(launched.study.completed(), key=lambda trial: trial.value or 0)
-    assert best.value == pytest.approx(launched.study.best)
+    best = max(launched.history.completed(), key=lambda trial: trial.values[0])
+    assert best.values[0] == pytest.approx(launched.history.best)
 
 
 def test_pruning_is_deterministic_given_the_results(root: Path) -> None:
-    one = Launched(study("study.n_trials=10", "study.sampler=random", "study.name=one"), FakePool(1))
+    one = Launched(study("study.n_trials=10", "study.sampler=random", "study.name=one"), FakeBackend(1))
     two = Launched(
-        study("study.n_trials=10", "study.sampler=random", "study.name=two"), FakePool(1), data_sha256="other"
+        study("study.n_trials=10", "study.sampler=random", "study.name=two"), FakeBackend(1), data_sha256="other"
     )
-    known = Launched(study("study.n_trials=10", "study.sampler=random", "study.name=three"), FakePool(1))
-    assert len(known.pool.started) == one.states["PRUNED"], "only what was pruned is trained again"
-    told = [[(t.state.name, t.params, t.intermediate_values) for t in x.study.trials()] for x in (one, two)]
+    known = Launched(study("study.n_trials=10", "study.sampler=random", "study.name=three"), FakeBackend(1))
+    assert len(known.backend.started) == one.states["PRUNED"], "only what was pruned is trained again"
+    told = [[(t.state.name, t.params, t.intermediate_values) for t in x.history.study.get_trials()] for x in (one, two)]
     assert told[0] == told[1]
 
 
 def test_wilcoxon_gives_a_hopeless_trial_up_after_some_seeds(root: Path) -> None:
     seeds = f"seeds={list(range(8))}".replace(" ", "")
-    launched = Launched(study("study.n_trials=6", seeds, "study.pruner=wilcoxon", "study.sampler=random"), FakePool(1))
+    launched = Launched(
+        study("study.n_trials=6", seeds, "study.pruner=wilcoxon", "study.sampler=random"), FakeBackend(1)
+    )
     assert launched.states["PRUNED"] >= 1
     assert launched.states["PRUNED"] + launched.states["COMPLETE"] == 6
-    assert len(launched.pool.started) < 48
-    pruned = next(t for t in launched.study.trials() if t.state.name == "PRUNED")
-    assert 3 <= len(pruned.user_attrs["values"]) < 8
+    assert len(launched.backend.started) < 48
+    pruned = next(t for t in launched.history.trials() if t.state == "PRUNED")
+    assert 3 <= len(pruned.seed_values) < 8
 
 
 def test_an_old_point_costs_nothing_and_counts_once(root: Path) -> None:
     launched = Launched(finite_study(["4", "8", "16"], n_trials=10))
     assert launched.states["COMPLETE"] == 3, "there are only three points"
-    assert len(launched.pool.started) == 3
-    assert launched.study.counts.complete == 3
-    assert launched.study.counts.duplicate == launched.states["FAIL"]
+    assert len(launched.backend.started) == 3
+    assert launched.history.counts.complete == 3
 
 
 def finite_study(values: Sequence[str], n_trials: int) -> Sweep:
@@ -167,25 +182,25 @@ def finite_study(values: Sequence[str], n_trials: int) -> Sweep:
 
 def test_equal_runs_of_a_grid_are_trained_once(root: Path) -> None:
     launched = Launched(grid("model.kernel_size=1,3", "model.conv_layers=0"))
-    assert len(launched.pool.started) == 1, "without convolutions, both are the same network"
+    assert len(launched.backend.started) == 1, "without convolutions, both are the same network"
     assert launched.statuses == {"FINISHED": 2}
     assert launched.states == {"COMPLETE": 2}
     assert sum("convsweep.reused_from" in run.tags for run in launched.runs) == 1
     again = Launched(grid("model.kernel_size=1,3", "model.conv_layers=0"))
-    assert again.pool.started == []
+    assert again.backend.started == []
     assert again.statuses == {"FINISHED": 2}, "a copy is made once"
 
 
-def test_the_dearest_runs_of_a_grid_start_first(root: Path) -> None:
+def test_the_most_expensive_runs_of_a_grid_start_first(root: Path) -> None:
     launched = Launched(grid("model.filters=4,64,16", seeds=[0, 1]))
-    assert [key.split()[0] for key in launched.pool.started] == ["filters=64"] * 2 + ["filters=16"] * 2 + [
+    assert [key.split()[0] for key in launched.backend.started] == ["filters=64"] * 2 + ["filters=16"] * 2 + [
         "filters=4"
     ] * 2
 
 
 def test_conditional_parameters_reach_the_runs(root: Path) -> None:
     launched = Launched(study("study.n_trials=12", "study.pruner=none", "study.sampler=random"))
-    for trial in launched.study.completed():
+    for trial in launched.history.completed():
         assert ("model.filters" in trial.params) == (trial.params["model.conv_layers"] > 0)
 
 
@@ -196,8 +211,8 @@ def test_what_no_config_can_be_fails_alone_and_trains_nothing(root: Path) -> Non
     launched = Launched(sweep)
     assert launched.states["FAIL"] > 0
     assert launched.states["COMPLETE"] + launched.states["FAIL"] == 12
-    failed = next(t for t in launched.study.trials() if t.state.name == "FAIL")
-    assert "the picture is used up" in failed.user_attrs["reason"]
+    failed = next(t for t in launched.history.trials() if t.state == "FAIL")
+    assert "the picture is used up" in failed.reason
     assert launched.statuses == {"FINISHED": launched.states["COMPLETE"]}
 
 
@@ -206,42 +221,44 @@ def always(reason: str, key: str, times: int = 99, died: bool = False) -> Callab
 
 
 def test_a_run_that_fails_is_tried_again_and_then_fails_alone(root: Path) -> None:
-    launched = Launched(grid("model.filters=4,8", retries=2), FakePool(fails=always("no number", "filters=4")))
-    assert launched.pool.started.count("filters=4 seed=0") == 3
+    launched = Launched(grid("model.filters=4,8", retries=2), FakeBackend(fails=always("no number", "filters=4")))
+    assert launched.backend.started.count("filters=4 seed=0") == 3
     assert launched.statuses == {"FAILED": 3, "FINISHED": 1}
     assert launched.states == {"FAIL": 1, "COMPLETE": 1}
     failed = next(run for run in launched.runs if run.status == "FAILED")
     assert failed.tags["convsweep.reason"] == "no number"
     assert "traceback.txt" in [a.path for a in launched.tracker.client.list_artifacts(failed.run_id)]
     again = Launched(grid("model.filters=4,8", retries=2))
-    assert again.pool.started == ["filters=4 seed=0"]
+    assert again.backend.started == ["filters=4 seed=0"]
     assert again.states == {"FAIL": 1, "COMPLETE": 2}
 
 
 def test_a_run_that_succeeds_when_tried_again_is_complete(root: Path) -> None:
-    launched = Launched(grid("model.filters=4,8", retries=1), FakePool(fails=always("no luck", "filters=4", times=1)))
+    launched = Launched(
+        grid("model.filters=4,8", retries=1), FakeBackend(fails=always("no luck", "filters=4", times=1))
+    )
     assert launched.states == {"COMPLETE": 2}
     assert launched.statuses == {"FAILED": 1, "FINISHED": 2}
 
 
 def test_a_dead_worker_costs_a_retry_and_a_run_that_kills_workers_ends(root: Path) -> None:
     died = always("its worker died", "filters=4", times=2, died=True)
-    launched = Launched(grid("model.filters=4,8"), FakePool(fails=died))
+    launched = Launched(grid("model.filters=4,8"), FakeBackend(fails=died))
     assert launched.states == {"COMPLETE": 2}
     assert launched.statuses == {"KILLED": 2, "FINISHED": 2}
     deadly = always("its worker died", "filters=4", died=True)
-    launched = Launched(grid("model.filters=4,8", "trainer.epochs=2", seeds=[5]), FakePool(fails=deadly))
-    assert launched.pool.started.count("filters=4 seed=5") == 3
+    launched = Launched(grid("model.filters=4,8", "trainer.epochs=2", seeds=[5]), FakeBackend(fails=deadly))
+    assert launched.backend.started.count("filters=4 seed=5") == 3
 
 
 def test_a_failed_seed_gives_up_the_other_seeds_of_a_proposed_trial(root: Path) -> None:
     sweep = study("study.n_trials=2", "seeds=[0,1,2,3]", "study.pruner=none", "retries=0")
-    launched = Launched(sweep, FakePool(1, fails=always("no number", "0 seed=0")))
+    launched = Launched(sweep, FakeBackend(1, fails=always("no number", "0 seed=0")))
     assert launched.states == {"FAIL": 1, "COMPLETE": 1}
-    assert [key for key in launched.pool.started if key.startswith("0 ")] == ["0 seed=0"]
+    assert [key for key in launched.backend.started if key.startswith("0 ")] == ["0 seed=0"]
 
 
-class Interrupting(FakePool):
+class Interrupting(FakeBackend):
     """Sends a signal to the process at the nth message."""
 
     def __init__(self, number: int, sent: int = signal.SIGINT, size: int = 2) -> None:
@@ -266,13 +283,13 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(root: Path, number: i
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert "RUNNING" not in cut.states
     assert "RUNNING" not in cut.statuses
-    interrupted = [t.params for t in cut.study.trials() if t.user_attrs.get("interrupted")]
+    interrupted = [t.params for t in cut.history.study.get_trials() if t.user_attrs.get("interrupted")]
     again = Launched(sweep())
     assert again.states["COMPLETE"] == 6
     assert again.statuses["FINISHED"] == 6
     assert "RUNNING" not in again.states
     assert "WAITING" not in again.states
-    complete = [t.params for t in again.study.completed()]
+    complete = [t.params for t in again.history.completed()]
     assert all(params in complete for params in interrupted)
     assert len({run.signature for run in again.runs if run.status == "FINISHED"}) == 6
 
@@ -287,7 +304,7 @@ def test_an_interrupted_grid_goes_on(root: Path) -> None:
 
 def test_limits_end_a_study(root: Path) -> None:
     sweep = study("study.n_trials=null", "study.stop_after_no_improvement=4", "study.sampler=random")
-    assert Launched(sweep).study.since_best == 4
+    assert Launched(sweep).history.since_best == 4
     sweep = study("study.n_trials=null", "study.timeout=0.000001", "study.name=timed")
     assert Launched(sweep).states == {}
     sweep = study("study.n_trials=1000", "budget=1s", "study.name=budgeted", "study.pruner=none")
@@ -298,24 +315,24 @@ def test_several_objectives_give_a_pareto_front(root: Path) -> None:
     launched = Launched(
         study("study.objectives={val/accuracy:maximize,parameters:minimize}", "study.pruner=none", "study.n_trials=8")
     )
-    assert all(len(t.values) == 2 for t in launched.study.completed())
-    assert launched.study.best_trials()[0].values[0] == max(t.values[0] for t in launched.study.completed())
+    assert all(len(t.values) == 2 for t in launched.history.completed())
+    assert launched.history.best_trials()[0].values[0] == max(t.values[0] for t in launched.history.completed())
 
 
 def test_a_resume_into_another_space_base_or_objective_is_refused(root: Path) -> None:
     Launched(study("study.n_trials=1"))
     with pytest.raises(ConfigError, match=r"trainer.epochs: 5 -> 7(.|\n)*study.name=smoke_2"):
-        Study(study("study.n_trials=1", "trainer.epochs=7"))
+        open_study(study("study.n_trials=1", "trainer.epochs=7"))
     with pytest.raises(ConfigError, match=r"model\.filters"):
-        Study(finite_study(["4"], 1))
+        open_study(finite_study(["4"], 1))
 
 
 def test_reused_runs_of_other_sweeps_are_copied_and_linked(root: Path) -> None:
     first = Launched(grid("model.filters=4,8"))
     second = Launched(grid("model.filters=4,8", name="again"))
-    assert second.pool.started == []
+    assert second.backend.started == []
     assert {run.tags["convsweep.reused_from"] for run in second.runs} == {run.run_id for run in first.runs}
-    assert second.engine.reused == 2
+    assert sum(run.tracked is not None for run in second.session.runs["filters=4"]) == 1
 
 
 def test_ablations_go_the_same_way(root: Path) -> None:
@@ -327,10 +344,10 @@ def test_ablations_go_the_same_way(root: Path) -> None:
 def test_the_sampler_never_sees_the_test_set(root: Path) -> None:
     launched = Launched(study("study.n_trials=3", "study.pruner=none"))
     assert not any(name.startswith(("test/", "gap/")) for run in launched.runs for name in run.metrics)
-    with launched.engine as engine:
-        units = engine.confirm(replace(launched.sweep.trial("2", [], {}), label="2"), [100, 101])
-    assert all("test/accuracy" in unit.tracked.metrics for unit in units if unit.tracked)
-    assert [unit.seed for unit in units] == [100, 101]
+    launched.session.interruption.signal = ""
+    runs = _confirm(launched.session, launched.history.best_trials(), [100, 101])
+    assert all("test/accuracy" in run.metrics for run in runs)
+    assert [run.params["seed"] for run in runs] == ["100", "101"]
 
 
 def test_identity_is_json_and_ignores_what_changes_no_number(root: Path) -> None:
@@ -344,7 +361,7 @@ def test_the_closed_form_is_what_it_says(root: Path, config: Callable[..., RunCo
 def test_data_sets_of_equal_shape_are_different_runs(root: Path) -> None:
     sweep = compose_hydra_sweep(["data=fashion_mnist,mnist", "store.log_model=none", "trainer.epochs=1"], {})[1]
     launched = Launched(sweep)
-    assert len(launched.pool.started) == 2
+    assert len(launched.backend.started) == 2
     assert len({run.signature for run in launched.runs}) == 2
 
 
@@ -369,13 +386,13 @@ def test_points_of_a_decimal_range_are_what_hydra_says(root: Path) -> None:
     launched = Launched(compose_hydra_sweep(overrides, settings)[1])
     space = launched.sweep.space
     assert space is not None
-    dropped = {space.point(t.params)["model.dropout"] for t in launched.study.completed()}
+    dropped = {space.point(t.params)["model.dropout"] for t in launched.history.completed()}
     assert dropped <= {0.0, 0.1, 0.2, 0.3, 0.4}
 
 
 def test_a_limit_leaves_no_trial_running(root: Path) -> None:
     sweep = study("study.n_trials=500", "seeds=[0,1,2,3]", "study.pruner=none", "study.timeout=0.5")
-    launched = Launched(sweep, FakePool(1))
+    launched = Launched(sweep, FakeBackend(1))
     assert "RUNNING" not in {*launched.states, *launched.statuses}
     again = Launched(study("study.n_trials=1", "seeds=[0,1,2,3]", "study.pruner=none"))
     assert again.states["COMPLETE"] >= 1
@@ -386,9 +403,9 @@ def test_objectives_in_another_order_or_other_seeds_are_another_search(root: Pat
     Launched(study(both, "study.pruner=none", "study.n_trials=1"))
     turned = "study.objectives={val/loss:minimize,val/accuracy:maximize}"
     with pytest.raises(ConfigError, match="exists with another config"):
-        Study(study(turned, "study.pruner=none"))
+        open_study(study(turned, "study.pruner=none"))
     with pytest.raises(ConfigError, match="seeds"):
-        Study(study(both, "study.pruner=none", "seeds=[7]"))
+        open_study(study(both, "study.pruner=none", "seeds=[7]"))
 
 
 def epochs_grid(*overrides: str, **settings: Any) -> Sweep:
@@ -399,35 +416,23 @@ def epochs_grid(*overrides: str, **settings: Any) -> Sweep:
 def test_runs_that_differ_in_epochs_alone_are_trained_in_turn_the_shortest_first(root: Path) -> None:
     launched = Launched(epochs_grid(seeds=[0, 1]))
     for seed in (0, 1):
-        in_turn = [key for key in launched.pool.started if key.endswith(f"seed={seed}")]
+        in_turn = [key for key in launched.backend.started if key.endswith(f"seed={seed}")]
         assert in_turn == [f"epochs={epochs} seed={seed}" for epochs in (1, 2, 4)]
     assert launched.statuses == {"FINISHED": 6}
     assert launched.states == {"COMPLETE": 3}
-    assert Launched(epochs_grid(seeds=[0, 1])).pool.started == []
+    assert Launched(epochs_grid(seeds=[0, 1])).backend.started == []
 
 
 def test_models_are_logged_by_workers_once_each_and_failures_are_told(root: Path) -> None:
-    launched = Launched(grid("model.filters=4,8", seeds=[0]))
-    jobs = [Keep(launched.sweep.config, TrackedRun(run_id, "FINISHED")) for run_id in ("a", "b", "c")]
-    pool = KeepingPool({"b"})
-    with Engine(launched.sweep, launched.tracker, launched.study, launched.parent, lambda data: "", pool) as engine:
-        engine.keep(jobs)
-        assert engine.kept() == ["the model of b is not kept: full"]
-        assert engine.kept() == ["the model of b is not kept: full"], "and no worker is waited for again"
-    assert pool.done == ["a", "b", "c"]
+    launched = Launched(grid("model.filters=4,8", "store.log_model=all", seeds=[0]))
+    launched.session.backend = LoggingBackend({launched.runs[0].run_id})
+    finished = launched.session.finished
+    log_models(launched.session, finished, finished)
+    assert launched.session.errors == [f"the model of {launched.runs[0].run_id} is not logged: full"]
+    assert sorted(launched.session.backend.done) == sorted(run.run_id for run in launched.runs)
 
 
-@pytest.mark.parametrize("more", ["grid", "study"])
-@pytest.mark.parametrize(("log_model", "prepared_after"), [("best", [3]), ("none", [])])
-def test_a_worker_prepares_to_log_a_model_once_nothing_is_left_to_start(
-    root: Path, more: str, log_model: str, prepared_after: list[int]
-) -> None:
-    told = f"store.log_model={log_model}"
-    sweep = grid("model.filters=4,8,16", told, seeds=[0]) if more == "grid" else study("study.n_trials=3", told)
-    assert Launched(sweep).pool.prepared_after == prepared_after
-
-
-class KeepingPool(FakePool):
+class LoggingBackend(FakeBackend):
     """Logs no model, one at a time; those in `bad` fail."""
 
     def __init__(self, bad: set[str]) -> None:
@@ -440,32 +445,23 @@ class KeepingPool(FakePool):
         yield job.key, Failed("full") if job.key in self.bad else Done()
 
 
-@pytest.mark.parametrize("more", ["hydra grid", "study"])
-def test_a_sweep_is_done_where_a_launch_would_train_nothing(root: Path, more: str) -> None:
-    is_grid = more == "hydra grid"
-    first = grid("model.filters=4,8", seeds=[0]) if is_grid else study("study.n_trials=2")
-    longer = grid("model.filters=4,8", seeds=[0, 1]) if is_grid else study("study.n_trials=3")
-    assert not Study(first).is_done
-    Launched(first)
-    assert Study(first).is_done
-    assert not Study(longer).is_done
-
-
-def test_a_target_accuracy_joins_nothing(root: Path) -> None:
+def test_runs_that_stop_at_an_accuracy_are_resumed_in_turn(root: Path) -> None:
     running: list[int] = []
 
-    class Watched(FakePool):
+    class Watched(FakeBackend):
         def start(self, job: Job) -> None:
             super().start(job)
             running.append(len(self.jobs))
 
     launched = Launched(epochs_grid("trainer.stop_at_accuracy=0.99", seeds=[0]), Watched(size=3))
-    assert launched.pool.started == [f"epochs={epochs} seed=0" for epochs in (1, 2, 4)], "each continues the one before"
+    assert launched.backend.started == [f"epochs={epochs} seed=0" for epochs in (1, 2, 4)], (
+        "each continues the one before"
+    )
     assert running == [1, 1, 1], "and none trains beside it what it would continue"
 
 
 def test_a_search_trains_no_two_trials_at_once_that_continue_one_another(root: Path) -> None:
-    class Watched(FakePool):
+    class Watched(FakeBackend):
         def start(self, job: Job) -> None:
             super().start(job)
             assert len({job.checkpoints.folder for job in self.jobs}) == len(self.jobs)
@@ -481,7 +477,7 @@ def test_a_search_trains_no_two_trials_at_once_that_continue_one_another(root: P
 def test_workers_are_told_the_precision_that_was_decided(root: Path) -> None:
     told: list[str] = []
 
-    class Watched(FakePool):
+    class Watched(FakeBackend):
         def start(self, job: Job) -> None:
             super().start(job)
             told.append(job.run.config.trainer.precision)

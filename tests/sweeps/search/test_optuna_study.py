@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sqlite3
 from pathlib import Path
 
@@ -15,49 +16,46 @@ from pipeline.config.schema import ConfigError, RunConfig, compose_from
 from pipeline.system.hardware import cores
 from pipeline.tracking.retry import StoreError
 from sweeps.cli.main import main
-from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_hydra_sweep, compose_study
-from sweeps.search.optuna_study import Study
-from sweeps.sweep import duration
+from sweeps.search.history import History
+from sweeps.search.proposers import Sampler
+from sweeps.search.storage import open_study
+from sweeps.sweep import Sweep, duration
 from tests.sweeps.config.test_ablation import study_of, tracked
 
 DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
 
 
-def test_what_a_process_left_open_is_failed_and_asked_again(root: Path) -> None:
+def sampler(sweep: Sweep) -> Sampler:
+    return Sampler(sweep, History(open_study(sweep), sweep))
+
+
+def test_what_a_process_left_open_is_failed_and_proposed_again(root: Path) -> None:
     sweep = compose_study("smoke", [])[1]
-    first = Study(sweep).next()
+    first = sampler(sweep).next()
     assert first is not None
-    again = Study(sweep)
+    again = sampler(sweep)
     again.close_abandoned()
     second = again.next()
     assert second is not None
     assert second.params == first.params
     assert [t.state.name for t in again.study.trials] == ["FAIL", "RUNNING"]
-    assert again.counts.finished == 0
+    assert again.history.counts.finished == 0
 
 
 def test_whatever_is_asked_of_a_locked_storage_says_so(root: Path) -> None:
-    study = Study(compose_study("smoke", ["store.retry_seconds=0.3"])[1]).study
-    asked = study.ask()
-    calls = [study.ask, lambda: asked.suggest_float("x", 0, 1), lambda: asked.report(0.5, 1), asked.should_prune]
-    calls += [lambda: asked.set_user_attr("a", 1), lambda: study.tell(asked, 0.5)]
+    study = open_study(compose_study("smoke", ["store.retry_seconds=0.3"])[1])
+    proposed = study.ask()
+    calls = [study.ask, lambda: proposed.suggest_float("x", 0, 1), lambda: proposed.report(0.5, 1)]
+    calls += [lambda: proposed.set_user_attr("a", 1), lambda: study.tell(proposed, 0.5), proposed.should_prune]
     with sqlite3.connect(root / "optuna.db") as database:
         database.execute("BEGIN EXCLUSIVE")
         for call in calls:
             with pytest.raises(StoreError, match="did not answer"):
                 call()
     database.close()
-    asked.suggest_float("x", 0, 1)
-    assert study.tell(asked, 0.5).params == asked.params
-
-
-def test_a_grid_trial_left_waiting_is_passed_over(root: Path) -> None:
-    sweep = compose_ablation("demo", []).sweep
-    study = Study(sweep)
-    study.study.enqueue_trial({"model": "conv"}, user_attrs={"label": "gone"})
-    study.begin((sweep.trials or [])[0])
-    assert [t.state.name for t in study.study.trials] == ["FAIL", "RUNNING"]
+    proposed.suggest_float("x", 0, 1)
+    assert study.tell(proposed, 0.5).params == proposed.params
 
 
 @pytest.mark.parametrize(
@@ -257,7 +255,7 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     assert f"4 runs to train, 4 known; {workers} worker{'s' if workers > 1 else ''}, expected time" in told
     assert "from earlier runs" in told
     assert main(["train", "-m", "model.filters=4", "trainer.epochs=1,2,4", *DIGITS[:2], "--dry-run"]) == 0
-    assert "3 runs to train, 2 of them on the way of longer ones, 0 known; 1 worker, " in capsys.readouterr().out
+    assert "3 runs to train, 0 known; 1 worker, " in capsys.readouterr().out
     assert main(["study", "smoke", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "infinitely many points" in told
@@ -272,17 +270,20 @@ def test_a_launch_tells_what_it_need_not_train(root: Path, capsys: pytest.Captur
     grid = [*DIGITS[:2], *DIGITS[3:], "model.conv_layers=0", "model.filters=4,8", "trainer.epochs=1,2"]
     assert main(["train", "-m", *grid]) == 0
     told = capsys.readouterr().out
-    assert ": 4 runs, 0 known, 1 to train, 1 on the way of longer ones, 2 equal to another here" in told
+    assert ": 4 runs, 0 known, 2 to train, 2 equal to another here" in told
     assert main(["train", "-m", *grid]) == 0
     assert ": 4 runs, 4 known, 0 to train\n" in capsys.readouterr().out
 
 
-def test_a_budget_that_is_too_small_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ablate", "filter_count", "budget=10s", "--dry-run"]) == 0
-    assert "budget=10s is not enough: 20 runs need about" in capsys.readouterr().out
-    assert main(["ablate", "filter_count", "budget=10s"]) == 2
-    told = capsys.readouterr().err
-    assert "budget=10s is not enough: 20 runs need about" in told
+@pytest.mark.slow
+def test_a_budget_ends_a_grid_and_the_same_command_continues(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = ["train", "-m", *DIGITS, "model.filters=range(2,14)", "hydra.sweeper.workers=1", "hydra.sweeper.name=wide"]
+    assert main([*grid, "hydra.sweeper.budget=1s", "--dry-run"]) == 0
+    assert "budget=1s is not enough: what it cuts off, the same command continues" in capsys.readouterr().out
+    assert main([*grid, "hydra.sweeper.budget=1s"]) == 0
+    assert re.search(r"the time is up: \d+ runs are left", capsys.readouterr().out)
+    assert main(grid) == 0
+    assert " 0 known" not in capsys.readouterr().out
 
 
 def test_durations() -> None:

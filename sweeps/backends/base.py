@@ -1,0 +1,108 @@
+"""What the engine needs of wherever runs are trained: jobs, messages, and how many workers there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from pipeline.config.schema import RunConfig
+from pipeline.training.checkpoints import CheckpointStore, NoCheckpoints
+from pipeline.training.identity import ResolvedRun
+from pipeline.training.result import RunResult
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import TrackedRun
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Number of workers, and of threads of each."""
+
+    workers: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to train; `key` is unique within the sweep."""
+
+    key: str
+    run: ResolvedRun
+    checkpoints: CheckpointStore = field(default_factory=NoCheckpoints)
+
+
+@dataclass(frozen=True)
+class LogModel:
+    """A finished run whose model is to be logged in MLflow, by a worker, which has TensorFlow at hand."""
+
+    config: RunConfig
+    run: TrackedRun
+
+    @property
+    def key(self) -> str:
+        """The run's id."""
+        return self.run.run_id
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Progress within an epoch; needs no answer."""
+
+    epoch: int
+    step: int
+    steps: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch; the worker waits for the answer: go on (True) or stop (False)."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished job; without a result if it logged a model."""
+
+    result: RunResult = field(default_factory=RunResult)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job that failed for its own reason, with the traceback as `details`, or whose worker `died`."""
+
+    reason: str
+    details: str = ""
+    died: bool = False
+
+
+Message = Steps | Epoch | Done | Failed
+
+
+class Backend(Protocol):
+    """Trains jobs. A context manager: leaving it ends the workers, whatever they are doing."""
+
+    resources: Resources
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def idle(self) -> int:
+        """Number of workers without a job."""
+
+    def start(self, job: Job | LogModel) -> None:
+        """Hand a job to an idle worker."""
+
+    def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
+        """Yield key and message of what workers have sent; wait up to `timeout` seconds for the first."""
+
+    def answer(self, key: str, go_on: bool) -> None:
+        """Answer an Epoch message of the job `key`."""

@@ -1,0 +1,81 @@
+"""A worker process: train runs and log models until the parent is gone."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.schema import DataConfig
+from pipeline.datasets import dataset as data
+from pipeline.datasets.download import source_key
+from pipeline.system.tensorflow import start_tensorflow
+from pipeline.training.result import TrainingError
+from pipeline.training.trainer import one_line, train
+from sweeps.backends.base import Done, Epoch, Failed, Job, LogModel, Steps
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+Datasets = dict[str, data.Dataset]
+
+
+def serve(connection: Connection[Any, Any], threads: int) -> None:
+    """Do what arrives on the connection.
+
+    Args:
+        connection: Where jobs come from, and messages go to.
+        threads: Threads of TensorFlow.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    start_tensorflow(threads)
+    datasets: Datasets = {}
+    try:
+        while True:
+            job: Job | LogModel = connection.recv()
+            connection.send(_do(job, connection, datasets))
+    except (EOFError, ConnectionError):
+        return
+
+
+def _do(job: Job | LogModel, connection: Connection[Any, Any], datasets: Datasets) -> Done | Failed:
+    try:
+        return _log_model(job, datasets) if isinstance(job, LogModel) else _train(job, connection, datasets)
+    except TrainingError as error:
+        return Failed(str(error), traceback.format_exc())
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:
+        return Failed(one_line(error), traceback.format_exc())
+
+
+def _train(job: Job, connection: Connection[Any, Any], datasets: Datasets) -> Done:
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        connection.send(Epoch(epoch, metrics))
+        return bool(connection.recv())
+
+    def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
+        connection.send(Steps(epoch, step, steps, metrics))
+
+    return Done(train(job.run, on_epoch, on_steps, _loaded(job.run.config.data, datasets), job.checkpoints))
+
+
+def _log_model(job: LogModel, datasets: Datasets) -> Done:
+    from pipeline.inference.load import find_model
+    from pipeline.run import train_again
+    from pipeline.tracking.tracker import Tracker
+
+    tracker = Tracker(job.config.store)
+    net = find_model(job.config, job.run, tracker)
+    if net is None:
+        net = train_again(job.config, job.run, _loaded(job.config.data, datasets))
+    tracker.log_model(job.run.run_id, net, job.config)
+    return Done()
+
+
+def _loaded(config: DataConfig, datasets: Datasets) -> data.Dataset:
+    """Load a dataset once per worker."""
+    key = source_key(config)
+    if key not in datasets:
+        datasets[key] = data.load(config, say=lambda line: None)  # the parent has said it already
+    return datasets[key]

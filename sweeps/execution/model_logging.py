@@ -1,0 +1,56 @@
+"""Logging the models that `store.log_model` asks for, by the workers, and registering the best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.config.schema import RunConfig
+from pipeline.inference.load import ALIAS
+from pipeline.run import NO_CHECKPOINT
+from sweeps.backends.base import Done, Failed, LogModel
+from sweeps.execution.session import Session
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import TrackedRun
+
+POLL_SECONDS = 0.25
+ConfiguredRun = tuple[RunConfig, "TrackedRun"]
+
+
+def log_models(session: Session, best: list[ConfiguredRun], others: list[ConfiguredRun]) -> None:
+    """Log models that are not logged yet, and register the best run's as NAME@best.
+
+    What goes wrong is added to the session's errors.
+
+    Args:
+        session: The launch.
+        best: Runs of the best config, of which the best one's model is the sweep's.
+        others: All finished runs, which `store.log_model=all` asks for.
+    """
+    sweep, store = session.sweep, session.sweep.store
+    if store.log_model == "none" or not best:
+        return
+    if not sweep.config.checkpoints.max_gib:
+        session.console.print(f"no model is logged: {NO_CHECKPOINT}")
+        return
+    chosen = max(best, key=lambda pair: sweep.sign * pair[1].metrics[sweep.objective])
+    wanted = {
+        run.run_id: LogModel(config, run) for config, run in [chosen, *(others if store.log_model == "all" else [])]
+    }
+    _log([job for run_id, job in wanted.items() if not session.tracker.has_model(run_id)], session)
+    if session.tracker.register(chosen[1].run_id, sweep.name, ALIAS):
+        name = chosen[1].tags.get("mlflow.runName", chosen[1].run_id)
+        session.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
+
+
+def _log(jobs: list[LogModel], session: Session) -> None:
+    """Hand the jobs to the workers, and wait for them."""
+    backend, running = session.backend, 0
+    while jobs or running:
+        while jobs and backend.idle:
+            backend.start(jobs.pop(0))
+            running += 1
+        for key, message in backend.messages(POLL_SECONDS):
+            running -= isinstance(message, Done | Failed)
+            if isinstance(message, Failed):
+                session.errors.append(f"the model of {key} is not logged: {message.reason}")

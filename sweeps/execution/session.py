@@ -1,0 +1,222 @@
+"""A launch of a sweep: lock, data, workers, stores, parent run, and whatever happens their proper end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from filelock import Timeout
+from rich.console import Console
+
+from pipeline.config.schema import ConfigError, DataConfig, RunConfig, is_of_store
+from pipeline.datasets import dataset as data
+from pipeline.datasets.download import source_key
+from pipeline.progress import watch
+from pipeline.tracking.locks import locked
+from pipeline.tracking.retry import StoreError
+from pipeline.training.trainer import one_line
+from sweeps.backends.base import Backend
+from sweeps.backends.local import LocalBackend, local_resources
+from sweeps.execution.engine import Engine
+from sweeps.execution.recorder import Recorder
+from sweeps.execution.schedule import SweepRun
+from sweeps.execution.signals import Interruption
+from sweeps.results import COMMAND, Runs
+from sweeps.search.history import History
+from sweeps.search.proposers import Proposer
+from sweeps.search.storage import open_study
+from sweeps.sweep import Sweep, duration
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import TrackedRun, Tracker
+
+
+class DataHashes:
+    """SHA-256 of datasets, each fetched, checked and hashed once."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.by_source: dict[str, str] = {}
+
+    def __call__(self, config: DataConfig) -> str:
+        """Return the hash of a dataset's content.
+
+        Raises:
+            DataError: if the data cannot be had.
+        """
+        key = source_key(config)
+        if key not in self.by_source:
+            self.by_source[key] = data.load(config, self.console.print).sha256
+        return self.by_source[key]
+
+
+@dataclass
+class Session:
+    """What the phases of a launch share.
+
+    Attributes:
+        sweep, description: What is launched.
+        tracker, parent: Where it is tracked: the store, and the id of its parent run.
+        history: What Optuna remembers of it.
+        backend: Where it is trained.
+        console: Shows progress; quiet if nobody asks.
+        address: MLflow's page of the sweep, while `convsweep ui` serves it.
+        runs: Runs of this launch by trial, those that were finished already included.
+        errors: What failed beside the runs, a line each.
+    """
+
+    sweep: Sweep
+    description: str
+    tracker: Tracker
+    parent: str
+    history: History
+    backend: Backend
+    console: Console
+    data_sha256: DataHashes
+    interruption: Interruption = field(default_factory=Interruption)
+    address: str = ""
+    runs: dict[str, list[SweepRun]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Look up what the sweep has finished already."""
+        self.recorder = Recorder(self.sweep, self.tracker, self.parent)
+        budget = self.sweep.config.budget
+        limits = [self.sweep.limits.seconds, duration("budget", budget) if budget else None]
+        seconds = min((limit for limit in limits if limit is not None), default=None)
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+
+    def train(self, proposer: Proposer, seeds: list[int] | None = None) -> list[SweepRun]:
+        """Train what the proposer proposes and is not finished; return all of its runs.
+
+        Args:
+            proposer: What gives the trials.
+            seeds: Fresh seeds for a confirmation, which no limit cuts off; None for the sweep's.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is recorded.
+        """
+        engine = Engine(
+            self.sweep,
+            proposer,
+            seeds or self.sweep.seeds,
+            self.backend,
+            self.recorder,
+            self.data_sha256,
+            self.interruption,
+            deadline=None if seeds else self.deadline,
+        )
+        engine.add_listed()
+        self._print_start(engine)
+        try:
+            with watch(self.console) as engine.reporter:
+                engine.run()
+        finally:
+            self.runs |= engine.runs
+        if left := len(engine.schedule.queue):
+            self.console.print(f"the time is up: {left} runs are left; the same command continues", style="yellow")
+        return [run for runs in engine.runs.values() for run in runs]
+
+    def _print_start(self, engine: Engine) -> None:
+        listed = [run for trial in engine.proposer.listed for run in engine.runs[trial.label]]
+        if listed:
+            missing = [run.run.signature for run in listed if not run.is_done]
+            distinct = len(set(missing))
+            line = f"{len(listed)} runs, {len(listed) - len(missing)} known, {distinct} to train"
+            equal = len(missing) - distinct
+            line += f", {equal} equal to another here" if equal else ""
+        else:
+            total = self.sweep.limits.n_trials
+            finished = self.history.counts.finished
+            line = f"{finished}{f' of {total}' if total else ''} trials known, {len(engine.seeds)} seeds each"
+        self.console.print(f"{self.sweep.name}: {line}", soft_wrap=True)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be started: the time is up, or there was a signal."""
+        return self.interruption.is_requested or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    @property
+    def tracked(self) -> Runs:
+        """Finished runs of this launch by trial and seed."""
+        return {label: {run.seed: run.tracked for run in runs if run.tracked} for label, runs in self.runs.items()}
+
+    @property
+    def finished(self) -> list[tuple[RunConfig, TrackedRun]]:
+        """Config and run of everything that is finished in this launch."""
+        return [(run.run.composed, run.tracked) for runs in self.runs.values() for run in runs if run.tracked]
+
+    @property
+    def failed(self) -> list[SweepRun]:
+        """Runs that failed for good."""
+        return [run for runs in self.runs.values() for run in runs if run.failed]
+
+
+@contextmanager
+def open_session(sweep: Sweep, description: str, console: Console) -> Iterator[Session]:
+    """Open a launch of the sweep; close its parent run as what became of it.
+
+    Raises:
+        ConfigError: if the sweep is running already, or exists with another config.
+        DataError: if the data cannot be had.
+        StoreError: if the store fails.
+    """
+    try:
+        with locked(sweep.store, sweep.name, timeout=0):
+            hashes = DataHashes(console)
+            for base in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
+                hashes(base.data)  # fetch data first
+            # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
+            with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
+                session = _open(sweep, description, backend, hashes, console)
+                with _parent_closed(session):
+                    yield session
+    except Timeout as error:
+        running = f"the sweep {sweep.name} is running already, in another process"
+        raise ConfigError(f"{running} (lock file {error.lock_file})") from None
+    except OSError as error:
+        raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
+
+
+def _open(sweep: Sweep, description: str, backend: Backend, hashes: DataHashes, console: Console) -> Session:
+    from pipeline.tracking.tracker import Tracker
+
+    # A server goes first: if it is away, nothing is created here.
+    tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None
+    history = History(open_study(sweep), sweep)
+    tracker = tracker or Tracker(sweep.store)
+    tracker.close_abandoned()
+    tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
+    tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
+    tracker.restore(sweep.name, console.print)
+    parent = tracker.open_sweep(sweep.name, tags)
+    address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
+    return Session(sweep, description, tracker, parent, history, backend, console, hashes, address=address)
+
+
+def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
+    """Save MLflow's view of the sweep, its runs grouped by config, seeds averaged; return its address."""
+    keys = [f"{key}.name" if "." not in key else key for key in sweep.varied]
+    part = sweep.objective.partition("/")[0]
+    metrics = [f"{part}/accuracy", f"{part}/loss", "train/accuracy", "train/loss", "gap/accuracy"]
+    columns = [f"params.{key}" for key in [*keys, "seed"]] + [f"metrics.{name}" for name in metrics]
+    return tracker.save_view(sweep.name, parent, columns)
+
+
+@contextmanager
+def _parent_closed(session: Session) -> Iterator[None]:
+    """Close the parent run, with the reason if what is inside fails."""
+    tracker, parent = session.tracker, session.parent
+    try:
+        yield
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt | ConfigError)
+        with suppress(Exception):  # the store itself may be what failed; the next launch closes what is left open
+            tracker.close(parent, "KILLED" if killed else "FAILED", one_line(error))
+        raise
+    failed = len(session.failed)
+    tracker.close(parent, "FAILED" if failed else "FINISHED", f"{failed} runs failed" if failed else "")

@@ -1,0 +1,54 @@
+"""Optuna's figures of a study."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking.learning_curves import drawn
+from sweeps.sweep import Sweep
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
+    """Draw the study into PNG files in `folder`; return a line for each figure that cannot be drawn."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from optuna.visualization import matplotlib as plots
+
+    several = len(sweep.objectives) > 1
+    named: dict[str, Any] = {"target_name": sweep.objective}
+    named["target"] = (lambda trial: trial.values[0]) if several else None
+    figures: dict[str, Callable[[], Any]] = {
+        "history": partial(plots.plot_optimization_history, study, **named),
+        "importance": partial(plots.plot_param_importances, study, **named),
+        "slice": partial(plots.plot_slice, study, **named),
+        "parallel_coordinate": partial(plots.plot_parallel_coordinate, study, **named),
+    }
+    if several:
+        figures["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(sweep.objectives))
+    width = max(7.0, 2.4 * len(sweep.varied))
+    troubles = (drawn(partial(_draw, plot, width), folder / f"{name}.png") for name, plot in figures.items())
+    return [line for line in troubles if line]
+
+
+def _draw(plot: Callable[[], Any], width: float, path: Path) -> None:
+    from matplotlib import pyplot
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Optuna calls its matplotlib figures experimental
+            axes = plot()
+        several = list(getattr(axes, "flat", []))
+        for narrow in several:
+            narrow.tick_params(axis="x", which="both", labelsize="x-small", rotation=60)
+        figure = (several[0] if several else axes).figure
+        figure.set_size_inches(width, 4.5)
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+    finally:
+        pyplot.close("all")

@@ -12,11 +12,12 @@ from rich.console import Console
 from pipeline.config.schema import RunConfig, is_of_store
 from pipeline.datasets import dataset as data
 from pipeline.progress import watch
+from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import folder_of, free
 from pipeline.training.identity import ResolvedRun, recall, resolve
 from pipeline.training.result import RunResult, TrainingError
-from pipeline.training.trainer import one_line, restore_model, train
+from pipeline.training.trainer import restore_model, train
 
 if TYPE_CHECKING:
     import keras

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.config.schema import RunConfig, StoreConfig, compose_from, is_of_store
 from pipeline.run import run_name
-from pipeline.system.addresses import hide, masked
+from pipeline.system.messages import hide, masked
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.identity import resolve
 from sweeps.cli.main import main

@@ -14,18 +14,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pipeline.system.addresses import (
-    DATABASES,
-    SERVERS,
-    hide,
-    is_address,
-    masked,
-    masked_whole,
-    sqlite_file,
-    sqlite_url,
-)
-from pipeline.system.addresses import shown as address_shown
+from pipeline.system.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
 from pipeline.system.files import require_regular
+from pipeline.system.messages import hide, masked, masked_whole, shown_address
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -383,9 +374,9 @@ class StoreConfig:
         allowed = example.format("optuna")
         require(url is None or is_address(url, DATABASES), "store.optuna_url", masked_whole(url or ""), allowed)
         if uri or url:
-            apart = address_shown(self.mlflow_uri) != address_shown(self.optuna_uri)
+            apart = shown_address(self.mlflow_uri) != shown_address(self.optuna_uri)
             allowed = "another database than MLflow's: the two break each other"
-            require(apart, "store.optuna_url", address_shown(self.optuna_uri), allowed)
+            require(apart, "store.optuna_url", shown_address(self.optuna_uri), allowed)
 
     @property
     def folder(self) -> Path:

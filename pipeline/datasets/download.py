@@ -24,7 +24,8 @@ from urllib.error import HTTPError
 import numpy as np
 
 from pipeline.config.schema import DataConfig
-from pipeline.system.files import printable, reason, require_regular
+from pipeline.system.files import require_regular
+from pipeline.system.messages import printable, reason
 
 Say = Callable[[str], None]
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from pipeline.config.schema import DataConfig
 from pipeline.datasets.download import DataError, Say, cache_dir, sha256_of_arrays, unusable_cache
-from pipeline.system.files import printable, reason, require_regular
+from pipeline.system.files import require_regular
+from pipeline.system.messages import printable, reason
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose, compose_from
 from pipeline.run import trained_model
+from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.tracking.tracker import TrackedRun, Tracker
 from pipeline.training.identity import recall
-from pipeline.training.trainer import one_line
 
 if TYPE_CHECKING:
     import keras

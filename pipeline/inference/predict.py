@@ -15,7 +15,7 @@ from rich.console import Console
 from pipeline.config.schema import ConfigError
 from pipeline.datasets.images import PictureError, image_endings, read_picture
 from pipeline.inference.load import SavedModel
-from pipeline.system.files import printable, reason
+from pipeline.system.messages import printable, reason
 
 BATCH = 64
 

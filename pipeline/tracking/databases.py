@@ -11,9 +11,9 @@ from typing import TypeVar
 from filelock import FileLock
 
 from pipeline.config.schema import StoreConfig
-from pipeline.system.addresses import is_database, shown, sqlite_file, sqlite_url
+from pipeline.system.addresses import is_database, sqlite_file, sqlite_url
+from pipeline.system.messages import one_line, shown_address
 from pipeline.tracking.retry import UnopenedStoreError, patiently, say
-from pipeline.training.trainer import one_line
 
 Result = TypeVar("Result")
 
@@ -51,16 +51,16 @@ def opened(address: str, patience: float, opening: Callable[[], Result]) -> Resu
         UnopenedStoreError: if it cannot be opened, or if it is locked or away for `patience` or some 10 s.
     """
     try:
-        return patiently(opening, min(patience, OPENING_SECONDS), shown(address), UnopenedStoreError)
+        return patiently(opening, min(patience, OPENING_SECONDS), shown_address(address), UnopenedStoreError)
     except UnopenedStoreError:
         raise
     except ModuleNotFoundError as error:
-        missing = f"the store {shown(address)} needs a driver that is not installed: {error.name}"
+        missing = f"the store {shown_address(address)} needs a driver that is not installed: {error.name}"
         raise UnopenedStoreError(
             f"{missing}. Install it, or name another driver, as in postgresql+psycopg:// after pip install psycopg"
         ) from error
     except Exception as error:
-        raise UnopenedStoreError(f"the store {shown(address)} cannot be opened: {one_line(error)}") from error
+        raise UnopenedStoreError(f"the store {shown_address(address)} cannot be opened: {one_line(error)}") from error
 
 
 def make(address: str, schema: Schema, build: Callable[[str], None], folder: Path) -> None:
@@ -85,7 +85,7 @@ def make(address: str, schema: Schema, build: Callable[[str], None], folder: Pat
     with FileLock(lock):
         if is_made(address, schema):
             return
-        say(f"making the database {shown(address)}")
+        say(f"making the database {shown_address(address)}")
         if file:
             _build_beside(file, build)
         else:
@@ -138,8 +138,8 @@ def is_made(address: str, schema: Schema, any_version: bool = False) -> bool:
             return True
     if tables and (file or "alembic_version" in tables):
         raise UnopenedStoreError(
-            f"{shown(address)} is no database of {schema.library}, but another application's: it has the tables "
-            f"{', '.join(tables[:3])}. Name another with store.root=..., or move it away"
+            f"{shown_address(address)} is no database of {schema.library}, but another application's: it has the "
+            f"tables {', '.join(tables[:3])}. Name another with store.root=..., or move it away"
         )
     return False
 
@@ -161,7 +161,7 @@ def _is_of_this_version(connection: object, schema: Schema) -> bool:
 
 def _half_or_other(address: str, schema: Schema, is_used: bool) -> str:
     """What is wrong with a database that is not as this version of its library makes it, and what to do."""
-    wrong = f"{shown(address)} is of another version of {schema.library}, or making it was interrupted"
+    wrong = f"{shown_address(address)} is of another version of {schema.library}, or making it was interrupted"
     if is_used:
         return f"{wrong}. Copy it, then bring it to this version: {schema.upgrade} '{address}'"
     return f"{wrong}. It holds no {schema.work}: delete it, and the same command makes a new one"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import draw_off_screen
 from pipeline.training.result import RunResult
-from pipeline.training.trainer import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from pipeline.config.schema import StoreConfig
+from pipeline.system.messages import one_line
 from pipeline.tracking.retry import UnopenedStoreError
-from pipeline.training.trainer import one_line
 
 
 @contextmanager

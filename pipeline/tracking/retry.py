@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pipeline.system.addresses import masked
+from pipeline.system.messages import masked, root_cause, with_causes
 
 Result = TypeVar("Result")
 
@@ -83,14 +83,14 @@ def patiently(call: Callable[[], Result], seconds: float, name: str, kind: type[
             waited = time.monotonic() - begin
             if not is_passing(error):
                 if is_failure(error):
-                    raise kind(f"the store {name} {kind.verb}: {reason(error)}. {kind.advice}") from error
+                    raise kind(f"the store {name} {kind.verb}: {root_cause(error)}. {kind.advice}") from error
                 raise
             if waited >= seconds:
                 raise kind(
-                    f"the store {name} did not answer for {waited:.0f} s: {reason(error)}. {kind.advice}"
+                    f"the store {name} did not answer for {waited:.0f} s: {root_cause(error)}. {kind.advice}"
                 ) from error
             if not is_said:
-                say(f"the store {name} does not answer ({reason(error)}); it is tried again for {seconds:.0f} s")
+                say(f"the store {name} does not answer ({root_cause(error)}); it is tried again for {seconds:.0f} s")
                 is_said = True
         time.sleep(PAUSE_SECONDS)
 
@@ -102,7 +102,7 @@ def say(line: str) -> None:
 
 def is_passing(error: BaseException) -> bool:
     """Whether an error, or one that it came from, says that the store is busy, full or away."""
-    return any(sign in str(each).lower() for each in _with_causes(error) for sign in PASSING)
+    return any(sign in str(each).lower() for each in with_causes(error) for sign in PASSING)
 
 
 def is_failure(error: BaseException) -> bool:
@@ -116,18 +116,3 @@ def is_failure(error: BaseException) -> bool:
             return type(error).__name__ == "StorageInternalError"
         case _:
             return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-
-
-def reason(error: BaseException) -> str:
-    """What an error came from, in one line, without the libraries that wrapped it."""
-    first = _with_causes(error)[-1]
-    lines = str(first).strip().splitlines() or [type(first).__name__]
-    return masked(lines[0])[:300]
-
-
-def _with_causes(error: BaseException) -> list[BaseException]:
-    """The error, and all that it came from, the first cause last."""
-    found = [error]
-    while (cause := found[-1].__cause__ or found[-1].__context__) and cause not in found:
-        found.append(cause)
-    return found

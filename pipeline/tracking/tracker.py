@@ -23,14 +23,14 @@ import yaml
 
 from pipeline.config.schema import RunConfig, StoreConfig, flatten, is_of_store, without_store
 from pipeline.models import layers as model
-from pipeline.system.addresses import is_database, masked, shown
+from pipeline.system.addresses import is_database
+from pipeline.system.messages import masked, one_line, shown_address
 from pipeline.tracking.databases import MLFLOW, is_made, make, opened
 from pipeline.tracking.learning_curves import draw_learning_curves, drawn
 from pipeline.tracking.relocation import old_roots, place_of
 from pipeline.tracking.retry import Patient, StoreError, UnopenedStoreError, patiently
 from pipeline.training.identity import ResolvedRun
 from pipeline.training.result import RunResult
-from pipeline.training.trainer import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -97,7 +97,7 @@ class Tracker:
         Raises:
             UnopenedStoreError: if it cannot be opened.
         """
-        self.folder, self.patience, self.name = store.folder, store.retry_seconds, shown(store.mlflow_uri)
+        self.folder, self.patience, self.name = store.folder, store.retry_seconds, shown_address(store.mlflow_uri)
 
         def opening() -> MlflowClient:
             import mlflow

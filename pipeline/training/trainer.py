@@ -13,7 +13,6 @@ import numpy as np
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.models import layers as model
-from pipeline.system.addresses import masked
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
 from pipeline.training.identity import ResolvedRun
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
 OnSteps = Callable[[int, int, int, dict[str, float]], None]
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line of at most 300 characters: its kind and the beginning of its message."""
-    lines = str(error).strip().splitlines() or [""]
-    return masked(f"{type(error).__name__}: {lines[0]}")[:300]
 
 
 def train(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.schema import DataConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.download import source_key
+from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.result import TrainingError
-from pipeline.training.trainer import one_line, train
+from pipeline.training.trainer import train
 from sweeps.backends.base import Done, Epoch, Failed, Job, LogModel, Steps
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from pipeline.config.schema import (
     did_you_mean,
     shown,
 )
-from pipeline.system.addresses import hide, masked
-from pipeline.system.files import printable
+from pipeline.system.messages import hide, masked, printable
 from pipeline.system.tensorflow import collect_rarely, draw_off_screen
 
 if TYPE_CHECKING:

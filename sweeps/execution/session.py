@@ -16,9 +16,9 @@ from pipeline.config.schema import ConfigError, DataConfig, RunConfig, is_of_sto
 from pipeline.datasets import dataset as data
 from pipeline.datasets.download import source_key
 from pipeline.progress import watch
+from pipeline.system.messages import one_line
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
-from pipeline.training.trainer import one_line
 from sweeps.backends.base import Backend
 from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.execution.engine import Engine

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pipeline.config.schema import ConfigError, StoreConfig
-from pipeline.system.addresses import shown
+from pipeline.system.messages import shown_address
 from pipeline.tracking.databases import OPTUNA, is_made, make, opened
 from pipeline.tracking.retry import Patient
 from sweeps.search.samplers import make_pruner, make_sampler
@@ -53,7 +53,9 @@ def open_study(sweep: Sweep, purpose: Purpose = "launch") -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = opened(sweep.store.optuna_uri, sweep.store.retry_seconds, opening)
     # All that a study and its trials read and write goes through this.
-    study._storage = cast(Any, Patient(study._storage, sweep.store.retry_seconds, shown(sweep.store.optuna_uri)))
+    study._storage = cast(
+        Any, Patient(study._storage, sweep.store.retry_seconds, shown_address(sweep.store.optuna_uri))
+    )
     trials = study.get_trials(deepcopy=False)
     _check_identity(study, sweep, purpose, is_empty=not trials)
     # Offset the seed by the number of trials, so that a resumed sampler does not repeat its first points.

@@ -22,7 +22,7 @@ from pipeline.config.schema import (
 )
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
-from sweeps.claims.kinds import StatisticsConfig
+from sweeps.claims.config import StatisticsConfig
 from sweeps.search.space import Space, Value
 
 # Sections and keys that change no number, or that a sweep varies itself.

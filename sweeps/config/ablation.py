@@ -16,7 +16,9 @@ from pipeline.config.schema import (
     require_whole,
 )
 from pipeline.training.cost import why_missing
-from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, TIMED, ClaimConfig, Published, StatisticsConfig
+from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
+from sweeps.claims.kinds import KINDS, check_claim
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.search.space import Value
 from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, refuse_varied, require_name
 
@@ -97,6 +99,7 @@ class AblationConfig:
         require(len(self.trials) > 0, "ablation.trials", self.trials, "at least one trial")
         for name, claim in self.claims.items():
             require_label("the name of a claim", name)
+            check_claim(claim)
             for label in claim.trials:
                 require_one_of(f"a trial of the claim {name}", label, self.trials)
             if claim.metric:
@@ -124,16 +127,10 @@ class AblationConfig:
     @property
     def timed(self) -> list[str]:
         """Trials whose seconds per epoch a claim compares."""
-        named = [label for claim in self.claims.values() if claim.kind in TIMED for label in claim.trials]
+        named = [label for claim in self.claims.values() if KINDS[claim.kind].is_timed for label in claim.trials]
         return list(dict.fromkeys(named))
 
 
-# Kinds of claims that are judged by metrics of their own.
-IMPLIED = {
-    "overfits": ("gap/accuracy", "test/loss"),
-    "reduces_overfitting": ("gap/accuracy", "test/accuracy"),
-    "stops": ("train/accuracy",),
-}
 METRIC = r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|gap/accuracy|epochs|parameters|prediction"
 
 
@@ -210,7 +207,7 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
 
 def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
     """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
-    metrics = IMPLIED.get(claim.kind, (claim.metric,) if claim.metric else ())
+    metrics = KINDS[claim.kind].metrics or ((claim.metric,) if claim.metric else ())
     for trial in trials:
         for metric in metrics if trial.label in claim.trials else ():
             if why := why_missing(metric, trial.base):

@@ -28,7 +28,7 @@ from pipeline.config.schema import (
 from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
-from sweeps.claims.kinds import StatisticsConfig
+from sweeps.claims.config import StatisticsConfig
 from sweeps.search.samplers import PRUNERS, SAMPLERS
 from sweeps.search.space import Condition, Space, parse_space, parse_sweep, space_of
 from sweeps.search.storage import TRAINED_BY

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.tracking.learning_curves import COLOURS, MARKERS, new_figure
-from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, StatisticsConfig, interval_of, turn
+from sweeps.claims.config import StatisticsConfig
+from sweeps.claims.statistics import interval_of, turn
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
 from sweeps.results import Row
 
 if TYPE_CHECKING:
@@ -153,7 +155,7 @@ def _draw_means(
 ) -> None:
     means = [fmean(v) for v in values]
     for at, mean, told in zip(places, means, values, strict=True):
-        if settings and (ends := interval_of(told, settings)):
+        if settings and (ends := interval_of(told, settings.confidence)):
             axes.errorbar(at, mean, _error(mean, ends), color=colour, capsize=3, linewidth=1.1)
 
 
@@ -163,7 +165,7 @@ def _error(mean: float, ends: tuple[float, float]) -> list[list[float]]:
 
 
 def _draw_mean(axes: Axes, mean: float, at: float, values: list[float], settings: StatisticsConfig) -> None:
-    ends = interval_of(values, settings)
+    ends = interval_of(values, settings.confidence)
     error: Any = _error(mean, ends) if ends else None
     axes.errorbar(mean, at, xerr=error, fmt="|", color=NEUTRAL, capsize=3, markersize=9)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps.claims.kinds import CONTRADICTED, Finding, judge, judge_published
+from sweeps.claims.verdicts import CONTRADICTED, Finding, judge, judge_published
 from sweeps.config.ablation import Ablation, DiscussionConfig
 from sweeps.results import Measured, Row
 

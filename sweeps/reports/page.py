@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, StatisticsConfig, told_counts
+from sweeps.claims.config import StatisticsConfig
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
 from sweeps.config.ablation import DiscussionConfig, RemarkConfig
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -120,7 +121,7 @@ def render(template: str, **told: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": told_counts}
+    environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": count_verdicts}
     environment.filters["in_words"] = lambda number: NUMBERS[number] if number < len(NUMBERS) else str(number)
     environment.globals["mark"] = MARKS
     from markupsafe import Markup

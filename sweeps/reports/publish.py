@@ -28,7 +28,9 @@ from pipeline.tracking.learning_curves import drawn
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
-from sweeps.claims.kinds import REPRODUCED, Finding, StatisticsConfig, interval_of, told_counts
+from sweeps.claims.config import StatisticsConfig
+from sweeps.claims.statistics import interval_of
+from sweeps.claims.verdicts import REPRODUCED, Finding, count_verdicts
 from sweeps.config.ablation import Ablation, RemarkConfig
 from sweeps.reports.figures import draw_axis, draw_cost, draw_gap, draw_learning_curves, draw_published
 from sweeps.reports.findings import AblationFindings, discussion, note
@@ -147,7 +149,7 @@ def publish_ablation(
         (folder / "claims.json").write_text(json.dumps(_claims(page, ablation, rows), indent=2))
         _write(to, page, rows, folder)
     verdicts = {f"convsweep.verdict.{finding.question.name}": finding.verdict for finding in findings.claims}
-    summary = told_counts(finding.verdict for finding in findings.all)
+    summary = count_verdicts(finding.verdict for finding in findings.all)
     to.tracker.replace_tags(to.parent, "convsweep.verdict", verdicts | {"convsweep.verdict": summary or "none"})
     publish_index(to.sweep.store)
 
@@ -283,7 +285,7 @@ def _print_findings(console: Console, findings: list[Finding], numbers: list[Fin
     if findings:
         console.print(findings_table(findings, "claims"))
     if numbers:
-        counts = told_counts(finding.verdict for finding in numbers)
+        counts = count_verdicts(finding.verdict for finding in numbers)
         console.print(f"published numbers: {counts}", highlight=False)
         if others := [finding for finding in numbers if finding.verdict != REPRODUCED]:
             console.print(findings_table(others, "published numbers that are not reproduced"))
@@ -486,5 +488,5 @@ def _mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
 def _with_interval(values: Sequence[float], settings: StatisticsConfig, digits: int = 4) -> Cell:
     if not values:
         return Cell("-")
-    ends = interval_of(values, settings)
+    ends = interval_of(values, settings.confidence)
     return Cell(_mean_and_deviation(values, digits), f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else "")

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, told_counts
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
 from sweeps.results import Row, StudyResult, StudyTrial
 from sweeps.sweep import Sweep
 
@@ -100,7 +100,9 @@ STYLES = {REPRODUCED: "green", CONTRADICTED: "red", INCONCLUSIVE: "yellow"}
 def findings_table(findings: Sequence[Finding], title: str) -> Table:
     """Verdict, claim and reason, a claim per row."""
     out = Table(
-        title=f"{title}: {told_counts(finding.verdict for finding in findings)}", title_justify="left", show_lines=True
+        title=f"{title}: {count_verdicts(finding.verdict for finding in findings)}",
+        title_justify="left",
+        show_lines=True,
     )
     out.add_column("verdict", no_wrap=True)
     for name in ("claim", "what our seeds say"):

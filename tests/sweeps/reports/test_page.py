@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.schema import ConfigError
 from pipeline.tracking.tracker import TrackedRun
-from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
 from sweeps.reports.findings import AblationFindings
 from sweeps.reports.findings import discussion as discussion_of

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeps.claims.kinds import CONTRADICTED, INCONCLUSIVE, REPRODUCED
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.cli.main import main
 from tests.conftest import DEMO
 

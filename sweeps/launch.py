@@ -15,10 +15,10 @@ from sweeps.config.study import StudyConfig
 from sweeps.execution.epoch_timing import timings
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Session, open_session
-from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results, grid_results
+from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results
 from sweeps.reports.findings import judge_ablation
-from sweeps.reports.publish import Publication, best_row, point_of, publish_ablation, publish_grid, publish_study
-from sweeps.results import CONFIRMED, Row, StudyTrial, lost_trials
+from sweeps.reports.publish import ReportContext, publish_ablation, publish_grid, publish_study
+from sweeps.results import CONFIRMED, StudyTrial, TrialResult, best_result, lost_trials, trial_of, trial_results
 from sweeps.search.history import study_result
 from sweeps.search.proposers import Grid, Proposer, Sampler
 from sweeps.sweep import Sweep
@@ -38,23 +38,23 @@ def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
     sweep = ablation.sweep
     with open_session(sweep, ablation.config.description, console) as session:
         session.train(Grid(sweep, session.history))
-        rows = ablation_results(ablation, session.tracked, session.tracker)
-        log_models(session, _best_runs(session, rows), session.finished)
+        results = ablation_results(ablation, session.tracked, session.tracker)
+        log_models(session, _best_runs(session, results), session.finished)
         compared = [trial for trial in sweep.trials or [] if trial.label in ablation.config.timed]
         seconds = timings(compared, ablation.timing, session.tracker, session.parent, console)
-        findings = judge_ablation(ablation, rows, seconds)
-        publish_ablation(_publication(session), ablation, rows, seconds, findings)
-    return AblationResult(*_outcome(session), ablation, rows, seconds, findings)
+        findings = judge_ablation(ablation, results, seconds)
+        publish_ablation(_context(session), ablation, results, seconds, findings)
+    return AblationResult(*_outcome(session), ablation, results, seconds, findings)
 
 
 def grid(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> GridResult:
     """Train what is missing of a grid, and publish. Raises as `ablate`."""
     with open_session(sweep, config.description, console) as session:
         session.train(Grid(sweep, session.history))
-        rows = grid_results(sweep, session.tracked, session.tracker)
-        log_models(session, _best_runs(session, rows), session.finished)
-        publish_grid(_publication(session), rows, sweep.config.statistics)
-    return GridResult(*_outcome(session), rows)
+        results = trial_results(sweep, session.tracked, session.tracker)
+        log_models(session, _best_runs(session, results), session.finished)
+        publish_grid(_context(session), results)
+    return GridResult(*_outcome(session), results)
 
 
 def study(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> StudySweepResult:
@@ -66,7 +66,7 @@ def study(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> StudyS
         try:
             confirmed = _confirm(session, result.best, config.confirm_seeds)
         finally:  # an interrupted confirmation keeps the study's page
-            publish_study(_publication(session), result, confirmed)
+            publish_study(_context(session), result, confirmed)
         log_models(session, *_study_runs(session, result.best, result.trials))
     return StudySweepResult(*_outcome(session), result, confirmed)
 
@@ -88,15 +88,15 @@ def _confirm(session: Session, best: list[StudyTrial], seeds: list[int]) -> list
     session.console.print(
         f"trial {best[0].number} is confirmed on fresh seeds {seeds}; only this looks at the test set"
     )
-    point = point_of(session.sweep, best[0])
+    point = trial_of(session.sweep, best[0])
     trainer = replace(point.base.trainer, evaluate_test=True)
     trial = replace(point, label=point.label + CONFIRMED, base=replace(point.base, trainer=trainer))
     return [run.tracked for run in session.train(Proposer([trial]), seeds) if run.tracked]
 
 
-def _best_runs(session: Session, rows: list[Row]) -> list[ConfiguredRun]:
+def _best_runs(session: Session, results: list[TrialResult]) -> list[ConfiguredRun]:
     """Return config and run of every seed of a grid's best trial."""
-    best = best_row(rows, session.sweep)
+    best = best_result(results, session.sweep)
     return [(run.run.composed, run.tracked) for run in session.runs[best.label] if run.tracked] if best else []
 
 
@@ -106,7 +106,7 @@ def _study_runs(
     """Return config and run of the confirmation's seeds, or else the best trial's, and of everything finished."""
 
     def runs_of(trial: StudyTrial) -> list[ConfiguredRun]:
-        point, pairs = point_of(session.sweep, trial), zip(trial.seeds, trial.run_ids, strict=True)
+        point, pairs = trial_of(session.sweep, trial), zip(trial.seeds, trial.run_ids, strict=True)
         return [(point.config(seed), session.tracker.get(run_id)) for seed, run_id in pairs]
 
     if not best or session.sweep.store.log_model == "none":
@@ -118,8 +118,8 @@ def _study_runs(
     return chosen or runs_of(best[0]), session.finished + others
 
 
-def _publication(session: Session) -> Publication:
-    return Publication(session.sweep, session.description, session.tracker, session.parent, session.console)
+def _context(session: Session) -> ReportContext:
+    return ReportContext(session.sweep, session.description, session.tracker, session.parent, session.console)
 
 
 def _outcome(session: Session) -> tuple[Sweep, str, Tracker, str, int, list[str], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.schema import ConfigError, config_groups, did_you_mean, is_of_store
@@ -13,7 +13,7 @@ from sweeps.config.ablation import Ablation, compose_ablation
 from sweeps.config.study import StudyConfig, compose_hydra_sweep, compose_study
 from sweeps.execution.epoch_timing import tracked_timings
 from sweeps.reports.findings import AblationFindings, judge_ablation
-from sweeps.results import COMMAND, CONFIRMED, Row, Runs, StudyResult, lost_trials, rows_of, tracked_runs
+from sweeps.results import COMMAND, CONFIRMED, Runs, StudyResult, TrialResult, lost_trials, tracked_runs, trial_results
 from sweeps.search.history import History, study_result
 from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep
@@ -48,7 +48,7 @@ class AblationResult(SweepResult):
     """An ablation's trials, and seconds per epoch of those that were timed, round by round."""
 
     ablation: Ablation
-    results: list[Row]
+    results: list[TrialResult]
     timings: Mapping[str, list[float]]
     findings: AblationFindings
 
@@ -57,7 +57,7 @@ class AblationResult(SweepResult):
 class GridResult(SweepResult):
     """A grid's trials."""
 
-    results: list[Row]
+    results: list[TrialResult]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
     failures: list[str] = []
     common = (sweep, config.description, tracker, parent.run_id, left_out, failures, "")
     if sweep.trials is not None:
-        return GridResult(*common, grid_results(sweep, runs, tracker))
+        return GridResult(*common, trial_results(sweep, runs, tracker))
     if not has_study(sweep):
         raise ConfigError(f"Optuna's storage has no study {name}: launch it again, which trains nothing twice")
     history = History(open_study(sweep, "report"), sweep)
@@ -115,17 +115,13 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
     return StudySweepResult(*common, result, list(confirmed.values()))
 
 
-def ablation_results(ablation: Ablation, runs: Runs, tracker: Tracker) -> list[Row]:
-    """Return an ablation's trials with their runs, ticks and published numbers, in the order of its file."""
-    filed = ablation.config.trials.values()
-    ticks, published = [trial.tick for trial in filed], [trial.published for trial in filed]
-    return rows_of(ablation.sweep.trials or [], ticks, published, runs, tracker)
-
-
-def grid_results(sweep: Sweep, runs: Runs, tracker: Tracker) -> list[Row]:
-    """Return the trials of a Hydra grid, which has neither ticks nor published numbers of its own."""
-    trials = sweep.trials or []
-    return rows_of(trials, [trial.label.replace(" ", "\n") for trial in trials], [{}] * len(trials), runs, tracker)
+def ablation_results(ablation: Ablation, runs: Runs, tracker: Tracker) -> list[TrialResult]:
+    """Return an ablation's trials with their runs, and ticks and published numbers of its file."""
+    filed = ablation.config.trials
+    return [
+        replace(result, tick=filed[result.label].tick, published=filed[result.label].published)
+        for result in trial_results(ablation.sweep, runs, tracker)
+    ]
 
 
 def command_of(name: str, parent: TrackedRun) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pipeline.config.schema import RunConfig
@@ -21,28 +22,29 @@ COMMAND = "convsweep.command"
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialResult:
     """One trial: its finished runs in the order of the seeds, and published values by source and metric.
 
     Attributes:
         label, tick: What the trial is called, in tables and on the axis.
         seeds, runs: One of each per finished run.
-        curves: Per run, each metric's values after epochs 1..E; empty where nobody asks for them.
+        published: Published values by source and metric.
+        curves: Per run, each metric's values after epochs 1..E; may be empty.
     """
 
     label: str
     tick: str
     seeds: list[int]
     runs: list[TrackedRun]
-    published: dict[str, dict[str, float]]
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: list[Curves] = field(default_factory=list)
 
     def values(self, metric: str) -> list[float]:
-        """The metric's last value, or with NAME@EPOCH that epoch's, in every run that has it."""
+        """Return the metric's last value, or with NAME@EPOCH that epoch's, of every run that has it."""
         return list(self.by_seed(metric).values())
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """The same by seed."""
+        """Return the same by seed."""
         name, _, epoch = metric.partition("@")
         if epoch:
             curves = self.curve(name)
@@ -50,12 +52,14 @@ class Row:
         return {seed: run.metrics[name] for seed, run in zip(self.seeds, self.runs, strict=True) if name in run.metrics}
 
     def curve(self, metric: str) -> dict[int, list[float]]:
-        """The metric after each epoch, by seed."""
-        return {seed: told[metric] for seed, told in zip(self.seeds, self.curves, strict=False) if metric in told}
+        """Return the metric after each epoch, by seed."""
+        by_seed = zip(self.seeds, self.curves, strict=False)
+        return {seed: curves[metric] for seed, curves in by_seed if metric in curves}
 
     def published_value(self, metric: str) -> tuple[float, str] | None:
-        """The published value of a metric and its source, the first source that gives one; or None."""
-        return next(((told[metric], source) for source, told in self.published.items() if metric in told), None)
+        """Return the published value of a metric and its source, the first that gives one; None without any."""
+        sources = self.published.items()
+        return next(((values[metric], source) for source, values in sources if metric in values), None)
 
 
 @dataclass(frozen=True)
@@ -94,46 +98,66 @@ class StudyResult:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Evidence for claims: rows, the configs that they come from, and seconds per epoch timed in turn."""
+class SweepEvidence:
+    """Evidence for claims: results, the configs that they come from, and seconds per epoch timed in turn."""
 
-    rows: Sequence[Row]
+    results: Sequence[TrialResult]
     configs: Mapping[str, RunConfig]
     timings: Mapping[str, list[float]]
 
-    def _row(self, trial: str) -> Row:
-        return next(row for row in self.rows if row.label == trial)
+    def _result(self, trial: str) -> TrialResult:
+        return next(result for result in self.results if result.label == trial)
 
     def values(self, trial: str, metric: str) -> dict[int, float]:
-        """The metric's last value, or with NAME@EPOCH that epoch's, by seed."""
-        return self._row(trial).by_seed(metric)
+        """Return the metric's last value, or with NAME@EPOCH that epoch's, by seed."""
+        return self._result(trial).by_seed(metric)
 
     def curve(self, trial: str, metric: str) -> dict[int, list[float]]:
-        """The metric after each epoch, by seed."""
-        return self._row(trial).curve(metric)
+        """Return the metric after each epoch, by seed."""
+        return self._result(trial).curve(metric)
 
     def rounds(self, trial: str) -> list[float]:
-        """Seconds per epoch, timed side by side with the other trials, round by round."""
+        """Return seconds per epoch, timed side by side with the other trials, round by round."""
         return self.timings.get(trial, [])
 
     def resolution(self, trial: str, metric: str) -> float:
-        """The smallest difference that the metric can show: one example of an accuracy, one epoch."""
-        part, _, word = metric.partition("@")[0].rpartition("/")
+        """Return the smallest difference that the metric can show: one example of an accuracy, one epoch."""
+        part, _, quantity = metric.partition("@")[0].rpartition("/")
         config = self.configs[trial]
-        if word == "epochs":
-            return 1.0
-        if word != "accuracy":
-            return 1e-6
+        if quantity != "accuracy":
+            return 1.0 if quantity == "epochs" else 1e-6
         sizes = split_sizes(config.data)
         sizes["train_eval"] = min(config.trainer.train_eval_size, sizes["train"])
-        if part == "gap":
-            return 1 / sizes["train_eval"] + 1 / sizes["test"]
-        return 1 / max(1, sizes[part])
+        return sum(1 / max(1, sizes[each]) for each in (("train_eval", "test") if part == "gap" else (part,)))
 
     def target(self, trial: str) -> tuple[int, float]:
-        """Epochs that the trial was allowed, and the training accuracy at which it was to stop."""
+        """Return the epochs that the trial was allowed, and the training accuracy at which it was to stop."""
         trainer = self.configs[trial].trainer
         return trainer.epochs, trainer.stop_at_accuracy or 1.0
+
+
+def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tracker: Tracker) -> list[TrialResult]:
+    """Return a result per trial of a grid, with the learning curves of its runs, which are given by trial and seed."""
+    results = []
+    for trial in sweep.trials or []:
+        by_seed = dict(sorted(runs.get(trial.label, {}).items()))
+        curves = [tracker.history(run.run_id) for run in by_seed.values()]
+        tick = trial.label.replace(" ", "\n")
+        results.append(TrialResult(trial.label, tick, [*by_seed], [*by_seed.values()], curves=curves))
+    return results
+
+
+def best_result(results: Sequence[TrialResult], sweep: Sweep) -> TrialResult | None:
+    """Return a grid's best trial by the mean of the objective, among those with a finished run for every seed."""
+    most = max((len(result.runs) for result in results), default=0)
+    whole = [result for result in results if len(result.runs) == most and result.values(sweep.objective)]
+    return max(whole, key=lambda result: sweep.sign * fmean(result.values(sweep.objective)), default=None)
+
+
+def trial_of(sweep: Sweep, trial: StudyTrial) -> Trial:
+    """Return the sweep's trial, with its config, of a trial that a study has completed."""
+    assert sweep.space is not None
+    return sweep.trial(str(trial.number), sweep.space.overrides(dict(trial.params)), {})
 
 
 def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> tuple[dict[str, dict[int, TrackedRun]], int]:
@@ -145,20 +169,19 @@ def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> tuple[dict[str,
     """
     runs = [run for run in tracker.children(parent, sweep.name) if run.is_finished and "seed" in run.params]
     configs = {trial.label: base_identity(trial.base) for trial in sweep.trials or []}
-    asked = [run for run in runs if _has_config(run, configs.get(run.tags.get(TRIAL, ""), {}))]
-    alike = _made_alike(asked)
-    found: dict[str, dict[int, TrackedRun]] = {}
+    runs = [run for run in runs if _has_config(run, configs.get(run.tags.get(TRIAL, ""), {}))]
+    alike = _made_alike(runs)
+    by_trial: dict[str, dict[int, TrackedRun]] = {}
     for run in alike:  # the newest comes first
-        found.setdefault(run.tags.get(TRIAL, ""), {}).setdefault(int(run.params["seed"]), run)
-    if sweep.trials is not None:
-        found = {label: {seed: runs[seed] for seed in sweep.seeds if seed in runs} for label, runs in found.items()}
-    return found, len(asked) - len(alike)
+        if sweep.trials is None or int(run.params["seed"]) in sweep.seeds:
+            by_trial.setdefault(run.tags.get(TRIAL, ""), {}).setdefault(int(run.params["seed"]), run)
+    return by_trial, len(runs) - len(alike)
 
 
 def lost_trials(run_ids: Mapping[int, Sequence[str]], tracker: Tracker, parent: str, sweep: Sweep) -> list[int]:
     """Return the numbers of those trials of which a run was deleted in MLflow's pages, or with its database."""
-    there = {run.run_id for run in tracker.children(parent, sweep.name) if run.is_finished}
-    gone = {each for ids in run_ids.values() for each in ids if each not in there and tracker.find(each) is None}
+    tracked = {run.run_id for run in tracker.children(parent, sweep.name) if run.is_finished}
+    gone = {each for ids in run_ids.values() for each in ids if each not in tracked and tracker.find(each) is None}
     return [number for number, ids in run_ids.items() if gone.intersection(ids)]
 
 
@@ -167,7 +190,7 @@ def _has_config(run: TrackedRun, config: Mapping[str, object]) -> bool:
 
 
 def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
-    """Those of `runs`, newest first, that were made as the newest of them."""
+    """Return those of `runs`, newest first, that were made as the newest of them."""
     newest: dict[str, str | None] = {}
     for run in runs:
         newest = _making(run) | newest
@@ -175,25 +198,9 @@ def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
 
 
 def _making(run: TrackedRun) -> dict[str, str | None]:
-    """How a run was made, beside its config."""
+    """Return how a run was made, beside its config."""
     making = {name: run.tags.get(f"convsweep.{name}") for name in ("training_version", "versions")}
     making[f"data {run.params.get('data.name')}"] = run.tags.get("convsweep.data_sha256")
     if run.params.get("trainer.precision") == "auto":
         making["precision"] = run.tags.get("convsweep.precision")
     return making
-
-
-def rows_of(
-    trials: Sequence[Trial],
-    ticks: Sequence[str],
-    published: Sequence[dict[str, dict[str, float]]],
-    runs: Mapping[str, Mapping[int, TrackedRun]],
-    tracker: Tracker,
-) -> list[Row]:
-    """A row per trial, with the learning curves of its runs."""
-    rows = []
-    for trial, tick, told in zip(trials, ticks, published, strict=True):
-        by_seed = dict(sorted(runs.get(trial.label, {}).items()))
-        curves = [tracker.history(run.run_id) for run in by_seed.values()]
-        rows.append(Row(trial.label, tick, list(by_seed), list(by_seed.values()), told, curves))
-    return rows

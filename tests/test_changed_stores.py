@@ -223,7 +223,7 @@ def test_a_disk_that_is_full_while_reporting_loses_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A fake backend's runs have too few metrics.
-    monkeypatch.setattr("sweeps.reports.publish._draw_rows", lambda *given: [])
+    monkeypatch.setattr("sweeps.reports.publish.result_drawings", lambda *given: [])
     launched = Launched(grid("model.filters=2,4"))
     launched.tracker.tag(launched.parent, {"convsweep.command": json.dumps(launched.sweep.command)})
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from pipeline.config.schema import ConfigError
 from pipeline.inference.load import open_store
 from sweeps.load import AblationResult, GridResult, StudySweepResult, command_of, load_results
-from sweeps.reports.publish import Publication, publish_ablation, publish_grid, publish_index, publish_study
+from sweeps.reports.publish import ReportContext, publish_ablation, publish_grid, publish_index, publish_study
 
 
 def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
@@ -26,12 +26,12 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
             style="yellow",
             soft_wrap=True,
         )
-    context = Publication(loaded.sweep, loaded.description, loaded.tracker, loaded.parent, console)
+    context = ReportContext(loaded.sweep, loaded.description, loaded.tracker, loaded.parent, console)
     match loaded:
         case AblationResult(ablation=ablation, results=results, timings=timings, findings=findings):
             publish_ablation(context, ablation, results, timings, findings)
         case GridResult(results=results):
-            publish_grid(context, results, loaded.sweep.config.statistics)
+            publish_grid(context, results)
         case StudySweepResult(study=study, confirmed=confirmed):
             publish_study(context, study, confirmed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeps.claims.verdicts import CONTRADICTED, Finding, judge, judge_published
 from sweeps.config.ablation import Ablation, DiscussionConfig
-from sweeps.results import Measured, Row
+from sweeps.results import SweepEvidence, TrialResult
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class AblationFindings:
         return [finding.question.name for finding in self.all if finding.verdict == CONTRADICTED]
 
 
-def judge_ablation(ablation: Ablation, results: Sequence[Row], timings: Mapping[str, list[float]]) -> AblationFindings:
+def judge_ablation(
+    ablation: Ablation, results: Sequence[TrialResult], timings: Mapping[str, list[float]]
+) -> AblationFindings:
     """Judge the claims, and the published numbers unless other configs than the documents' were run.
 
     Args:
@@ -36,7 +38,7 @@ def judge_ablation(ablation: Ablation, results: Sequence[Row], timings: Mapping[
         results: Its trials with their runs.
         timings: Seconds per epoch by trial, round by round, of trials whose speed a claim compares.
     """
-    evidence = Measured(results, {trial.label: trial.base for trial in ablation.sweep.trials or []}, timings)
+    evidence = SweepEvidence(results, {trial.label: trial.base for trial in ablation.sweep.trials or []}, timings)
     published = [] if ablation.changed else ablation.config.published
     return AblationFindings(
         judge(ablation.config.claims, evidence, ablation.statistics),
@@ -54,7 +56,9 @@ def note(ablation: Ablation) -> str:
     )
 
 
-def discussion(ablation: Ablation, results: Sequence[Row], findings: AblationFindings) -> DiscussionConfig | None:
+def discussion(
+    ablation: Ablation, results: Sequence[TrialResult], findings: AblationFindings
+) -> DiscussionConfig | None:
     """Return the authors' discussion if seeds and verdicts are those it was written for; else None."""
     discussion = ablation.config.discussion
     verdicts = {finding.question.name: finding.verdict for finding in findings.all}

@@ -9,41 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.schema import to_dict
 from sweeps.claims.config import StatisticsConfig
-from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
+from sweeps.claims.verdicts import Finding, count_verdicts
 from sweeps.config.ablation import DiscussionConfig, RemarkConfig
+from sweeps.reports.tables import MARKS, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-# Told apart without colour too.
-MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table: its text, something smaller beneath it, where it leads."""
-
-    text: str
-    beneath: str = ""
-    link: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a table; faint ones stand beside the one above."""
-
-    cells: list[Cell]
-    faint: bool = False
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table of a page."""
-
-    title: str
-    columns: list[str]
-    rows: list[Line]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,12 +28,12 @@ class PageFigure:
 
     @property
     def file(self) -> str:
-        """The file's name."""
+        """Return the file's name."""
         return self.path.name
 
     @property
     def base64(self) -> str:
-        """The file's content, for the page."""
+        """Return the file's content, for the page."""
         return base64.b64encode(self.path.read_bytes()).decode()
 
 
@@ -76,13 +49,13 @@ class Page:
     note: str = ""
     discussion: DiscussionConfig | None = None
     remarks: list[RemarkConfig] = field(default_factory=list)
-    tables: list[PageTable] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
-def method_told(settings: StatisticsConfig) -> str:
-    """How verdicts came about, in words."""
+def method(settings: StatisticsConfig) -> str:
+    """Return how verdicts came about, in words."""
     error = 1 - settings.confidence
     limits = ", ".join(f"{name} {value:g}" for name, value in settings.tolerance.items())
     return (
@@ -99,19 +72,19 @@ MARKDOWN = re.compile(r"[\\`*<|~$]|\](?=[(\[:])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|^(?
 
 
 def markdown_escaped(text: object) -> str:
-    """Text as Markdown that shows it as it is, on one line, in a table too."""
+    """Return text as Markdown that shows it as it is, on one line, in a table too."""
     return MARKDOWN.sub(r"\\\g<0>", " ".join(str(text).split()))
 
 
 def markdown_code(text: object) -> str:
-    """Text as Markdown's code, whatever backticks it has."""
+    """Return text as Markdown's code, whatever backticks it has."""
     line = " ".join(str(text).split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return f"{fence}{line}{fence}" if fence == "`" else f"{fence} {line} {fence}"
 
 
-def render(template: str, **told: Any) -> str:
-    """A template of sweeps/templates, filled in."""
+def render(template: str, **values: Any) -> str:
+    """Return a template of this folder's templates/, filled in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -127,7 +100,7 @@ def render(template: str, **told: Any) -> str:
     from markupsafe import Markup
 
     style = Markup((TEMPLATES / "style.css").read_text())
-    return environment.get_template(template).render(style=style, **told)
+    return environment.get_template(template).render(style=style, **values)
 
 
 def write_page(page: Page, folder: Path) -> None:
@@ -136,17 +109,39 @@ def write_page(page: Page, folder: Path) -> None:
         (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page))
 
 
-def render_index(pages: Sequence[Mapping[str, Any]], made: str) -> dict[str, str]:
+def index_entry(page: Page, changed: Sequence[str], made: str) -> dict[str, object]:
+    """Return all that the index shows of an ablation, for its claims.json.
+
+    Args:
+        page: The ablation's page.
+        changed: What makes it another experiment than its file's, as KEY=VALUE.
+        made: When and on what it was measured, in one sentence.
+    """
+    return {
+        "name": page.name,
+        "description": page.description,
+        "discussion": to_dict(page.discussion) if page.discussion else None,
+        "remarks": [to_dict(remark) for remark in page.remarks],
+        "changed": list(changed),
+        "method": page.method,
+        "made": made,
+        "findings": [finding.as_dict() for finding in page.findings],
+        "numbers": [finding.as_dict() for finding in page.numbers],
+    }
+
+
+def render_index(pages: Sequence[Mapping[str, Any]], written: str) -> dict[str, str]:
     """Return index.html and results.md by name: the scoreboard over all ablations, from their claims.json.
 
     Ablations that were run otherwise than their files say stand apart, and do not count.
     """
-    kept = [page for page in pages if not page["changed"]]
-    findings = [finding for page in kept for finding in page["findings"]]
-    numbers = [finding for page in kept for finding in page["numbers"]]
-    methods = list(dict.fromkeys(page["method"] for page in pages))
-    shown = {"pages": kept, "changed": [page for page in pages if page["changed"]], "made": made, "methods": methods}
-    return {
-        name: render(template, findings=findings, numbers=numbers, **shown)
-        for template, name in (("index.html.j2", "index.html"), ("index.md.j2", "results.md"))
+    shown = [page for page in pages if not page["changed"]]
+    values = {
+        "pages": shown,
+        "changed": [page for page in pages if page["changed"]],
+        "findings": [finding for page in shown for finding in page["findings"]],
+        "numbers": [finding for page in shown for finding in page["numbers"]],
+        "methods": list(dict.fromkeys(page["method"] for page in pages)),
+        "written": written,
     }
+    return {"index.html": render("index.html.j2", **values), "results.md": render("index.md.j2", **values)}

@@ -1,60 +1,59 @@
-"""What comes of a sweep: tables in the terminal; results.csv, figures, claims.json, best.yaml and the report's page.
+"""Publish a sweep: print its tables; write results.csv, figures, claims.json, best.yaml and the report's page.
 
-All of it is made from what is tracked, written to reports/NAME/ in the store, and logged on the sweep's parent run.
+All of it is made from what is given, written to reports/NAME/ in the store, and logged on the sweep's parent run.
+Nothing is trained, timed or judged here.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean
 from typing import Any
 
 import psutil
 import yaml
 from rich.console import Console
 
-from pipeline.config.schema import RunConfig, StoreConfig, is_of_store, to_dict, without_store
+from pipeline.config.schema import RunConfig, StoreConfig, is_of_store, without_store
 from pipeline.tracking.learning_curves import drawn
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
-from sweeps.claims.config import StatisticsConfig
-from sweeps.claims.statistics import interval_of
-from sweeps.claims.verdicts import REPRODUCED, Finding, count_verdicts
-from sweeps.config.ablation import Ablation, RemarkConfig
-from sweeps.reports.figures import draw_axis, draw_cost, draw_gap, draw_learning_curves, draw_published
+from sweeps.claims.verdicts import count_verdicts
+from sweeps.config.ablation import Ablation
+from sweeps.reports.figures import Drawing, ablation_drawings, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
-from sweeps.reports.page import MARKS, Cell, Line, Page, PageFigure, PageTable, method_told, render_index, write_page
+from sweeps.reports.page import Page, PageFigure, index_entry, method, render_index, write_page
 from sweeps.reports.tables import (
-    findings_table,
-    study_columns,
-    study_lines,
+    Table,
+    confirmation_metrics,
+    confirmation_table,
+    results_table,
+    runs_table,
     study_table,
-    tables,
+    timing_table,
     write_csv,
     write_study_csv,
 )
-from sweeps.results import Row, StudyResult, StudyTrial
-from sweeps.sweep import Sweep, Trial
+from sweeps.reports.terminal import show_findings, show_table
+from sweeps.results import StudyResult, TrialResult, best_result, trial_of
+from sweeps.sweep import Sweep
 
-METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
-ONE_NUMBER = ("epochs", "prediction")
 # Held while files under reports/ are replaced: several processes may report on one store. No sweep can be called so.
 LOCK = ".reports"
 
 
 @dataclass(frozen=True)
-class Publication:
+class ReportContext:
     """Whose results are published, and where."""
 
     sweep: Sweep
@@ -63,13 +62,22 @@ class Publication:
     parent: str
     console: Console
 
+    @property
+    def confidence(self) -> float:
+        """Confidence of all intervals."""
+        return self.sweep.config.statistics.confidence
+
     def link(self, run: TrackedRun) -> str:
-        """Address of a run's page while `convsweep ui` serves it."""
+        """Return the address of a run's page while `convsweep ui` serves it."""
         return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line as it is."""
+        self.console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """An empty folder for the sweep's files; once all are there it replaces the one before, and is logged.
+        """Give an empty folder for the sweep's files, which then replaces the one before and is logged.
 
         Raises:
             StoreError: if the files cannot be written, as on a full disk.
@@ -86,144 +94,105 @@ class Publication:
                 folder.rename(place)
         except OSError as error:
             raise StoreError(
-                f"the report {place} is not written: {error.strerror or error}. All that was trained is tracked: "
-                f"convsweep report {self.sweep.name} writes it"
+                f"the report {place} cannot be written: {error.strerror or error}. Everything trained is tracked; once "
+                f"this is mended, convsweep report {self.sweep.name} writes it"
             ) from error
         finally:
-            shutil.rmtree(folder, ignore_errors=True)  # only there where something went wrong
-        self.console.print(f"report: {place / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
+            shutil.rmtree(folder, ignore_errors=True)  # is there only if something went wrong
+        self.say(f"report: {place / 'report.html'}")
 
 
 def reports(store: StoreConfig) -> Path:
-    """The folder of all reports of a store: one folder per sweep, and the index over them."""
+    """Return the folder of all reports of a store: one folder per sweep, and the index over them."""
     return store.folder / "reports"
 
 
-def _remove_leftovers(place: Path) -> None:
-    """Remove what processes that are gone have left of reports they did not finish."""
-    for folder in place.parent.glob(f".{place.name}.*"):
-        pid = folder.suffix.removeprefix(".")
-        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def publish_ablation(
-    to: Publication,
+    context: ReportContext,
     ablation: Ablation,
-    rows: Sequence[Row],
+    results: Sequence[TrialResult],
     timings: Mapping[str, list[float]],
     findings: AblationFindings,
 ) -> None:
     """Print and write the results and findings of an ablation, and tag its parent run with the verdicts.
 
     Args:
-        to: Whose results.
+        context: Whose results.
         ablation: The ablation as launched.
-        rows: Its trials with their runs.
+        results: Its trials with their runs.
         timings: Seconds per epoch, round by round, of trials that were timed side by side.
         findings: What the runs say about claims and published numbers.
     """
-    warning = note(ablation)
-    if warning:
-        to.console.print(warning, style="yellow", soft_wrap=True)
-    _print_rows(to, rows)
-    _print_findings(to.console, findings.claims, findings.published)
-    with to.folder() as folder:
+    sweep, config, numbers = context.sweep, ablation.config, findings.published
+    table = partial(results_table, results, ablation.statistics, numbers, config.remarks)
+    _show(context, [table(differences=True)], note(ablation))
+    show_findings(findings, context.console)
+    drawings = result_drawings(results, config.axis, sweep.name, context.confidence)
+    drawings += ablation_drawings(results, timings, numbers, [it.value for it in config.published], sweep.name)
+    with context.folder() as folder:
         page = Page(
-            to.sweep.name,
-            to.description,
-            findings.claims,
-            findings.published,
-            method_told(ablation.statistics),
-            warning,
-            discussion(ablation, rows, findings),
-            ablation.config.remarks,
-            [
-                _results_table(rows, ablation.statistics, findings.published, ablation.config.remarks),
-                *([_timing_table(timings, ablation.timing.examples)] if timings else []),
-                _runs_table(to, rows),
+            name=sweep.name,
+            description=context.description,
+            findings=findings.claims,
+            numbers=numbers,
+            method=method(ablation.statistics),
+            note=note(ablation),
+            discussion=discussion(ablation, results, findings),
+            remarks=config.remarks,
+            tables=[
+                table(),
+                *([timing_table(timings, ablation.timing.examples)] if timings else []),
+                runs_table(results, sweep, context.link),
             ],
-            _draw_ablation(to, ablation, rows, timings, findings.published, folder),
-            _facts(to, rows),
+            figures=_draw(context, drawings, folder),
+            facts=_facts(context, results),
         )
-        (folder / "claims.json").write_text(json.dumps(_claims(page, ablation, rows), indent=2))
-        _write(to, page, rows, folder)
-    verdicts = {f"convsweep.verdict.{finding.question.name}": finding.verdict for finding in findings.claims}
-    summary = count_verdicts(finding.verdict for finding in findings.all)
-    to.tracker.replace_tags(to.parent, "convsweep.verdict", verdicts | {"convsweep.verdict": summary or "none"})
-    publish_index(to.sweep.store)
+        (folder / "claims.json").write_text(json.dumps(index_entry(page, ablation.changed, _made(results)), indent=2))
+        _write(context, page, results, folder)
+    _tag_verdicts(context, findings)
+    publish_index(sweep.store)
 
 
-def _draw_ablation(
-    to: Publication,
-    ablation: Ablation,
-    rows: Sequence[Row],
-    timings: Mapping[str, list[float]],
-    numbers: Sequence[Finding],
-    folder: Path,
-) -> list[PageFigure]:
-    figures = _draw_rows(to, rows, ablation.config.axis, folder, ablation.statistics)
-    caption = "What each config costs: a dot per seed, or per round of timing."
-    figures += _figure(to, partial(draw_cost, rows, timings, to.sweep.name), folder / "cost.png", caption)
-    if any(finding.outcome for finding in numbers):
-        values = [published.value for published in ablation.config.published]
-        draw = partial(draw_published, numbers, values, to.sweep.name)
-        caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
-        figures += _figure(to, draw, folder / "published.png", caption)
-    return figures
-
-
-def _claims(page: Page, ablation: Ablation, rows: Sequence[Row]) -> dict[str, object]:
-    """Return what claims.json holds: all that the index over the ablations shows."""
-    return {
-        "name": page.name,
-        "description": page.description,
-        "discussion": to_dict(page.discussion) if page.discussion else None,
-        "remarks": [to_dict(remark) for remark in page.remarks],
-        "changed": list(ablation.changed),
-        "method": page.method,
-        "made": _made(rows),
-        "findings": [finding.as_dict() for finding in page.findings],
-        "numbers": [finding.as_dict() for finding in page.numbers],
-    }
-
-
-def publish_grid(to: Publication, rows: Sequence[Row], settings: StatisticsConfig) -> None:
+def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None:
     """Print and write the results of a grid without claims."""
-    _print_rows(to, rows)
-    with to.folder() as folder:
-        figures = _draw_rows(to, rows, ", ".join(to.sweep.varied) or "config", folder, settings)
-        tables = [_results_table(rows, settings, []), _runs_table(to, rows)]
-        page = Page(to.sweep.name, to.description, tables=tables, figures=figures, facts=_facts(to, rows))
-        _write(to, page, rows, folder)
+    sweep = context.sweep
+    table = results_table(results, sweep.config.statistics)
+    _show(context, [table])
+    drawings = result_drawings(results, ", ".join(sweep.varied) or "config", sweep.name, context.confidence)
+    with context.folder() as folder:
+        tables = [table, runs_table(results, sweep, context.link)]
+        figures, facts = _draw(context, drawings, folder), _facts(context, results)
+        page = Page(sweep.name, context.description, tables=tables, figures=figures, facts=facts)
+        _write(context, page, results, folder)
 
 
-def publish_study(to: Publication, study: StudyResult, confirmed: Sequence[TrackedRun]) -> None:
+def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequence[TrackedRun]) -> None:
     """Print and write the results of a study.
 
     Args:
-        to: Whose results.
+        context: Whose results.
         study: Its trials.
         confirmed: Runs of the best trial on fresh seeds; empty if there are none.
     """
-    sweep, console = to.sweep, to.console
+    sweep = context.sweep
     if not study.best:
-        console.print("no trial was completed", style="red")
+        context.say("no trial was completed", "red")
         return
-    best = study.best[0]
-    console.print(study_table(f"{sweep.name}: {to.description}", study, sweep))
-    tables = [_study_table(study, sweep)]
+    best, tables = study.best[0], [study_table(study, sweep)]
     if confirmed:
-        tables.append(_tell_confirmed(to, best, confirmed))
-    with to.folder() as folder:
+        tables.append(confirmation_table(best, confirmed, sweep))
+        context.tracker.log_epoch(context.parent, 0, confirmation_metrics(best, confirmed, sweep))
+    _show(context, tables)
+    with context.folder() as folder:
         write_study_csv(study.trials, sweep, folder / "results.csv")
         for trouble in study.draw(folder):
-            console.print(trouble, highlight=False, soft_wrap=True)
+            context.say(trouble)
         figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
-        told = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {sweep.seeds}."
-        _write_best(point_of(sweep, best).config(sweep.seeds[0]), told, folder / "best.yaml", sweep)
-        facts = _facts(to, [Row("confirmed", "", [int(run.params["seed"]) for run in confirmed], list(confirmed), {})])
-        write_page(Page(sweep.name, to.description, tables=tables, figures=figures, facts=facts), folder)
+        score = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {sweep.seeds}."
+        _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
+        seeds = [int(run.params["seed"]) for run in confirmed]
+        facts = _facts(context, [TrialResult("confirmed", "", seeds, [*confirmed])])
+        write_page(Page(sweep.name, context.description, tables=tables, figures=figures, facts=facts), folder)
 
 
 def publish_index(store: StoreConfig) -> Path | None:
@@ -241,7 +210,7 @@ def publish_index(store: StoreConfig) -> Path | None:
 
 
 def _read_claims(path: Path) -> dict[str, Any]:
-    """A sweep's claims.json; empty where no index can be made from it: its own report mends it."""
+    """Return a sweep's claims.json; empty if no index can be made from it, until its own report is made again."""
     from jinja2 import TemplateError
 
     try:
@@ -252,241 +221,87 @@ def _read_claims(path: Path) -> dict[str, Any]:
     return page
 
 
-def best_row(rows: Sequence[Row], sweep: Sweep) -> Row | None:
-    """A grid's best trial: by the mean of the objective, among trials with a finished run for every seed."""
-    most = max((len(row.runs) for row in rows), default=0)
-    whole = [row for row in rows if len(row.runs) == most and row.values(sweep.objective)]
-    return max(whole, key=lambda row: sweep.sign * fmean(row.values(sweep.objective)), default=None)
+def _remove_leftovers(place: Path) -> None:
+    """Remove what processes that are gone have left of reports they did not finish."""
+    for folder in place.parent.glob(f".{place.name}.*"):
+        pid = folder.suffix.removeprefix(".")
+        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def point_of(sweep: Sweep, trial: StudyTrial) -> Trial:
-    """Return the sweep's trial, with its config, of a trial that a study has completed."""
-    assert sweep.space is not None
-    return sweep.trial(str(trial.number), sweep.space.overrides(dict(trial.params)), {})
+def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") -> None:
+    if warning:
+        context.say(warning, "yellow")
+    context.say(f"{context.sweep.name}: {context.description}")
+    for table in tables:
+        show_table(table, context.console)
 
 
-def _write(to: Publication, page: Page, rows: Sequence[Row], folder: Path) -> None:
-    """Write what every grid has."""
-    write_csv(rows, folder / "results.csv")
-    if best := best_row(rows, to.sweep):
-        trial = next(trial for trial in to.sweep.trials or [] if trial.label == best.label)
-        mean = fmean(best.values(to.sweep.objective))
-        told = f"{best.label}: {to.sweep.objective} {mean:.6f}, mean over the seeds {best.seeds}."
-        _write_best(trial.config(best.seeds[0]), told, folder / "best.yaml", to.sweep)
-    write_page(page, folder)
-
-
-def _print_rows(to: Publication, rows: Sequence[Row]) -> None:
-    for part in tables(f"{to.sweep.name}: {to.description}", rows, to.console.width):
-        to.console.print(part)
-
-
-def _print_findings(console: Console, findings: list[Finding], numbers: list[Finding]) -> None:
-    if findings:
-        console.print(findings_table(findings, "claims"))
-    if numbers:
-        counts = count_verdicts(finding.verdict for finding in numbers)
-        console.print(f"published numbers: {counts}", highlight=False)
-        if others := [finding for finding in numbers if finding.verdict != REPRODUCED]:
-            console.print(findings_table(others, "published numbers that are not reproduced"))
-
-
-def _draw_rows(
-    to: Publication, rows: Sequence[Row], axis: str, folder: Path, settings: StatisticsConfig
-) -> list[PageFigure]:
-    """The figures that every grid has, where there is something to draw."""
-    figures: list[PageFigure] = []
-    title, name = to.sweep.name, re.sub(r"\W+", "_", axis).strip("_")
-    for metric in ("accuracy", "loss"):
-        if any(row.values(f"{part}/{metric}") for row in rows for part in ("train", "val", "test")):
-            draw = partial(draw_axis, rows, metric, axis, title, settings=settings)
-            caption = f"{metric} by {axis}: a dot per seed, bars are intervals of the mean."
-            figures += _figure(to, draw, folder / f"{metric}_by_{name}.png", caption)
-    if any(row.curves for row in rows):
-        caption = "Learning curves: thin lines are seeds; dotted, the epoch from which on mean test loss rises."
-        figures += _figure(to, partial(draw_learning_curves, rows, title), folder / "learning_curves.png", caption)
-    if any(row.values("gap/accuracy") for row in rows):
-        caption = "Overfitting: how much better the model is on its training set."
-        draw = partial(draw_gap, rows, axis, title, settings=settings)
-        figures += _figure(to, draw, folder / "gap.png", caption)
+def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> list[PageFigure]:
+    """Draw the figures into the folder; print a line for each that cannot be drawn, and leave it out."""
+    figures = []
+    for drawing in drawings:
+        path = folder / drawing.name
+        if trouble := drawn(drawing.draw, path):
+            context.say(trouble)
+        else:
+            figures.append(PageFigure(path, drawing.caption))
     return figures
 
 
-def _figure(to: Publication, draw: Callable[[Path], object], path: Path, caption: str) -> list[PageFigure]:
-    """The figure, drawn into the file `path`; none where it cannot be drawn, and a line that says why."""
-    if trouble := drawn(draw, path):
-        to.console.print(trouble, highlight=False, soft_wrap=True)
-        return []
-    return [PageFigure(path, caption)]
+def _write(context: ReportContext, page: Page, results: Sequence[TrialResult], folder: Path) -> None:
+    """Write what every grid has beside its figures."""
+    sweep = context.sweep
+    write_csv(results, folder / "results.csv")
+    if best := best_result(results, sweep):
+        trial = next(trial for trial in sweep.trials or [] if trial.label == best.label)
+        mean = fmean(best.values(sweep.objective))
+        score = f"{best.label}: {sweep.objective} {mean:.6f}, mean over the seeds {best.seeds}."
+        _write_best(trial.config(best.seeds[0]), score, sweep, folder)
+    write_page(page, folder)
 
 
-def _results_table(
-    rows: Sequence[Row],
-    settings: StatisticsConfig,
-    numbers: Sequence[Finding],
-    remarks: Sequence[RemarkConfig] = (),
-) -> PageTable:
-    """Measured beside published, a row per config and per source; [1] is the first of the remarks."""
-    metrics = [m for m in (*METRICS, *ONE_NUMBER) if any(row.values(m) for row in rows) and not _is_constant(m, rows)]
-    verdicts = {finding.question.name: finding.verdict for finding in numbers}
-    lines = []
-    for row in rows:
-        parameters = f"{row.values('parameters')[0]:,.0f}" if row.runs else "-"
-        speed = _with_interval(row.values("seconds_per_epoch"), settings, 2)
-        measured = [_with_interval(row.values(metric), settings) for metric in metrics]
-        lines.append(Line([Cell(row.label), Cell(f"n={len(row.runs)}"), Cell(parameters), speed, *measured]))
-        for source, told in row.published.items():
-            marks = [
-                (told.get(metric), MARKS.get(verdicts.get(f"{row.label} {metric} {source}", ""), ""))
-                for metric in metrics
-            ]
-            cells = [f"{value:.4f} {mark}".strip() if value is not None else "" for value, mark in marks]
-            if any(cells):
-                about = "".join(
-                    f" [{place}]"
-                    for place, remark in enumerate(remarks, start=1)
-                    if (remark.trial, remark.source) == (row.label, source) and not remark.numbers
-                )
-                lines.append(_faint(f"published ({source}){about}", cells))
-        for place, remark in enumerate(remarks, start=1):
-            if remark.trial == row.label and remark.numbers:
-                cells = [_plain(remark.numbers.get(metric)) for metric in metrics]
-                lines.append(_faint(f"not judged ({remark.source}) [{place}]", cells))
-    caption = (
-        f"Mean ± standard deviation over the seeds [{settings.confidence:.0%} interval of the mean]. Training figures "
-        "are running averages over the last epoch; gap is accuracy on training minus test pictures, dropout off. "
-        "Seconds per epoch were taken while runs shared the machine."
-    )
-    if any(row.published for row in rows):
-        caption += " Published: one run each, seed unknown"
-        caption += (
-            f"; {', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}." if numbers else ", not judged."
-        )
-    return PageTable("Results", ["config", "seeds", "parameters", "s/epoch", *metrics], lines, caption)
+def _write_best(config: RunConfig, score: str, sweep: Sweep, folder: Path) -> None:
+    """Write the best config, as `convsweep train --from best.yaml` reads it."""
+    purpose = f"The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml"
+    text = yaml.safe_dump(without_store(config), sort_keys=False)
+    (folder / "best.yaml").write_text(f"# {purpose}\n# {score}\n{text}")
 
 
-def _faint(title: str, cells: Sequence[str]) -> Line:
-    """A row of figures that are not measured; no seeds, parameters or seconds."""
-    return Line([Cell(text) for text in [title, "", "", "", *cells]], faint=True)
+def _tag_verdicts(context: ReportContext, findings: AblationFindings) -> None:
+    tags = {f"convsweep.verdict.{finding.question.name}": finding.verdict for finding in findings.claims}
+    tags["convsweep.verdict"] = count_verdicts(finding.verdict for finding in findings.all) or "none"
+    context.tracker.replace_tags(context.parent, "convsweep.verdict", tags)
 
 
-def _runs_table(to: Publication, rows: Sequence[Row]) -> PageTable:
-    """Every run, with the MLflow run that its numbers come from."""
-    metrics = [m for m in (*METRICS, *ONE_NUMBER) if any(row.values(m) for row in rows)]
-    lines = [
-        Line(
-            [
-                Cell(row.label),
-                Cell(str(seed)),
-                *(Cell(_plain(run.metrics.get(metric))) for metric in metrics),
-                Cell(run.run_id[:8], link=to.link(run)),
-            ]
-        )
-        for row in rows
-        for seed, run in zip(row.seeds, row.runs, strict=True)
-    ]
-    caption = f"The links open in MLflow's pages while convsweep ui {to.sweep.name} runs."
-    return PageTable("Runs", ["config", "seed", *metrics, "run"], lines, caption)
+def _facts(context: ReportContext, results: Sequence[TrialResult]) -> list[tuple[str, str]]:
+    """Return data, versions, machine and command."""
+    runs = [run for result in results for run in result.runs]
+    data = {f"{run.params['data.name']}, SHA-256 {run.tags['convsweep.data_sha256']}" for run in runs if run.params}
+    facts = {
+        "command": "convsweep " + " ".join(word for word in context.sweep.command if not is_of_store(word)),
+        "written": f"{_today()} by convsweep {version('convsweep')}",
+        "runs": f"{len(runs)}, seeds {sorted({seed for result in results for seed in result.seeds})}",
+        "data": "; ".join(sorted(data)),
+        "versions": _tags(runs, "versions"),
+        "precision": _tags(runs, "precision"),
+        "machine": f"{_tags(runs, 'processor')}; threads per run: {_tags(runs, 'threads')}",
+        "training version": _tags(runs, "training_version"),
+    }
+    return [(name, value) for name, value in facts.items() if value]
 
 
-def _timing_table(timings: Mapping[str, list[float]], examples: int) -> PageTable:
-    lines = [
-        Line([Cell(label), Cell(str(len(seconds))), Cell(f"{median(seconds):.3f}" if seconds else "-")])
-        for label, seconds in timings.items()
-    ]
-    caption = (
-        f"Epochs of {examples:,} training examples, one config after the other with equal threads, several rounds: "
-        "what the claims about speed rest on. The first epoch, which also traces the model, is not counted."
-    )
-    return PageTable("Timed side by side", ["config", "rounds", "median seconds"], lines, caption)
+def _tags(runs: Sequence[TrackedRun], name: str, separator: str = "; ") -> str:
+    """Return the different values of a tag of ours."""
+    return separator.join(sorted({run.tags[f"convsweep.{name}"] for run in runs if f"convsweep.{name}" in run.tags}))
 
 
-def _study_table(study: StudyResult, sweep: Sweep) -> PageTable:
-    lines = [Line([Cell(text) for text in line]) for line in study_lines(study, sweep)]
-    return PageTable("The best trials", study_columns(sweep), lines)
-
-
-def _tell_confirmed(to: Publication, best: StudyTrial, runs: Sequence[TrackedRun]) -> PageTable:
-    """Print, log and tabulate what the best config gave on fresh seeds, and by how much its choice flattered it."""
-    sweep, lines, told = to.sweep, [], {}
-    for metric in sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))}):
-        values = [run.metrics[metric] for run in runs]
-        told[f"confirm/{metric}"] = fmean(values)
-        shown = _mean_and_deviation(values)
-        to.console.print(f"  confirmed {metric:14} {shown} (n={len(values)})", highlight=False)
-        lines.append(Line([Cell(metric), Cell(shown), Cell(str(len(values)))]))
-    bias = sweep.sign * (best.values[0] - told[f"confirm/{sweep.objective}"])
-    told["selection_bias"] = bias
-    sentence = (
-        f"{sweep.objective} was {best.values[0]:.4f} when trial {best.number} was chosen: its choice flattered it by "
-        f"{bias:+.4f}"
-    )
-    to.console.print(f"  {sentence}", highlight=False)
-    to.tracker.log_epoch(to.parent, 0, told)
-    return PageTable("The best config on fresh seeds", ["metric", "mean", "seeds"], lines, sentence + ".")
-
-
-def _write_best(config: RunConfig, told: str, path: Path, sweep: Sweep) -> None:
-    """The best config, as `convsweep train --from best.yaml` reads it; `told` says how good it was."""
-    head = (
-        f"# The best config of the sweep {sweep.name}; to train it again: convsweep train --from best.yaml\n# {told}\n"
-    )
-    path.write_text(head + yaml.safe_dump(without_store(config), sort_keys=False))
-
-
-def _facts(to: Publication, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Data, versions, machine and command."""
-    runs = [run for row in rows for run in row.runs]
-
-    def tags(name: str) -> str:
-        return "; ".join(sorted({run.tags[f"convsweep.{name}"] for run in runs if f"convsweep.{name}" in run.tags}))
-
-    data = sorted(
-        {f"{run.params['data.name']}, SHA-256 {run.tags['convsweep.data_sha256']}" for run in runs if run.params}
-    )
-    facts = [
-        ("command", "convsweep " + " ".join(word for word in to.sweep.command if not is_of_store(word))),
-        ("written", f"{_today()} by convsweep {version('convsweep')}"),
-        ("runs", f"{len(runs)}, seeds {sorted({seed for row in rows for seed in row.seeds})}"),
-        ("data", "; ".join(data)),
-        ("versions", tags("versions")),
-        ("precision", tags("precision")),
-        ("machine", f"{tags('processor')}; threads per run: {tags('threads')}"),
-        ("training version", tags("training_version")),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def _made(rows: Sequence[Row]) -> str:
-    """When and on what it was measured, in one sentence."""
-    runs = [run for row in rows for run in row.runs]
-    machines = sorted({run.tags.get("convsweep.processor", "unknown") for run in runs})
-    precisions = sorted({run.tags.get("convsweep.precision", "unknown") for run in runs})
-    last = max((run.ended for run in runs), default=0.0)
-    day = datetime.fromtimestamp(last, UTC).date().isoformat()
-    return f"Last run finished on {day}; {', '.join(machines)}, {', '.join(precisions)}."
+def _made(results: Sequence[TrialResult]) -> str:
+    """Return when and on what it was measured, in one sentence."""
+    runs = [run for result in results for run in result.runs]
+    day = datetime.fromtimestamp(max((run.ended for run in runs), default=0.0), UTC).date().isoformat()
+    return f"Last run finished on {day}; {_tags(runs, 'processor', ', ')}, {_tags(runs, 'precision', ', ')}."
 
 
 def _today() -> str:
     return datetime.now(UTC).date().isoformat()
-
-
-def _is_constant(metric: str, rows: Sequence[Row]) -> bool:
-    """Whether epochs need no column: every run trained as many."""
-    return metric == "epochs" and len({value for row in rows for value in row.values(metric)}) <= 1
-
-
-def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}" if value % 1 or abs(value) < 1 else f"{value:,.0f}"
-
-
-def _mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{fmean(values):.{digits}f}{spread}"
-
-
-def _with_interval(values: Sequence[float], settings: StatisticsConfig, digits: int = 4) -> Cell:
-    if not values:
-        return Cell("-")
-    ends = interval_of(values, settings.confidence)
-    return Cell(_mean_and_deviation(values, digits), f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else "")

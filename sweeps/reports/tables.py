@@ -1,187 +1,253 @@
-"""What a sweep gave, in the terminal and as results.csv: tables of results and of verdicts."""
+"""A sweep's tables, which sweeps.reports.terminal and the templates render; and results.csv."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
-from rich.table import Table
-from rich.text import Text
-
-from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
-from sweeps.results import Row, StudyResult, StudyTrial
+from pipeline.tracking.tracker import TrackedRun
+from sweeps.claims.config import StatisticsConfig
+from sweeps.claims.statistics import interval_of
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
+from sweeps.config.ablation import RemarkConfig
+from sweeps.results import StudyResult, StudyTrial, TrialResult
 from sweeps.sweep import Sweep
 
-MOST_SHOWN = 10
-PARTS = ("train", "val", "test")
-FACTS = {"parameters": "parameters", "seconds_per_epoch": "s/epoch"}
-WIDE = 122  # columns of a terminal that hold the whole table
+METRICS = [f"{part}/{quantity}" for part in ("train", "val", "test") for quantity in ("loss", "accuracy")]
+METRICS += ["gap/accuracy", "epochs", "prediction"]
+# Told apart without colour too.
+MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
+MOST_TRIALS = 10
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, small print beneath it, and the address of its link."""
+
+    text: str
+    beneath: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; `faint` rows belong to the row above."""
+
+    cells: list[Cell]
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, for the terminal and for pages; `beneath` says what the small print is, which only pages show."""
+
+    title: str
+    columns: list[str]
+    rows: list[Row]
+    caption: str = ""
+    beneath: str = ""
+
+    @property
+    def notes(self) -> str:
+        """Return what stands below the table on a page."""
+        return f"{self.caption} {self.beneath}".strip()
+
+
+def results_table(
+    results: Sequence[TrialResult],
+    settings: StatisticsConfig,
+    numbers: Sequence[Finding] = (),
+    remarks: Sequence[RemarkConfig] = (),
+    differences: bool = False,
+) -> Table:
+    """Return measured values beside published ones: a row per trial, and one per source of published values.
+
+    Args:
+        results: The trials.
+        settings: Confidence of the intervals beneath the means.
+        numbers: Findings about published numbers, whose verdicts are marked.
+        remarks: What is odd in a document; [1] is the first.
+        differences: Whether a row beneath the published values has measured minus published ones.
+    """
+    metrics = [metric for metric in _measured(results) if not _is_same_epochs(metric, results)]
+    marks = {finding.question.name: f" {MARKS[finding.verdict]}" for finding in numbers}
+    rows = []
+    for result in results:
+        parameters = f"{result.values('parameters')[0]:,.0f}" if result.runs else "-"
+        cells = [Cell(result.label), Cell(f"n={len(result.runs)}"), Cell(parameters)]
+        cells.append(_mean(result.values("seconds_per_epoch"), settings, 2))
+        rows.append(Row([*cells, *(_mean(result.values(metric), settings) for metric in metrics)]))
+        about = [(place, remark) for place, remark in enumerate(remarks, start=1) if remark.trial == result.label]
+        for source, published in result.published.items():
+            places = "".join(f" [{place}]" for place, it in about if it.source == source and not it.numbers)
+            shown = {
+                metric: f"{value:.4f}{marks.get(f'{result.label} {metric} {source}', '')}"
+                for metric, value in published.items()
+            }
+            rows += _faint(f"published ({source}){places}", shown, metrics)
+            if differences:
+                means = {metric: fmean(values) for metric in published if (values := result.values(metric))}
+                shown = {metric: f"{mean - published[metric]:+.4f}" for metric, mean in means.items()}
+                rows += _faint("difference", shown, metrics)
+        for place, remark in about:
+            shown = {metric: _number(value) for metric, value in remark.numbers.items()}
+            rows += _faint(f"not judged ({remark.source}) [{place}]", shown, metrics)
+    caption = (
+        "Mean ± standard deviation over the seeds. Training figures are running averages over the last epoch; gap is "
+        "accuracy on training minus test images, dropout off. Seconds per epoch were taken while runs shared the "
+        "machine."
+    )
+    if any(result.published for result in results):
+        legend = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
+        caption += f" Published: one run each, seed unknown{f'; {legend}.' if numbers else ', not judged.'}"
+    beneath = f"In brackets: {settings.confidence:.0%} interval of the mean."
+    return Table("Results", ["config", "seeds", "parameters", "s/epoch", *metrics], rows, caption, beneath)
+
+
+def runs_table(results: Sequence[TrialResult], sweep: Sweep, link: Callable[[TrackedRun], str]) -> Table:
+    """Return every run's last values, with a link to the run that they come from."""
+    metrics = _measured(results)
+    rows = [
+        Row(
+            [Cell(result.label), Cell(str(seed))]
+            + [Cell(_number(run.metrics.get(metric))) for metric in metrics]
+            + [Cell(run.run_id[:8], link=link(run))]
+        )
+        for result in results
+        for seed, run in zip(result.seeds, result.runs, strict=True)
+    ]
+    caption = f"The links open in MLflow's pages while convsweep ui {sweep.name} runs."
+    return Table("Runs", ["config", "seed", *metrics, "run"], rows, caption)
+
+
+def timing_table(timings: Mapping[str, list[float]], examples: int) -> Table:
+    """Return the median seconds per epoch of trials that were timed side by side."""
+    rows = [
+        _row(label, str(len(seconds)), f"{median(seconds):.3f}" if seconds else "-")
+        for label, seconds in timings.items()
+    ]
+    caption = (
+        f"Epochs of {examples:,} training examples, one config after the other with equal threads, several rounds: "
+        "what the claims about speed rest on. The first epoch, which also traces the model, is not counted."
+    )
+    return Table("Timed side by side", ["config", "rounds", "median seconds"], rows, caption)
+
+
+def study_table(study: StudyResult, sweep: Sweep) -> Table:
+    """Return the best trials with their values and parameters; the Pareto front if there are several objectives."""
+    complete = [trial for trial in study.trials if trial.state == "COMPLETE"]
+    best = sorted(complete, key=lambda trial: (-sweep.sign * trial.values[0], trial.number))[:MOST_TRIALS]
+    is_front = len(sweep.objectives) > 1
+    rows = []
+    for trial in study.best if is_front else best:
+        values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
+        if len(sweep.seeds) > 1:
+            values[0] = mean_and_deviation([*trial.seed_values.values()])
+        params = [trial.params.get(key, "") for key in sweep.varied]
+        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in params]
+        rows.append(_row(str(trial.number), *values, *shown))
+    states = Counter(trial.state.lower() for trial in study.trials)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    title = f"{'The Pareto front' if is_front else 'The best trials'} of {counts}"
+    return Table(title, ["trial", *sweep.objectives, *(key.rpartition(".")[2] for key in sweep.varied)], rows)
+
+
+def confirmation_table(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sweep) -> Table:
+    """Return what the best trial's config gave on fresh seeds."""
+    metrics = confirmation_metrics(best, runs, sweep)
+    names = [name.partition("/")[2] for name in metrics if "/" in name]
+    values = {name: [run.metrics[name] for run in runs] for name in names}
+    caption = (
+        f"{sweep.objective} was {best.values[0]:.4f} when trial {best.number} was chosen as the best, and is "
+        f"{fmean(values[sweep.objective]):.4f} here: a selection bias of {metrics['selection_bias']:+.4f}."
+    )
+    rows = [_row(name, mean_and_deviation(values[name]), str(len(runs))) for name in names]
+    return Table("The best config on fresh seeds", ["metric", "mean", "seeds"], rows, caption)
+
+
+def confirmation_metrics(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sweep) -> dict[str, float]:
+    """Return the means over fresh seeds, and by how much the best trial's value exceeded them: the selection bias."""
+    names = sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))})
+    means = {f"confirm/{name}": fmean(run.metrics[name] for run in runs) for name in names}
+    return means | {"selection_bias": sweep.sign * (best.values[0] - means[f"confirm/{sweep.objective}"])}
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
-    """Mean and sample standard deviation (n - 1) as text; the mean alone for one value, a dash for none."""
+    """Return mean and sample standard deviation (n - 1) as text; the mean alone for one value, a dash for none."""
     if not values:
         return "-"
-    mean = _short(f"{fmean(values):.{digits}f}")
-    return f"{mean} ± {_short(f'{stdev(values):.{digits}f}')}" if len(values) > 1 else mean
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}"
 
 
-def tables(title: str, rows: Sequence[Row], width: int) -> list[Table]:
-    """Per trial: parameters, seconds per epoch, losses and accuracies measured, published, and their difference.
-
-    One table where the terminal is wide enough, else one per part (train, val, test).
-    """
-    metrics = [m for part in PARTS for m in (f"{part}/loss", f"{part}/accuracy") if any(row.values(m) for row in rows)]
-    if width >= WIDE:
-        return [_table(title, rows, metrics, FACTS, _caption(rows))]
-    parts = [[m for m in metrics if m.startswith(part)] for part in PARTS]
-    parts = [part for part in parts if part]
-    return [
-        _table(title if number == 0 else "", rows, part, {}, _caption(rows) if number == len(parts) - 1 else "")
-        for number, part in enumerate(parts)
-    ]
-
-
-def _table(title: str, rows: Sequence[Row], metrics: list[str], facts: dict[str, str], caption: str) -> Table:
-    out = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    out.add_column("config", no_wrap=True)
-    for name in facts.values():
-        out.add_column(name, justify="right", no_wrap=True)
-    out.add_column("", no_wrap=True)
-    for metric in metrics:
-        out.add_column(metric.replace("/", " "), justify="right", no_wrap=True)
-    for row in rows:
-        told = [_fact(row, name) for name in facts]
-        measured = [mean_and_deviation(row.values(metric)) for metric in metrics]
-        out.add_row(row.label, *told, f"measured (n={len(row.runs)})", *measured, end_section=not row.published)
-        if any(row.published_value(metric) for metric in metrics):
-            sources = dict.fromkeys(p[1] for metric in metrics if (p := row.published_value(metric)))
-            blank = [""] * len(told)
-            published = [_published(row, metric) for metric in metrics]
-            out.add_row("", *blank, f"published ({', '.join(sources)})", *published)
-            out.add_row("", *blank, "difference", *[_difference(row, metric) for metric in metrics], end_section=True)
-    return out
-
-
-def _fact(row: Row, name: str) -> str:
-    if name == "parameters":
-        return f"{row.values(name)[0]:,.0f}" if row.runs else "-"
-    return mean_and_deviation(row.values(name), 2)
-
-
-def cell(value: object) -> object:
-    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """One line per run: trial, seed, run id, every metric's last value, and the published values beside them."""
-    metrics = sorted({metric for row in rows for run in row.runs for metric in run.metrics})
-    published = sorted({metric for row in rows for told in row.published.values() for metric in told})
-    with path.open("w", newline="") as file:
-        out = csv.writer(file)
-        out.writerow(["trial", "seed", "run_id", *metrics, *(f"published/{m}" for m in published), "published/source"])
-        for row in rows:
-            told = {metric: row.published_value(metric) for metric in published}
-            sources = " ".join(dict.fromkeys(value[1] for value in told.values() if value))
-            for seed, run in zip(row.seeds, row.runs, strict=True):
-                values = [run.metrics.get(metric, "") for metric in metrics]
-                beside = [value[0] if value else "" for value in told.values()]
-                out.writerow(map(cell, [row.label, seed, run.run_id, *values, *beside, sources]))
-
-
-STYLES = {REPRODUCED: "green", CONTRADICTED: "red", INCONCLUSIVE: "yellow"}
-
-
-def findings_table(findings: Sequence[Finding], title: str) -> Table:
-    """Verdict, claim and reason, a claim per row."""
-    out = Table(
-        title=f"{title}: {count_verdicts(finding.verdict for finding in findings)}",
-        title_justify="left",
-        show_lines=True,
-    )
-    out.add_column("verdict", no_wrap=True)
-    for name in ("claim", "what our seeds say"):
-        out.add_column(name)
-    for finding in findings:
-        source = f" ({', '.join(finding.question.source)})" if finding.question.source else ""
-        verdict = Text(finding.verdict, STYLES[finding.verdict])
-        out.add_row(verdict, finding.question.says + source, finding.sentence)
-    return out
-
-
-def study_table(title: str, study: StudyResult, sweep: Sweep) -> Table:
-    """The best trials of a study: their values and parameters; the Pareto front where it has several objectives."""
-    states = Counter(trial.state for trial in study.trials)
-    told = ", ".join(f"{count} {name.lower()}" for name, count in sorted(states.items()))
-    which = "the Pareto front" if len(sweep.objectives) > 1 else "the best trials"
-    out = Table(title=f"{title}\n{which} of {told}", title_justify="left")
-    for name in study_columns(sweep):
-        out.add_column(name, justify="right")
-    for line in study_lines(study, sweep):
-        out.add_row(*line)
-    return out
-
-
-def study_columns(sweep: Sweep) -> list[str]:
-    """Columns of a study's table."""
-    return ["trial", *sweep.objectives, *(key.rpartition(".")[2] for key in sweep.varied)]
-
-
-def study_lines(study: StudyResult, sweep: Sweep) -> list[list[str]]:
-    """Lines of a study's table, as text."""
-    complete = [trial for trial in study.trials if trial.state == "COMPLETE"]
-    several = len(sweep.objectives) > 1
-    ranked = sorted(complete, key=lambda t: (-sweep.sign * t.values[0], t.number))[:MOST_SHOWN]
+def write_csv(results: Sequence[TrialResult], path: Path) -> None:
+    """Write a line per run: trial, seed, run id, every metric's last value, and the published values beside them."""
+    metrics = sorted({metric for result in results for run in result.runs for metric in run.metrics})
+    published = sorted({metric for result in results for values in result.published.values() for metric in values})
+    header = ["trial", "seed", "run_id", *metrics, *(f"published/{metric}" for metric in published), "published/source"]
     lines = []
-    for trial in study.best if several else ranked:
-        values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
-        if len(sweep.seeds) > 1:
-            values[0] = mean_and_deviation(list(trial.seed_values.values()))
-        params = [_shown(trial.params.get(key, "")) for key in sweep.varied]
-        lines.append([str(trial.number), *values, *params])
-    return lines
+    for result in results:
+        values = [result.published_value(metric) or ("", "") for metric in published]
+        sources = " ".join(dict.fromkeys(source for _, source in values if source))
+        for seed, run in zip(result.seeds, result.runs, strict=True):
+            measured = [run.metrics.get(metric, "") for metric in metrics]
+            lines.append([result.label, seed, run.run_id, *measured, *(value for value, _ in values), sources])
+    _write_lines([header, *lines], path)
 
 
 def write_study_csv(trials: Sequence[StudyTrial], sweep: Sweep, path: Path) -> None:
-    """One line per trial: number, state, values, parameters, values by seed, run ids, and why it failed."""
+    """Write a line per trial: number, state, values, parameters, values by seed, run ids, and why it failed."""
+    seeds = [f"{sweep.objective} seed={seed}" for seed in sweep.seeds]
+    header = ["trial", "state", *sweep.objectives, *sweep.varied, *seeds, "run_ids", "reason"]
+    lines = [
+        [trial.number, trial.state, *trial.values, *[""] * (len(sweep.objectives) - len(trial.values))]
+        + [trial.params.get(key, "") for key in sweep.varied]
+        + [trial.seed_values.get(str(seed), "") for seed in sweep.seeds]
+        + [" ".join(trial.run_ids), trial.reason]
+        for trial in trials
+    ]
+    _write_lines([header, *lines], path)
+
+
+def _write_lines(lines: Iterable[Sequence[object]], path: Path) -> None:
     with path.open("w", newline="") as file:
-        out = csv.writer(file)
-        seeds = [f"{sweep.objective} seed={seed}" for seed in sweep.seeds]
-        out.writerow(["trial", "state", *sweep.objectives, *sweep.varied, *seeds, "run_ids", "reason"])
-        for trial in trials:
-            values: list[object] = [*trial.values] or [""] * len(sweep.objectives)
-            params = [trial.params.get(key, "") for key in sweep.varied]
-            per_seed = [trial.seed_values.get(str(seed), "") for seed in sweep.seeds]
-            beside = [" ".join(trial.run_ids), trial.reason]
-            out.writerow(map(cell, [trial.number, trial.state, *values, *params, *per_seed, *beside]))
+        csv.writer(file).writerows([_escaped(value) for value in line] for line in lines)
 
 
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _escaped(value: object) -> object:
+    """Return a value for a CSV file, with an apostrophe before text that a spreadsheet would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
 
 
-def _published(row: Row, metric: str) -> str:
-    told = row.published_value(metric)
-    return _short(f"{told[0]:.4f}") if told else ""
+def _measured(results: Sequence[TrialResult]) -> list[str]:
+    return [metric for metric in METRICS if any(result.values(metric) for result in results)]
 
 
-def _difference(row: Row, metric: str) -> str:
-    told, values = row.published_value(metric), row.values(metric)
-    return _short(f"{fmean(values) - told[0]:+.4f}") if told and values else ""
+def _is_same_epochs(metric: str, results: Sequence[TrialResult]) -> bool:
+    """Return whether epochs need no column: every run trained as many."""
+    return metric == "epochs" and len({value for result in results for value in result.values(metric)}) <= 1
 
 
-def _short(number: str) -> str:
-    """Without the zero before the point, as the course prints."""
-    return number.replace("0.", ".", 1) if number.lstrip("+-").startswith("0.") else number
+def _row(*texts: str) -> Row:
+    return Row([Cell(text) for text in texts])
 
 
-def _caption(rows: Sequence[Row]) -> str:
-    several = any(len(row.runs) > 1 for row in rows)
-    spread = "mean ± standard deviation over the seeds; " if several else ""
-    published = "; published: one run each, seed unknown" if any(row.published for row in rows) else ""
-    return f"{spread}training figures are running averages over the last epoch{published}"
+def _faint(title: str, shown: Mapping[str, str], metrics: Sequence[str]) -> list[Row]:
+    """Return a row of figures that are not measured, without seeds, parameters and seconds; none without figures."""
+    texts = [shown.get(metric, "") for metric in metrics]
+    return [Row([Cell(text) for text in (title, "", "", "", *texts)], faint=True)] if any(texts) else []
+
+
+def _mean(values: Sequence[float], settings: StatisticsConfig, digits: int = 4) -> Cell:
+    ends = interval_of(values, settings.confidence)
+    beneath = f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
+    return Cell(mean_and_deviation(values, digits), beneath)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if value % 1 or abs(value) < 1 else f"{value:,.0f}"

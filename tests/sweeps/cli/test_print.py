@@ -8,24 +8,27 @@ import pytest
 
 from pipeline.tracking.tracker import TrackedRun
 from sweeps.config.ablation import compose_ablation
-from sweeps.reports.page import Page, PageTable, write_page
-from sweeps.reports.publish import METRICS, _results_table
-from sweeps.results import Row
+from sweeps.reports.page import Page, write_page
+from sweeps.reports.tables import METRICS, Table, results_table
+from sweeps.results import TrialResult
 from tests.conftest import need
 from tests.sweeps.cli.test_ui import CHROMIUM, FLAGS
 
 PRINTED = {"width": 703, "height": 1032}  # CSS pixels of A4 without its margins of 12 mm
 
+WIDEST = METRICS[: METRICS.index("gap/accuracy") + 1]
 
-def table() -> PageTable:
-    """A results table with every metric that a run can have, as wide as it gets."""
+
+def table() -> Table:
+    """A results table with every metric that a classifier can have, as wide as it gets."""
     runs = [
-        TrackedRun(f"id{n}", "FINISHED", dict.fromkeys(METRICS, 0.1234 + n) | {"parameters": 1e7, "epochs": 5.0 + n})
+        TrackedRun(f"id{n}", "FINISHED", dict.fromkeys(WIDEST, 0.1234 + n) | {"parameters": 1e7, "epochs": 5.0 + n})
         for n in range(3)
     ]
-    published = {"N22": dict.fromkeys(METRICS, 0.9876)}
-    rows = [Row(label, label, [0, 1, 2], runs, published) for label in ("dense_512_256_128", "conv_32_unpooled")]
-    return _results_table(rows, compose_ablation("line", []).statistics, [])
+    published = {"N22": dict.fromkeys(WIDEST, 0.9876)}
+    labels = ("dense_512_256_128", "conv_32_unpooled")
+    results = [TrialResult(label, label, [0, 1, 2], runs, published) for label in labels]
+    return results_table(results, compose_ablation("line", []).statistics)
 
 
 @pytest.mark.slow

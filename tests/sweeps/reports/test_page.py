@@ -15,10 +15,9 @@ from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Findi
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
 from sweeps.reports.findings import AblationFindings
 from sweeps.reports.findings import discussion as discussion_of
-from sweeps.reports.page import Page, PageTable, markdown_code, markdown_escaped, render_index, write_page
-from sweeps.reports.publish import _results_table
-from sweeps.reports.tables import write_csv
-from sweeps.results import Row
+from sweeps.reports.page import Page, markdown_code, markdown_escaped, render_index, write_page
+from sweeps.reports.tables import Table, results_table, write_csv
+from sweeps.results import TrialResult
 
 FOUND = DiscussionConfig("More is better.", "2026-11-22", [0, 1, 2, 3, 4], {"more": REPRODUCED})
 ODD = RemarkConfig("The code is another network's.", "N22", "conv")
@@ -29,10 +28,10 @@ def finding(name: str, verdict: str) -> Finding:
     return Finding(Question(name, f"{name} is better", "greater", "", [], []), verdict, "It is.")
 
 
-def row(seeds: Sequence[int], label: str = "conv") -> Row:
+def row(seeds: Sequence[int], label: str = "conv") -> TrialResult:
     metrics = {"test/loss": 0.02, "test/accuracy": 0.99, "parameters": 9.0}
     runs = [TrackedRun(f"id{n}", "FINISHED", metrics) for n in seeds]
-    return Row(label, label, list(seeds), runs, {"L13": {"test/accuracy": 0.98}})
+    return TrialResult(label, label, list(seeds), runs, {"L13": {"test/accuracy": 0.98}})
 
 
 def written(folder: Path, **told: Any) -> list[str]:
@@ -84,12 +83,12 @@ def test_what_is_odd_in_a_document_is_told_beside_its_numbers(tmp_path: Path) ->
     settings = compose_ablation("line", []).statistics
     last = RemarkConfig("It contradicts the line above.", "L13", "conv", {"test/loss": 0.0128, "test/accuracy": 0.9932})
     remarks = [ODD, RemarkConfig("Bullets differ.", "L13", "conv"), last]
-    table = _results_table([row([0, 1, 2]), row([0], "dense")], settings, [], remarks)
-    lines = {line.cells[0].text: [cell.text for cell in line.cells[4:]] for line in table.rows}
+    table = results_table([row([0, 1, 2]), row([0], "dense")], settings, [], remarks)
+    lines = {row.cells[0].text: [cell.text for cell in row.cells[4:]] for row in table.rows}
     assert lines["published (L13) [2]"] == ["", "0.9800"]
     assert lines["not judged (L13) [3]"] == ["0.0128", "0.9932"]
     assert len(table.rows) == 5
-    html, markdown = written(tmp_path, tables=[table, PageTable("Runs", [], [])], remarks=remarks)
+    html, markdown = written(tmp_path, tables=[table, Table("Runs", [], [])], remarks=remarks)
     assert "<li>N22, conv: The code is another network&#39;s.</li>" in html
     assert "3. L13, conv: It contradicts the line above." in markdown
     assert html.count("About the documents") == markdown.count("About the documents") == 1

@@ -7,76 +7,59 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.tracking.tracker import TrackedRun
+from sweeps.claims.config import StatisticsConfig
 from sweeps.reports.figures import draw_axis
-from sweeps.reports.tables import mean_and_deviation, tables, write_csv
-from sweeps.results import Row
+from sweeps.reports.tables import mean_and_deviation, results_table, write_csv
+from sweeps.reports.terminal import show_table
+from sweeps.results import TrialResult
 
 PUBLISHED = {"N22": {"test/accuracy": 0.90, "train/accuracy": 0.93}, "N21": {"test/accuracy": 0.91, "test/loss": 0.3}}
 
 
-def row(label: str, accuracies: list[float], published: dict[str, dict[str, float]]) -> Row:
+def result(label: str, accuracies: list[float], published: dict[str, dict[str, float]]) -> TrialResult:
     common = {"parameters": 1234.0, "seconds_per_epoch": 2.0, "train/accuracy": 0.95, "test/loss": 0.25}
     runs = [TrackedRun(f"id{n}", "FINISHED", common | {"test/accuracy": a}) for n, a in enumerate(accuracies)]
-    return Row(label, label, list(range(len(runs))), runs, published)
+    return TrialResult(label, label, list(range(len(runs))), runs, published)
 
 
-ROWS = [row("one", [0.88, 0.90, 0.92], PUBLISHED), row("two", [0.91], {}), row("none", [], PUBLISHED)]
+RESULTS = [result("one", [0.88, 0.90, 0.92], PUBLISHED), result("two", [0.91], {}), result("none", [], PUBLISHED)]
+TEXTS = ["1,234", "0.9000 ± 0.0200", "n=3", "n=1", "published (N22)", "published (N21)", "+0.0200", "-0.0500"]
 
 
 def test_mean_and_sample_deviation() -> None:
-    assert mean_and_deviation([0.88, 0.90, 0.92]) == ".9000 ± .0200"
-    assert mean_and_deviation([0.91]) == ".9100"
+    assert mean_and_deviation([0.88, 0.90, 0.92]) == "0.9000 ± 0.0200"
+    assert mean_and_deviation([0.91]) == "0.9100"
     assert mean_and_deviation([]) == "-"
-    assert mean_and_deviation([1.5, 2.5], 2) == "2.00 ± .71"
-
-
-def test_table_has_measured_published_and_difference() -> None:
-    told = printed(140)
-    assert len(tables("title", ROWS, 140)) == 1
-    for part in (
-        "1,234",
-        ".9000 ± .0200",
-        "measured (n=3)",
-        "measured (n=1)",
-        "published (N22",
-        ".9000",
-        "+.0000",
-        "+.0200",
-        "-.0500",
-    ):
-        assert part in told
+    assert mean_and_deviation([1.5, 2.5], 2) == "2.00 ± 0.71"
 
 
 def printed(width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    for part in tables("title", ROWS, width):
-        console.print(part)
+    show_table(results_table(RESULTS, StatisticsConfig(0.95, 3, {}, 0.0), differences=True), console)
     return console.export_text()
 
 
-def test_a_narrow_terminal_gets_narrow_tables() -> None:
-    told = printed(80)
-    for part in (
-        "one",
-        "measured (n=3)",
-        "published (N22",
-        ".9000 ± .0200",
-        "train accuracy",
-        "test accuracy",
-        "+.0200",
-    ):
-        assert part in told
-    assert max(map(len, told.splitlines())) <= 80
+def test_the_terminal_shows_measured_published_and_difference() -> None:
+    text = printed(160)
+    assert text.count("config") == 1
+    assert [part for part in TEXTS if part not in text] == []
+
+
+def test_a_narrow_terminal_gets_several_tables() -> None:
+    text = printed(60)
+    assert text.count("config") > 1
+    assert [part for part in TEXTS if part not in text] == []
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_the_first_source_counts_in_the_table() -> None:
-    assert ROWS[0].published_value("test/accuracy") == (0.90, "N22")
-    assert ROWS[0].published_value("test/loss") == (0.3, "N21")
-    assert ROWS[1].published_value("test/loss") is None
+    assert RESULTS[0].published_value("test/accuracy") == (0.90, "N22")
+    assert RESULTS[0].published_value("test/loss") == (0.3, "N21")
+    assert RESULTS[1].published_value("test/loss") is None
 
 
 def test_csv_has_one_line_per_run(tmp_path: Path) -> None:
-    write_csv(ROWS, tmp_path / "results.csv")
+    write_csv(RESULTS, tmp_path / "results.csv")
     lines = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
     assert [(line["trial"], line["seed"]) for line in lines] == [("one", "0"), ("one", "1"), ("one", "2"), ("two", "0")]
     assert (lines[1]["test/accuracy"], lines[1]["published/test/accuracy"], lines[1]["run_id"]) == ("0.9", "0.9", "id1")
@@ -84,5 +67,5 @@ def test_csv_has_one_line_per_run(tmp_path: Path) -> None:
 
 
 def test_figure_is_drawn(tmp_path: Path) -> None:
-    draw_axis(ROWS, "accuracy", "filters", "title", tmp_path / "figure.png")
+    draw_axis(RESULTS, "accuracy", "filters", "title", 0.95, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -176,7 +176,7 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
     arguments = ["study", "smoke", "study.n_trials=6", "study.confirm_seeds=[100,101]", "trainer.epochs=2"]
     assert main(arguments) == 0
     told = capsys.readouterr().out
-    for part in ("the best trials of", "confirmed test/accuracy", "flattered it by", "registered as smoke@best"):
+    for part in ("The best trials of", "The best config on fresh seeds", "selection bias", "registered as smoke@best"):
         assert part in told
     client, parent, children = tracked(root, "smoke")
     folder = Path(client.download_artifacts(parent.info.run_id, ""))

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from statistics import fmean
 
 from pipeline.config.schema import DataConfig
 from pipeline.progress import Watch, silent
@@ -16,7 +15,8 @@ from sweeps.backends.base import Backend, Epoch, Failed, Job, Message, Steps
 from sweeps.execution.recorder import Recorder
 from sweeps.execution.schedule import Schedule, SweepRun
 from sweeps.execution.signals import Interruption, handled_by
-from sweeps.search.proposers import Outcome, Proposer
+from sweeps.execution.trials import Trials
+from sweeps.search.proposers import Proposer
 from sweeps.sweep import Sweep, Trial
 
 POLL_SECONDS = 0.25
@@ -26,8 +26,8 @@ class Engine:
     """Trains what a proposer proposes, with every seed.
 
     Attributes:
-        runs: The runs of every trial, by its label, in the order of the seeds; those reused included.
-        reused: Number of runs that were finished already.
+        trials: The trials so far, with their runs; those that were finished already included.
+        schedule: Runs that wait for a worker, and those that are being trained.
     """
 
     def __init__(
@@ -60,9 +60,7 @@ class Engine:
         self.interruption, self.deadline = interruption, deadline
         self.reporter = reporter or silent()
         self.schedule = Schedule()
-        self.runs: dict[str, list[SweepRun]] = {}
-        self.reused = 0
-        self.settled: set[str] = set()
+        self.trials = Trials(sweep, seeds, proposer, self.schedule)
 
     def add_listed(self) -> None:
         """Add the trials that the proposer lists: reuse finished runs, queue the rest, most expensive first."""
@@ -94,8 +92,6 @@ class Engine:
     def is_out_of_time(self) -> bool:
         """Whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
-
-    # -- starting ------------------------------------------------------------------------------------------------------
 
     def _start_runs(self) -> bool:
         """Hand a run to every idle worker, as far as there are any; return whether one was started."""
@@ -130,22 +126,20 @@ class Engine:
             config = trial.config(seed)
             resolved = resolve(config, self.data_sha256(config.data), self.backend.resources.threads)
             runs.append(SweepRun(trial, seed, resolved))
-        self.runs[trial.label] = runs
+        self.trials.runs[trial.label] = runs
         return [run for run in runs if not self._reuse(run)]
 
     def _reuse(self, run: SweepRun) -> bool:
         """Take an equal finished run, if there is one."""
         if not self.recorder.reuse(run, self.proposer.shares_runs):
             return False
-        self.reused += 1
+        self.trials.reused += 1
         assert run.tracked is not None
         if self._is_judged(run.trial):  # not pruned, as it is known to its end; but later trials are compared with it
             curve = self.recorder.curve(run.tracked, self.sweep.objective)
             for epoch, value in enumerate(curve, start=1):
                 self.proposer.report(run.trial, value, epoch)
         return True
-
-    # -- messages of workers ------------------------------------------------------------------------------------------
 
     def _handle(self, run: SweepRun, message: Message) -> None:
         if isinstance(message, Steps):
@@ -189,48 +183,10 @@ class Engine:
         outcome = f"failed, is tried again: {message.reason}" if again else f"failed: {message.reason}"
         self.reporter.on_end(run.key, outcome, again=again)
 
-    # -- trials -------------------------------------------------------------------------------------------------------
-
     def _settle(self, trial: Trial) -> None:
         """Tell the proposer what is known of a trial, if that decides it."""
-        runs = self.runs[trial.label]
-        self._judge_seeds(trial, runs)
-        if trial.label in self.settled or not all(run.is_done for run in runs):
-            return
-        self.settled.add(trial.label)
-        values = {str(run.seed): run.tracked.metrics[self.sweep.objective] for run in runs if run.tracked}
-        tracked = [run.tracked for run in runs if run.tracked]
-        attrs = {"seeds": self.seeds, "values": values, "metric": self.sweep.objective}
-        attrs |= {"run_ids": [each.run_id for each in tracked], "signatures": [each.signature for each in tracked]}
-        if reasons := [f"{run.key}: {run.failed}" for run in runs if run.failed]:
-            outcome = Outcome("failed", reason="; ".join(reasons))
-        elif len(tracked) < len(runs):
-            outcome = Outcome("pruned", attrs=attrs)
-        else:
-            means = [fmean(each.metrics[metric] for each in tracked) for metric in self.sweep.objectives]
-            outcome = Outcome("complete", means, attrs=attrs)
-        self.proposer.record(trial, outcome)
-        self.proposer.ended[outcome.state] += 1
-        self.reporter.on_counts(self._summary())
-
-    def _judge_seeds(self, trial: Trial, runs: list[SweepRun]) -> None:
-        """Give a trial up if a seed of it failed, or if the pruner, asked after each seed in order, says so."""
-        if not self.proposer.prunes(trial):
-            return
-        hopeless = any(run.failed for run in runs)
-        for step, run in enumerate(runs if len(runs) > 1 else ()):
-            if run.tracked is None:
-                break
-            hopeless |= self.proposer.report(trial, run.tracked.metrics[self.sweep.objective], step)
-        if hopeless:
-            self.schedule.cancel(runs)
-
-    def _summary(self) -> str:
-        """Return counts and best value so far, in one line."""
-        counts = {**self.proposer.ended, "reused": self.reused}
-        line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "complete")
-        best = self.proposer.best()
-        return line if best is None else f"{line}, best {self.sweep.objective} {best:.4f}"
+        if self.trials.settle(trial):
+            self.reporter.on_counts(self.trials.summary())
 
     def _close_open(self) -> None:
         """Close what is open in MLflow as KILLED and in Optuna as interrupted, for the next launch to run again."""

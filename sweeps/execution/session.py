@@ -116,13 +116,13 @@ class Session:
             with watch(self.console) as engine.reporter:
                 engine.run()
         finally:
-            self.runs |= engine.runs
+            self.runs |= engine.trials.runs
         if left := len(engine.schedule.queue):
             self.console.print(f"the time is up: {left} runs are left; the same command continues", style="yellow")
-        return [run for runs in engine.runs.values() for run in runs]
+        return [run for runs in engine.trials.runs.values() for run in runs]
 
     def _print_start(self, engine: Engine) -> None:
-        listed = [run for trial in engine.proposer.listed for run in engine.runs[trial.label]]
+        listed = [run for trial in engine.proposer.listed for run in engine.trials.runs[trial.label]]
         if listed:
             missing = [run.run.signature for run in listed if not run.is_done]
             distinct = len(set(missing))

@@ -1,0 +1,67 @@
+"""The trials of a sweep: their runs, and what the proposer is told once these have ended."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from sweeps.execution.schedule import Schedule, SweepRun
+from sweeps.search.proposers import Outcome, Proposer
+from sweeps.sweep import Sweep, Trial
+
+
+class Trials:
+    """Trials by what is known of their runs.
+
+    Attributes:
+        runs: The runs of every trial, by its label, in the order of the seeds.
+        reused: Number of runs that were finished already.
+    """
+
+    def __init__(self, sweep: Sweep, seeds: list[int], proposer: Proposer, schedule: Schedule) -> None:
+        self.sweep, self.seeds, self.proposer, self.schedule = sweep, seeds, proposer, schedule
+        self.runs: dict[str, list[SweepRun]] = {}
+        self.reused = 0
+        self.settled: set[str] = set()
+
+    def settle(self, trial: Trial) -> bool:
+        """Tell the proposer how a trial ended, if it has; return whether it has just now."""
+        runs = self.runs[trial.label]
+        self._judge_seeds(trial, runs)
+        if trial.label in self.settled or not all(run.is_done for run in runs):
+            return False
+        self.settled.add(trial.label)
+        outcome = self._outcome(runs)
+        self.proposer.record(trial, outcome)
+        self.proposer.ended[outcome.state] += 1
+        return True
+
+    def _judge_seeds(self, trial: Trial, runs: list[SweepRun]) -> None:
+        """Give a trial up if a seed of it failed, or if the pruner, asked after each seed in order, says so."""
+        if not self.proposer.prunes(trial):
+            return
+        hopeless = any(run.failed for run in runs)
+        for step, run in enumerate(runs if len(runs) > 1 else ()):
+            if run.tracked is None:
+                break
+            hopeless |= self.proposer.report(trial, run.tracked.metrics[self.sweep.objective], step)
+        if hopeless:
+            self.schedule.cancel(runs)
+
+    def _outcome(self, runs: list[SweepRun]) -> Outcome:
+        tracked = [run.tracked for run in runs if run.tracked]
+        values = {str(run.seed): run.tracked.metrics[self.sweep.objective] for run in runs if run.tracked}
+        attrs = {"seeds": self.seeds, "values": values, "metric": self.sweep.objective}
+        attrs |= {"run_ids": [each.run_id for each in tracked], "signatures": [each.signature for each in tracked]}
+        if reasons := [f"{run.key}: {run.failed}" for run in runs if run.failed]:
+            return Outcome("failed", reason="; ".join(reasons))
+        if len(tracked) < len(runs):
+            return Outcome("pruned", attrs=attrs)
+        means = [fmean(each.metrics[metric] for each in tracked) for metric in self.sweep.objectives]
+        return Outcome("complete", means, attrs=attrs)
+
+    def summary(self) -> str:
+        """Return counts and best value so far, in one line."""
+        counts = {**self.proposer.ended, "reused": self.reused}
+        line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "complete")
+        best = self.proposer.best()
+        return line if best is None else f"{line}, best {self.sweep.objective} {best:.4f}"

@@ -16,8 +16,9 @@ from sweeps.execution.epoch_timing import timings
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Session, open_session
 from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results
+from sweeps.reports.context import ReportContext
 from sweeps.reports.findings import judge_ablation
-from sweeps.reports.publish import ReportContext, publish_ablation, publish_grid, publish_study
+from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
 from sweeps.results import CONFIRMED, StudyTrial, TrialResult, best_result, lost_trials, trial_of, trial_results
 from sweeps.search.history import study_result
 from sweeps.search.proposers import Grid, Proposer, Sampler
@@ -40,8 +41,7 @@ def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
         session.train(Grid(sweep, session.history))
         results = ablation_results(ablation, session.tracked, session.tracker)
         log_models(session, _best_runs(session, results), session.finished)
-        compared = [trial for trial in sweep.trials or [] if trial.label in ablation.config.timed]
-        seconds = timings(compared, ablation.timing, session.tracker, session.parent, console)
+        seconds = timings(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
         findings = judge_ablation(ablation, results, seconds)
         publish_ablation(_context(session), ablation, results, seconds, findings)
     return AblationResult(*_outcome(session), ablation, results, seconds, findings)

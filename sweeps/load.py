@@ -81,19 +81,18 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
     store, tracker = open_store(overrides)
     parent = tracker.find_sweep(name)
     if parent is None:
-        known = [sweep for sweep in tracker.sweeps() if tracker.find_sweep(sweep)]
-        hint = f"There are: {', '.join(known)}" if known else "There is none"
+        names = [sweep for sweep in tracker.sweeps() if tracker.find_sweep(sweep)]
+        hint = f"There are: {', '.join(names)}" if names else "There is none"
         if tracker.is_deleted(name):
             hint = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"
-        raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, known)}. {hint}")
+        raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, names)}. {hint}")
     kind, *words = command_of(name, parent)
     words = [word for word in words if not is_of_store(word)] + list(overrides)  # older stores tagged those too
     if kind == "ablate":
         ablation = compose_ablation(words[0], words[1:])
         sweep = ablation.sweep
         runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
-        compared = [trial for trial in sweep.trials or [] if trial.label in ablation.config.timed]
-        seconds = tracked_timings(compared, tracker, parent.run_id)
+        seconds = tracked_timings(ablation.timed_trials, tracker, parent.run_id)
         results = ablation_results(ablation, runs, tracker)
         findings = judge_ablation(ablation, results, seconds)
         description = ablation.config.description

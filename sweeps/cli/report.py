@@ -9,7 +9,8 @@ from rich.console import Console
 from pipeline.config.schema import ConfigError
 from pipeline.inference.load import open_store
 from sweeps.load import AblationResult, GridResult, StudySweepResult, command_of, load_results
-from sweeps.reports.publish import ReportContext, publish_ablation, publish_grid, publish_index, publish_study
+from sweeps.reports.context import ReportContext
+from sweeps.reports.publish import publish_ablation, publish_grid, publish_index, publish_study
 
 
 def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:

@@ -165,6 +165,11 @@ class Ablation:
     changed: tuple[str, ...] = ()
 
     @property
+    def timed_trials(self) -> list[Trial]:
+        """The trials whose seconds per epoch a claim compares."""
+        return [trial for trial in self.sweep.trials or [] if trial.label in self.config.timed]
+
+    @property
     def statistics(self) -> StatisticsConfig:
         """How its claims are judged."""
         return self.sweep.config.statistics

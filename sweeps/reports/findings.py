@@ -19,12 +19,12 @@ class AblationFindings:
 
     @property
     def all(self) -> list[Finding]:
-        """Claims, then published numbers."""
+        """Return all of them, claims first."""
         return [*self.claims, *self.published]
 
     @property
     def contradicted(self) -> list[str]:
-        """Names of the claims and published numbers that are CONTRADICTED."""
+        """Return the names of the claims and published numbers that are CONTRADICTED."""
         return [finding.question.name for finding in self.all if finding.verdict == CONTRADICTED]
 
 
@@ -33,10 +33,7 @@ def judge_ablation(
 ) -> AblationFindings:
     """Judge the claims, and the published numbers unless other configs than the documents' were run.
 
-    Args:
-        ablation: The ablation as launched.
-        results: Its trials with their runs.
-        timings: Seconds per epoch by trial, round by round, of trials whose speed a claim compares.
+    `timings` are seconds per epoch, round by round, of trials whose speed a claim compares.
     """
     evidence = SweepEvidence(results, {trial.label: trial.base for trial in ablation.sweep.trials or []}, timings)
     published = [] if ablation.changed else ablation.config.published

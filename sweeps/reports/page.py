@@ -26,16 +26,6 @@ class PageFigure:
     path: Path
     caption: str
 
-    @property
-    def file(self) -> str:
-        """Return the file's name."""
-        return self.path.name
-
-    @property
-    def base64(self) -> str:
-        """Return the file's content, for the page."""
-        return base64.b64encode(self.path.read_bytes()).decode()
-
 
 @dataclass(frozen=True)
 class Page:
@@ -60,11 +50,11 @@ def method(settings: StatisticsConfig) -> str:
     limits = ", ".join(f"{name} {value:g}" for name, value in settings.tolerance.items())
     return (
         f"Each interval has {settings.confidence:.0%} confidence, uncorrected. Claims are tested over seeds, paired "
-        f"where two configs are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below "
+        f"if two configs are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below "
         f"{error:.2g} after "
         "Holm's correction for all claims of the ablation, published numbers likewise among themselves. A published "
-        "number is reproduced where it lies in the prediction interval for one further run of ours, widened by a "
-        f"tolerance ({limits}; losses and predictions relative). INCONCLUSIVE: the seeds do not tell."
+        "number is reproduced if it lies in the prediction interval for one further run of ours, widened by a "
+        f"tolerance ({limits}; losses and predictions relative). INCONCLUSIVE: the seeds do not decide."
     )
 
 
@@ -95,6 +85,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": count_verdicts}
+    environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     environment.filters["in_words"] = lambda number: NUMBERS[number] if number < len(NUMBERS) else str(number)
     environment.globals["mark"] = MARKS
     from markupsafe import Markup
@@ -112,10 +103,7 @@ def write_page(page: Page, folder: Path) -> None:
 def index_entry(page: Page, changed: Sequence[str], made: str) -> dict[str, object]:
     """Return all that the index shows of an ablation, for its claims.json.
 
-    Args:
-        page: The ablation's page.
-        changed: What makes it another experiment than its file's, as KEY=VALUE.
-        made: When and on what it was measured, in one sentence.
+    `changed` says what makes it another experiment than its file's, and `made` when and on what it was measured.
     """
     return {
         "name": page.name,
@@ -133,7 +121,7 @@ def index_entry(page: Page, changed: Sequence[str], made: str) -> dict[str, obje
 def render_index(pages: Sequence[Mapping[str, Any]], written: str) -> dict[str, str]:
     """Return index.html and results.md by name: the scoreboard over all ablations, from their claims.json.
 
-    Ablations that were run otherwise than their files say stand apart, and do not count.
+    Modified ablations, run with other configs than their files', stand apart and do not count.
     """
     shown = [page for page in pages if not page["changed"]]
     values = {

@@ -7,29 +7,22 @@ Nothing is trained, timed or judged here.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import psutil
 import yaml
-from rich.console import Console
 
 from pipeline.config.schema import RunConfig, StoreConfig, is_of_store, without_store
 from pipeline.tracking.learning_curves import drawn
 from pipeline.tracking.locks import locked
-from pipeline.tracking.retry import StoreError
-from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
+from pipeline.tracking.tracker import TrackedRun
 from sweeps.claims.verdicts import count_verdicts
 from sweeps.config.ablation import Ablation
+from sweeps.reports.context import LOCK, REPORTS, ReportContext
 from sweeps.reports.figures import Drawing, ablation_drawings, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
 from sweeps.reports.page import Page, PageFigure, index_entry, method, render_index, write_page
@@ -48,64 +41,6 @@ from sweeps.reports.terminal import show_findings, show_table
 from sweeps.results import StudyResult, TrialResult, best_result, trial_of
 from sweeps.sweep import Sweep
 
-# Held while files under reports/ are replaced: several processes may report on one store. No sweep can be called so.
-LOCK = ".reports"
-
-
-@dataclass(frozen=True)
-class ReportContext:
-    """Whose results are published, and where."""
-
-    sweep: Sweep
-    description: str
-    tracker: Tracker
-    parent: str
-    console: Console
-
-    @property
-    def confidence(self) -> float:
-        """Confidence of all intervals."""
-        return self.sweep.config.statistics.confidence
-
-    def link(self, run: TrackedRun) -> str:
-        """Return the address of a run's page while `convsweep ui` serves it."""
-        return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"
-
-    def say(self, text: str, style: str | None = None) -> None:
-        """Print a line as it is."""
-        self.console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
-
-    @contextmanager
-    def folder(self) -> Iterator[Path]:
-        """Give an empty folder for the sweep's files, which then replaces the one before and is logged.
-
-        Raises:
-            StoreError: if the files cannot be written, as on a full disk.
-        """
-        place = reports(self.sweep.store) / self.sweep.name
-        folder = place.with_name(f".{self.sweep.name}.{os.getpid()}")
-        try:
-            _remove_leftovers(place)
-            folder.mkdir(parents=True)
-            yield folder
-            self.tracker.log_files(self.parent, sorted(folder.iterdir()))
-            with locked(self.sweep.store, LOCK):
-                shutil.rmtree(place, ignore_errors=True)
-                folder.rename(place)
-        except OSError as error:
-            raise StoreError(
-                f"the report {place} cannot be written: {error.strerror or error}. Everything trained is tracked; once "
-                f"this is mended, convsweep report {self.sweep.name} writes it"
-            ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)  # is there only if something went wrong
-        self.say(f"report: {place / 'report.html'}")
-
-
-def reports(store: StoreConfig) -> Path:
-    """Return the folder of all reports of a store: one folder per sweep, and the index over them."""
-    return store.folder / "reports"
-
 
 def publish_ablation(
     context: ReportContext,
@@ -116,16 +51,10 @@ def publish_ablation(
 ) -> None:
     """Print and write the results and findings of an ablation, and tag its parent run with the verdicts.
 
-    Args:
-        context: Whose results.
-        ablation: The ablation as launched.
-        results: Its trials with their runs.
-        timings: Seconds per epoch, round by round, of trials that were timed side by side.
-        findings: What the runs say about claims and published numbers.
+    `timings` are seconds per epoch, round by round, of trials that were timed side by side.
     """
     sweep, config, numbers = context.sweep, ablation.config, findings.published
-    table = partial(results_table, results, ablation.statistics, numbers, config.remarks)
-    _show(context, [table(differences=True)], note(ablation))
+    _show(context, [results_table(results, ablation.statistics, numbers, differences=True)], note(ablation))
     show_findings(findings, context.console)
     drawings = result_drawings(results, config.axis, sweep.name, context.confidence)
     drawings += ablation_drawings(results, timings, numbers, [it.value for it in config.published], sweep.name)
@@ -140,7 +69,7 @@ def publish_ablation(
             discussion=discussion(ablation, results, findings),
             remarks=config.remarks,
             tables=[
-                table(),
+                results_table(results, ablation.statistics, numbers, config.remarks),
                 *([timing_table(timings, ablation.timing.examples)] if timings else []),
                 runs_table(results, sweep, context.link),
             ],
@@ -167,13 +96,7 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
 
 
 def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequence[TrackedRun]) -> None:
-    """Print and write the results of a study.
-
-    Args:
-        context: Whose results.
-        study: Its trials.
-        confirmed: Runs of the best trial on fresh seeds; empty if there are none.
-    """
+    """Print and write the results of a study; `confirmed` are runs of the best trial on fresh seeds, if any."""
     sweep = context.sweep
     if not study.best:
         context.say("no trial was completed", "red")
@@ -197,7 +120,7 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
 
 def publish_index(store: StoreConfig) -> Path | None:
     """Write reports/index.html and reports/results.md over all ablations with a report; None without any."""
-    folder = reports(store)
+    folder = store.folder / REPORTS
     pages = [page for path in sorted(folder.glob("[!.]*/claims.json")) if (page := _read_claims(path))]
     if not pages:
         return None
@@ -219,14 +142,6 @@ def _read_claims(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, TemplateError):
         return {}
     return page
-
-
-def _remove_leftovers(place: Path) -> None:
-    """Remove what processes that are gone have left of reports they did not finish."""
-    for folder in place.parent.glob(f".{place.name}.*"):
-        pid = folder.suffix.removeprefix(".")
-        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") -> None:

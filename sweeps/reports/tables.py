@@ -67,12 +67,8 @@ def results_table(
 ) -> Table:
     """Return measured values beside published ones: a row per trial, and one per source of published values.
 
-    Args:
-        results: The trials.
-        settings: Confidence of the intervals beneath the means.
-        numbers: Findings about published numbers, whose verdicts are marked.
-        remarks: What is odd in a document; [1] is the first.
-        differences: Whether a row beneath the published values has measured minus published ones.
+    `numbers` are the findings whose verdicts are marked; [1] is the first of `remarks`. With `differences`, a row
+    beneath the published values has measured minus published ones.
     """
     metrics = [metric for metric in _measured(results) if not _is_same_epochs(metric, results)]
     marks = {finding.question.name: f" {MARKS[finding.verdict]}" for finding in numbers}

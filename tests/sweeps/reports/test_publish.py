@@ -95,7 +95,7 @@ def test_the_index_is_over_all_ablations(demo: Path, capsys: pytest.CaptureFixtu
     assert main(["report", "--all"]) == 0
     html, markdown = (demo / "reports" / "index.html").read_text(), (demo / "reports" / "results.md").read_text()
     for text in (html, markdown):
-        assert "Run otherwise than their files say, and not counted" in text
+        assert "Modified ablations, not counted" in text
         assert "other" in text
         assert "trainer.epochs=1" in text
         assert "64 filters reach a higher test accuracy" not in text
@@ -259,3 +259,15 @@ def test_reports_of_a_grid_and_of_a_study(root: Path, capsys: pytest.CaptureFixt
     assert "model.filters=4" in (root / "reports" / "grid" / "report.md").read_text().replace(
         "filters=4", "model.filters=4"
     )
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_confirmation_keeps_the_page_of_the_study(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sweeps.launch._confirm", interrupted)
+    assert main(["study", "smoke", "study.n_trials=2", "study.confirm_seeds=[9]", *DEMO]) == 130
+    assert "The best trials of" in (root / "reports" / "smoke" / "report.md").read_text()

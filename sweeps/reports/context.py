@@ -1,0 +1,81 @@
+"""Whose report is made, and where it goes: printed, written into the store, and logged on the sweep's parent run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from pipeline.tracking.locks import locked
+from pipeline.tracking.retry import StoreError
+from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
+from sweeps.sweep import Sweep
+
+# Held while files under reports/ are replaced: several processes may report on one store. No sweep can be called so.
+LOCK = ".reports"
+# The folder of all reports in a store: one folder per sweep, and the index over them.
+REPORTS = "reports"
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """Whose results are published, and where."""
+
+    sweep: Sweep
+    description: str
+    tracker: Tracker
+    parent: str
+    console: Console
+
+    @property
+    def confidence(self) -> float:
+        """Confidence of all intervals."""
+        return self.sweep.config.statistics.confidence
+
+    def link(self, run: TrackedRun) -> str:
+        """Return the address of a run's page while `convsweep ui` serves it."""
+        return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line as it is."""
+        self.console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Give an empty folder for the sweep's files, which then replaces the one before and is logged.
+
+        Raises:
+            StoreError: if the files cannot be written, as on a full disk.
+        """
+        place = self.sweep.store.folder / REPORTS / self.sweep.name
+        folder = place.with_name(f".{self.sweep.name}.{os.getpid()}")
+        try:
+            _remove_leftovers(place)
+            folder.mkdir(parents=True)
+            yield folder
+            self.tracker.log_files(self.parent, sorted(folder.iterdir()))
+            with locked(self.sweep.store, LOCK):
+                shutil.rmtree(place, ignore_errors=True)
+                folder.rename(place)
+        except OSError as error:
+            raise StoreError(
+                f"the report {place} cannot be written: {error.strerror or error}. Everything trained is tracked; once "
+                f"this is mended, convsweep report {self.sweep.name} writes it"
+            ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # is there only if something went wrong
+        self.say(f"report: {place / 'report.html'}")
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove what processes that are gone have left of reports they did not finish."""
+    for folder in place.parent.glob(f".{place.name}.*"):
+        pid = folder.suffix.removeprefix(".")
+        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
 import os
 import signal
 import sys
@@ -77,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     collect_rarely()
     draw_off_screen()
-    atexit.register(gc.freeze)  # what is imported would take Python a second to take apart
     try:
         return int(arguments.command(arguments, console))
     except ConfigError as error:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-data lint ui clean
+.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-data format lint ui clean
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 # Everything of the course on Fashion-MNIST, MNIST and the line, and how images are shuffled; horse_or_human needs images
 # that nobody serves.
@@ -42,7 +42,11 @@ test-fast: setup ## nine tests in ten: no training in other processes, no files 
 test-data: setup ## the tests on the real MNIST, horses and humans, under CONVSWEEP_DATA_DIR
 	$(PYTEST) -m real_data
 
-lint: setup ## check style and types
+format: setup ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: setup ## check style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -2,7 +2,7 @@
 
 PUBLISHED, INCONSISTENT and CLAIMS transcribe by hand what the documents print and say, named as in the README. Checked
 is that conf/ablation and these tables agree, in both directions. Not checked is that the tables hold all of the
-documents: they say more (pixel scaling, where to pool, sizes of dense layers, uniform pictures, errors by class, ...).
+documents: they say more (pixel scaling, where to pool, sizes of dense layers, uniform images, errors by class, ...).
 """
 
 from __future__ import annotations
@@ -201,15 +201,15 @@ def ablations() -> list[AblationConfig]:
 
 @pytest.mark.parametrize(("network", "source"), PUBLISHED)
 def test_every_published_number_is_compared(network: str, source: str) -> None:
-    found = [a.trials[network].published.get(source, {}) for a in ablations() if network in a.trials]
-    assert PUBLISHED[network, source] in found
+    numbers = [a.trials[network].published.get(source, {}) for a in ablations() if network in a.trials]
+    assert PUBLISHED[network, source] in numbers
 
 
 def test_no_number_is_published_that_the_documents_do_not_print() -> None:
     for ablation in ablations():
         for label, trial in ablation.trials.items():
-            for source, told in trial.published.items():
-                assert told == PUBLISHED[label, source], f"{ablation.name}: {label}"
+            for source, values in trial.published.items():
+                assert values == PUBLISHED[label, source], f"{ablation.name}: {label}"
 
 
 def test_numbers_that_a_document_contradicts_itself_are_recorded_and_not_judged() -> None:
@@ -220,19 +220,19 @@ def test_numbers_that_a_document_contradicts_itself_are_recorded_and_not_judged(
 
 
 def test_every_claim_names_the_documents_that_say_so() -> None:
-    found: dict[tuple[str, str], set[str]] = {}
+    claims: dict[tuple[str, str], set[str]] = {}
     for ablation in ablations():
         for name, claim in ablation.claims.items():
             assert bool(claim.reference) == bool(claim.source), name
             for source in claim.source:
-                found.setdefault((claim.reference, source), set()).add(f"{ablation.name}.{name}")
-    assert found == CLAIMS
+                claims.setdefault((claim.reference, source), set()).add(f"{ablation.name}.{name}")
+    assert claims == CLAIMS
 
 
 def test_the_authors_findings_name_what_there_is() -> None:
     for ablation in ablations():
-        if told := ablation.discussion:
-            assert set(told.verdicts) <= {*ablation.claims, *(number.name for number in ablation.published)}
+        if discussion := ablation.discussion:
+            assert set(discussion.verdicts) <= {*ablation.claims, *(number.name for number in ablation.published)}
 
 
 def test_every_claim_stops_at_the_target_that_it_names() -> None:

@@ -33,11 +33,6 @@ class ReportContext:
     parent: str
     console: Console
 
-    @property
-    def confidence(self) -> float:
-        """Confidence of all intervals."""
-        return self.sweep.config.statistics.confidence
-
     def link(self, run: TrackedRun) -> str:
         """Return the address of a run's page while `convsweep ui` serves it."""
         return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"

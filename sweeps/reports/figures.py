@@ -34,21 +34,21 @@ NEUTRAL = "#444444"
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that can be drawn into a file: the file's name, what it shows, and how it is drawn."""
+    """A figure that can be drawn: its file's name, what it shows, and how it is drawn into a path."""
 
-    name: str
+    file: str
     caption: str
     draw: Callable[[Path], None]
 
 
 def result_drawings(results: Sequence[TrialResult], axis: str, title: str, confidence: float) -> list[Drawing]:
     """Return the figures of any grid for which there is something to draw."""
-    drawings, name_of_axis = [], re.sub(r"\W+", "_", axis).strip("_")
+    drawings, slug = [], re.sub(r"\W+", "_", axis).strip("_")
     for quantity in ("accuracy", "loss"):
         if any(result.values(f"{part}/{quantity}") for result in results for part in COLOURS):
-            name = f"{quantity}_by_{name_of_axis}.png"
+            file = f"{quantity}_by_{slug}.png"
             caption = f"{quantity} by {axis}: a dot per seed, bars are intervals of the mean."
-            drawings.append(Drawing(name, caption, partial(draw_axis, results, quantity, axis, title, confidence)))
+            drawings.append(Drawing(file, caption, partial(draw_axis, results, quantity, axis, title, confidence)))
     if any(result.curves for result in results):
         caption = "Learning curves: thin lines are seeds; dotted, the epoch from which on mean test loss rises."
         drawings.append(Drawing("learning_curves.png", caption, partial(draw_learning_curves, results, title)))

@@ -20,16 +20,8 @@ NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 @dataclass(frozen=True)
-class PageFigure:
-    """A figure of a page: a PNG file, and what it shows."""
-
-    path: Path
-    caption: str
-
-
-@dataclass(frozen=True)
 class Page:
-    """What a report shows, in this order."""
+    """What a report shows, in this order; `figures` are captions by file name."""
 
     name: str
     description: str
@@ -40,7 +32,7 @@ class Page:
     discussion: DiscussionConfig | None = None
     remarks: list[RemarkConfig] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    figures: list[PageFigure] = field(default_factory=list)
+    figures: dict[str, str] = field(default_factory=dict)
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -97,7 +89,7 @@ def render(template: str, **values: Any) -> str:
 def write_page(page: Page, folder: Path) -> None:
     """Write report.html and report.md into the folder, which holds the figures."""
     for kind in ("html", "md"):
-        (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page))
+        (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page, folder=folder))
 
 
 def index_entry(page: Page, changed: Sequence[str], made: str) -> dict[str, object]:

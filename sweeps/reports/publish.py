@@ -25,7 +25,7 @@ from sweeps.config.ablation import Ablation
 from sweeps.reports.context import LOCK, REPORTS, ReportContext
 from sweeps.reports.figures import Drawing, ablation_drawings, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
-from sweeps.reports.page import Page, PageFigure, index_entry, method, render_index, write_page
+from sweeps.reports.page import Page, index_entry, method, render_index, write_page
 from sweeps.reports.tables import (
     Table,
     confirmation_metrics,
@@ -54,9 +54,10 @@ def publish_ablation(
     `timings` are seconds per epoch, round by round, of trials that were timed side by side.
     """
     sweep, config, numbers = context.sweep, ablation.config, findings.published
+    confidence = ablation.statistics.confidence
     _show(context, [results_table(results, ablation.statistics, numbers, differences=True)], note(ablation))
     show_findings(findings, context.console)
-    drawings = result_drawings(results, config.axis, sweep.name, context.confidence)
+    drawings = result_drawings(results, config.axis, sweep.name, confidence)
     drawings += ablation_drawings(results, timings, numbers, [it.value for it in config.published], sweep.name)
     with context.folder() as folder:
         page = Page(
@@ -87,7 +88,8 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
     sweep = context.sweep
     table = results_table(results, sweep.config.statistics)
     _show(context, [table])
-    drawings = result_drawings(results, ", ".join(sweep.varied) or "config", sweep.name, context.confidence)
+    axis, confidence = ", ".join(sweep.varied) or "config", sweep.config.statistics.confidence
+    drawings = result_drawings(results, axis, sweep.name, confidence)
     with context.folder() as folder:
         tables = [table, runs_table(results, sweep, context.link)]
         figures, facts = _draw(context, drawings, folder), _facts(context, results)
@@ -110,7 +112,7 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         write_study_csv(study.trials, sweep, folder / "results.csv")
         for trouble in study.draw(folder):
             context.say(trouble)
-        figures = [PageFigure(path, path.stem.replace("_", " ")) for path in sorted(folder.glob("*.png"))]
+        figures = {path.name: path.stem.replace("_", " ") for path in sorted(folder.glob("*.png"))}
         score = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {sweep.seeds}."
         _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
         seeds = [int(run.params["seed"]) for run in confirmed]
@@ -152,16 +154,15 @@ def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") ->
         show_table(table, context.console)
 
 
-def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> list[PageFigure]:
-    """Draw the figures into the folder; print a line for each that cannot be drawn, and leave it out."""
-    figures = []
+def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> dict[str, str]:
+    """Draw the figures into the folder and return their captions; print a line for each that cannot be drawn."""
+    captions = {}
     for drawing in drawings:
-        path = folder / drawing.name
-        if trouble := drawn(drawing.draw, path):
+        if trouble := drawn(drawing.draw, folder / drawing.file):
             context.say(trouble)
         else:
-            figures.append(PageFigure(path, drawing.caption))
-    return figures
+            captions[drawing.file] = drawing.caption
+    return captions
 
 
 def _write(context: ReportContext, page: Page, results: Sequence[TrialResult], folder: Path) -> None:

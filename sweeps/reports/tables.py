@@ -70,7 +70,8 @@ def results_table(
     `numbers` are the findings whose verdicts are marked; [1] is the first of `remarks`. With `differences`, a row
     beneath the published values has measured minus published ones.
     """
-    metrics = [metric for metric in _measured(results) if not _is_same_epochs(metric, results)]
+    is_same_epochs = len({epochs for result in results for epochs in result.values("epochs")}) <= 1
+    metrics = [metric for metric in _measured(results) if metric != "epochs" or not is_same_epochs]
     marks = {finding.question.name: f" {MARKS[finding.verdict]}" for finding in numbers}
     rows = []
     for result in results:
@@ -222,11 +223,6 @@ def _escaped(value: object) -> object:
 
 def _measured(results: Sequence[TrialResult]) -> list[str]:
     return [metric for metric in METRICS if any(result.values(metric) for result in results)]
-
-
-def _is_same_epochs(metric: str, results: Sequence[TrialResult]) -> bool:
-    """Return whether epochs need no column: every run trained as many."""
-    return metric == "epochs" and len({value for result in results for value in result.values(metric)}) <= 1
 
 
 def _row(*texts: str) -> Row:

@@ -13,7 +13,7 @@ Values = dict[str, dict[str, list[float]]]
 
 
 @dataclass
-class Known:
+class GivenEvidence:
     """Evidence from given numbers, seeds 0, 1, ... in order."""
 
     metrics: Values
@@ -44,14 +44,14 @@ def claim(kind: str, **keys: object) -> ClaimConfig:
     return made
 
 
-def one(asked: ClaimConfig, evidence: Known) -> Finding:
-    (found,) = judge({"it": asked}, evidence, SETTINGS)
-    return found
+def one(claimed: ClaimConfig, evidence: GivenEvidence) -> Finding:
+    (finding,) = judge({"it": claimed}, evidence, SETTINGS)
+    return finding
 
 
 GREATER = claim("greater", trial="a", than=["b"], metric="test/accuracy")
 LOW, HIGH = [0.900, 0.902, 0.901], [0.921, 0.920, 0.923]
 
 
-def accuracies(**trials: list[float]) -> Known:
-    return Known({name: {"test/accuracy": values} for name, values in trials.items()})
+def accuracies(**trials: list[float]) -> GivenEvidence:
+    return GivenEvidence({name: {"test/accuracy": values} for name, values in trials.items()})

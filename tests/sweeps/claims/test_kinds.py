@@ -6,7 +6,7 @@ import pytest
 from pipeline.config.schema import ConfigError
 from sweeps.claims.kinds import KINDS
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
-from tests.helpers.evidence import GREATER, HIGH, LOW, Known, Values, accuracies, claim, one
+from tests.helpers.evidence import GREATER, HIGH, LOW, GivenEvidence, Values, accuracies, claim, one
 
 
 def test_greater_and_less() -> None:
@@ -21,15 +21,15 @@ def test_greater_and_less() -> None:
 def test_numbers_of_a_comparison_are_those_of_a_paired_t_test() -> None:
     from scipy.stats import ttest_rel
 
-    found = one(GREATER, accuracies(a=HIGH, b=LOW))
+    finding = one(GREATER, accuracies(a=HIGH, b=LOW))
     theirs = ttest_rel(HIGH, LOW)
     low, high = theirs.confidence_interval(0.95)
-    assert found.outcome is not None
-    measured = [found.outcome.estimate, found.outcome.low, found.outcome.high, found.outcome.p]
+    assert finding.outcome is not None
+    measured = [finding.outcome.estimate, finding.outcome.low, finding.outcome.high, finding.outcome.p]
     assert measured == pytest.approx([np.mean(HIGH) - np.mean(LOW), low, high, theirs.pvalue])
-    assert found.outcome.n == 3
+    assert finding.outcome.n == 3
     for part in ("a minus b", "+0.0203", "n=3 seeds"):
-        assert part in found.sentence
+        assert part in finding.sentence
 
 
 def test_pairs_by_seed() -> None:
@@ -38,30 +38,30 @@ def test_pairs_by_seed() -> None:
 
 
 def test_a_margin_has_to_be_exceeded() -> None:
-    asked = claim("greater", trial="a", than=["b"], metric="test/accuracy", margin=0.05)
-    found = one(asked, accuracies(a=HIGH, b=LOW))
-    assert found.verdict == CONTRADICTED
-    assert found.outcome is not None
-    assert found.outcome.estimate == pytest.approx(np.mean(HIGH) - np.mean(LOW))
+    claimed = claim("greater", trial="a", than=["b"], metric="test/accuracy", margin=0.05)
+    finding = one(claimed, accuracies(a=HIGH, b=LOW))
+    assert finding.verdict == CONTRADICTED
+    assert finding.outcome is not None
+    assert finding.outcome.estimate == pytest.approx(np.mean(HIGH) - np.mean(LOW))
 
 
 def test_greater_than_all_needs_all() -> None:
-    asked = claim("greater", trial="a", than=["b", "c"], metric="test/accuracy")
-    assert one(asked, accuracies(a=HIGH, b=LOW, c=LOW)).verdict == REPRODUCED
-    assert one(asked, accuracies(a=HIGH, b=LOW, c=[0.920, 0.922, 0.921])).verdict == INCONCLUSIVE
-    assert one(asked, accuracies(a=HIGH, b=LOW, c=[0.951, 0.950, 0.953])).verdict == CONTRADICTED
+    claimed = claim("greater", trial="a", than=["b", "c"], metric="test/accuracy")
+    assert one(claimed, accuracies(a=HIGH, b=LOW, c=LOW)).verdict == REPRODUCED
+    assert one(claimed, accuracies(a=HIGH, b=LOW, c=[0.920, 0.922, 0.921])).verdict == INCONCLUSIVE
+    assert one(claimed, accuracies(a=HIGH, b=LOW, c=[0.951, 0.950, 0.953])).verdict == CONTRADICTED
 
 
 def test_fewer_than_three_seeds_give_no_verdict() -> None:
     for kind, keys in ARGUMENTS.items():
-        evidence = Known(
+        evidence = GivenEvidence(
             {t: {m: [0.9, 0.91] for m in ("test/accuracy", "gap/accuracy", "epochs", "train/accuracy")} for t in "abc"},
             {"a": [[1.0, 0.5], [1.0, 0.5]]},
             {"a": [1.0, 1.1], "b": [2.0, 2.1]},
         )
-        found = one(claim(kind, **keys), evidence)
-        assert (found.verdict, found.outcome) == (INCONCLUSIVE, None)
-        assert "at least 3" in found.sentence
+        finding = one(claim(kind, **keys), evidence)
+        assert (finding.verdict, finding.outcome) == (INCONCLUSIVE, None)
+        assert "at least 3" in finding.sentence
 
 
 ARGUMENTS: dict[str, dict[str, object]] = {
@@ -91,7 +91,7 @@ def test_a_claim_says_what_it_lacks(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "keys", "told"),
+    ("kind", "keys", "message"),
     [
         ("greater", {"trial": "a", "than": ["b"], "value": 0.0, "metric": "test/accuracy"}, "give than or value"),
         ("stops", {"trial": "a", "value": 0.0}, "value has no meaning for the kind stops"),
@@ -101,16 +101,16 @@ def test_a_claim_says_what_it_lacks(kind: str) -> None:
         ("greater", {"trial": "a", "value": float("nan"), "metric": "test/accuracy"}, "a finite number"),
     ],
 )
-def test_a_claim_says_what_it_has_too_much(kind: str, keys: dict[str, object], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_claim_says_what_it_has_too_much(kind: str, keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         claim(kind, **keys)
 
 
 def test_the_sentence_is_of_the_comparison_that_decides() -> None:
-    asked = claim("greater", trial="a", than=["b", "c"], metric="test/accuracy")
-    found = one(asked, accuracies(a=[0.90, 0.901, 0.902], b=[0.91, 0.9111, 0.9119], c=[0.90, 0.95, 0.89]))
-    assert found.verdict == CONTRADICTED
-    assert "a minus b" in found.sentence
+    claimed = claim("greater", trial="a", than=["b", "c"], metric="test/accuracy")
+    finding = one(claimed, accuracies(a=[0.90, 0.901, 0.902], b=[0.91, 0.9111, 0.9119], c=[0.90, 0.95, 0.89]))
+    assert finding.verdict == CONTRADICTED
+    assert "a minus b" in finding.sentence
 
 
 def test_an_unknown_kind_is_refused() -> None:
@@ -119,12 +119,12 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 def test_equal_within_a_margin() -> None:
-    asked = claim("equal_within", trial="a", than=["b"], metric="test/accuracy", margin=0.01)
-    assert one(asked, accuracies(a=[0.900, 0.902, 0.901], b=[0.901, 0.901, 0.901])).verdict == REPRODUCED
-    assert one(asked, accuracies(a=HIGH, b=LOW)).verdict == CONTRADICTED
-    assert one(asked, accuracies(a=[0.900, 0.912, 0.909], b=LOW)).verdict == INCONCLUSIVE
+    claimed = claim("equal_within", trial="a", than=["b"], metric="test/accuracy", margin=0.01)
+    assert one(claimed, accuracies(a=[0.900, 0.902, 0.901], b=[0.901, 0.901, 0.901])).verdict == REPRODUCED
+    assert one(claimed, accuracies(a=HIGH, b=LOW)).verdict == CONTRADICTED
+    assert one(claimed, accuracies(a=[0.900, 0.912, 0.909], b=LOW)).verdict == INCONCLUSIVE
     to_a_number = claim("equal_within", trial="a", value=4.0, metric="prediction", margin=0.01)
-    assert one(to_a_number, Known({"a": {"prediction": [4.002, 4.001, 3.999]}})).verdict == REPRODUCED
+    assert one(to_a_number, GivenEvidence({"a": {"prediction": [4.002, 4.001, 3.999]}})).verdict == REPRODUCED
 
 
 def test_trends() -> None:
@@ -140,38 +140,41 @@ def curves(ends: list[float]) -> list[list[float]]:
 
 
 def test_overfitting_needs_a_gap_and_a_turn() -> None:
-    asked = claim("overfits", trial="a", than=["b"])
+    claimed = claim("overfits", trial="a", than=["b"])
     gaps: Values = {"a": {"gap/accuracy": [0.05, 0.052, 0.051]}, "b": {"gap/accuracy": [0.01, 0.011, 0.012]}}
-    found = one(asked, Known(gaps, {"a": curves([0.40, 0.41, 0.42])}))
-    assert found.verdict == REPRODUCED
-    assert "lowest after epoch 2 of 4" in found.sentence
-    assert one(asked, Known(gaps, {"a": curves([0.20, 0.21, 0.22])})).verdict == CONTRADICTED
-    assert one(asked, Known(gaps, {"a": curves([0.30, 0.40, 0.35])})).verdict == INCONCLUSIVE
+    finding = one(claimed, GivenEvidence(gaps, {"a": curves([0.40, 0.41, 0.42])}))
+    assert finding.verdict == REPRODUCED
+    assert "lowest after epoch 2 of 4" in finding.sentence
+    assert one(claimed, GivenEvidence(gaps, {"a": curves([0.20, 0.21, 0.22])})).verdict == CONTRADICTED
+    assert one(claimed, GivenEvidence(gaps, {"a": curves([0.30, 0.40, 0.35])})).verdict == INCONCLUSIVE
     stopped = [[*curve, 0.5][: 4 + n] for n, curve in enumerate(curves([0.40, 0.41, 0.42]))]
-    assert "of 4" in one(asked, Known(gaps, {"a": stopped})).sentence, "runs may end at different epochs"
-    assert one(asked, Known({"a": gaps["b"], "b": gaps["a"]}, {"a": curves([0.4, 0.41, 0.42])})).verdict == CONTRADICTED
+    assert "of 4" in one(claimed, GivenEvidence(gaps, {"a": stopped})).sentence, "runs may end at different epochs"
+    assert (
+        one(claimed, GivenEvidence({"a": gaps["b"], "b": gaps["a"]}, {"a": curves([0.4, 0.41, 0.42])})).verdict
+        == CONTRADICTED
+    )
 
 
 def test_a_remedy_must_not_cost_accuracy() -> None:
-    asked = claim("reduces_overfitting", trial="a", than=["b"])
+    claimed = claim("reduces_overfitting", trial="a", than=["b"])
 
-    def with_accuracy(ours: list[float]) -> Known:
+    def with_accuracy(ours: list[float]) -> GivenEvidence:
         base = {"gap/accuracy": [0.06, 0.062, 0.061], "test/accuracy": LOW}
-        return Known({"a": {"gap/accuracy": [0.02, 0.022, 0.021], "test/accuracy": ours}, "b": base})
+        return GivenEvidence({"a": {"gap/accuracy": [0.02, 0.022, 0.021], "test/accuracy": ours}, "b": base})
 
-    assert one(asked, with_accuracy(HIGH)).verdict == REPRODUCED
-    assert one(asked, with_accuracy([0.870, 0.872, 0.871])).verdict == CONTRADICTED
-    assert one(asked, with_accuracy([0.890, 0.905, 0.900])).verdict == INCONCLUSIVE
+    assert one(claimed, with_accuracy(HIGH)).verdict == REPRODUCED
+    assert one(claimed, with_accuracy([0.870, 0.872, 0.871])).verdict == CONTRADICTED
+    assert one(claimed, with_accuracy([0.890, 0.905, 0.900])).verdict == INCONCLUSIVE
 
 
 def test_speed_is_a_ratio_of_paired_rounds() -> None:
     times = {"a": [2.0, 2.4, 3.0], "b": [1.0, 1.2, 1.5]}
     slower, faster = (claim(kind, trial="a", than=["b"]) for kind in ("slower", "faster"))
-    found = one(slower, Known({}, times=times))
-    assert found.verdict == REPRODUCED
-    assert found.outcome is not None
-    assert found.outcome.estimate == pytest.approx(2.0)
-    assert one(faster, Known({}, times=times)).verdict == CONTRADICTED
+    finding = one(slower, GivenEvidence({}, times=times))
+    assert finding.verdict == REPRODUCED
+    assert finding.outcome is not None
+    assert finding.outcome.estimate == pytest.approx(2.0)
+    assert one(faster, GivenEvidence({}, times=times)).verdict == CONTRADICTED
 
 
 @pytest.mark.parametrize(
@@ -186,5 +189,5 @@ def test_speed_is_a_ratio_of_paired_rounds() -> None:
     ],
 )
 def test_stopping(epochs: list[float], accuracy: list[float], verdict: str) -> None:
-    evidence = Known({"a": {"epochs": epochs, "train/accuracy": accuracy}})
+    evidence = GivenEvidence({"a": {"epochs": epochs, "train/accuracy": accuracy}})
     assert one(claim("stops", trial="a"), evidence).verdict == verdict

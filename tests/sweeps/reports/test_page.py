@@ -34,9 +34,9 @@ def row(seeds: Sequence[int], label: str = "conv") -> TrialResult:
     return TrialResult(label, label, list(seeds), runs, {"L13": {"test/accuracy": 0.98}})
 
 
-def written(folder: Path, **told: Any) -> list[str]:
+def written(folder: Path, **fields: Any) -> list[str]:
     """report.html and report.md of a page."""
-    write_page(Page("name", "what", [finding("more", REPRODUCED)], **told), folder)
+    write_page(Page("name", "what", [finding("more", REPRODUCED)], **fields), folder)
     return [(folder / f"report.{kind}").read_text() for kind in ("html", "md")]
 
 

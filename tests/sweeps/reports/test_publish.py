@@ -27,8 +27,8 @@ def parent_of(root: Path, sweep: str) -> tuple[MlflowClient, Run]:
 
 
 def claims_of(root: Path, sweep: str) -> dict[str, dict[str, object]]:
-    told = json.loads((root / "reports" / sweep / "claims.json").read_text())
-    return {finding["name"]: finding for finding in told["findings"]}
+    page = json.loads((root / "reports" / sweep / "claims.json").read_text())
+    return {finding["name"]: finding for finding in page["findings"]}
 
 
 @pytest.mark.slow
@@ -40,15 +40,15 @@ def test_an_ablation_is_judged_and_reported(demo: Path, capsys: pytest.CaptureFi
     claims = claims_of(demo, "demo")
     verdicts = {key: value for key, value in parent.data.tags.items() if key.startswith("convsweep.verdict.")}
     assert verdicts == {f"convsweep.verdict.{name}": claim["verdict"] for name, claim in claims.items()}
-    told = claims["convolution_raises_test_accuracy"]
+    claim = claims["convolution_raises_test_accuracy"]
     with (written / "results.csv").open() as file:
         runs = list(csv.DictReader(file))
     by_trial = {t: [float(run["test/accuracy"]) for run in runs if run["trial"] == t] for t in ("conv_64", "dense_128")}
-    assert told["n"] == 3
-    assert told["estimate"] == pytest.approx(np.mean(by_trial["conv_64"]) - np.mean(by_trial["dense_128"]))
+    assert claim["n"] == 3
+    assert claim["estimate"] == pytest.approx(np.mean(by_trial["conv_64"]) - np.mean(by_trial["dense_128"]))
     html, markdown = (written / "report.html").read_text(), (written / "report.md").read_text()
     for text in (html, markdown):
-        assert str(told["verdict"]) in text
+        assert str(claim["verdict"]) in text
         assert "convsweep ablate demo trainer.epochs=1" in text
         assert "SHA-256" in text
         assert all(run["run_id"][:8] in text for run in runs)
@@ -153,7 +153,7 @@ def test_a_contradicted_claim_fails_a_strict_ablation(demo: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("ablation.claims.more_filters_fit_better.kind=up", "must be one of greater, less"),
         ("ablation.claims.more_filters_fit_better.along=[conv_16,conv_23]", "did you mean conv_32"),
@@ -167,10 +167,10 @@ def test_a_contradicted_claim_fails_a_strict_ablation(demo: Path, capsys: pytest
     ],
 )
 def test_bad_claims_are_refused_before_anything_is_started(
-    override: str, told: str, empty: Path, capsys: pytest.CaptureFixture[str]
+    override: str, message: str, empty: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["ablate", "demo", *DEMO, override]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list(empty.iterdir()) == []
 
 
@@ -180,18 +180,18 @@ def test_speed_is_timed_once_in_turn(demo: Path) -> None:
     arguments = ["ablate", "demo", *DEMO, f"ablation.claims={claim}", "timing.rounds=3"]
     assert main(arguments) == 0
     _, parent = parent_of(demo, "demo")
-    kept = demo / "artifacts" / "demo" / parent.info.run_id / "artifacts" / "timings.json"
-    told = json.loads(kept.read_text())
-    assert {label: len(seconds) for label, seconds in told["seconds"].items()} == {"conv_64": 3, "dense_128": 3}
+    file = demo / "artifacts" / "demo" / parent.info.run_id / "artifacts" / "timings.json"
+    timings = json.loads(file.read_text())
+    assert {label: len(seconds) for label, seconds in timings["seconds"].items()} == {"conv_64": 3, "dense_128": 3}
     finding = claims_of(demo, "demo")["it"]
-    ratios = np.log(np.array(told["seconds"]["conv_64"]) / np.array(told["seconds"]["dense_128"]))
+    ratios = np.log(np.array(timings["seconds"]["conv_64"]) / np.array(timings["seconds"]["dense_128"]))
     assert finding["estimate"] == pytest.approx(np.exp(ratios.mean()))
     assert finding["n"] == 3
-    before = kept.stat().st_mtime_ns
+    before = file.stat().st_mtime_ns
     assert main(arguments) == 0
-    assert kept.stat().st_mtime_ns == before, "what was timed is not timed again"
+    assert file.stat().st_mtime_ns == before, "what was timed is not timed again"
     assert main([*arguments[:-1], "timing.rounds=4"]) == 0
-    assert {len(seconds) for seconds in json.loads(kept.read_text())["seconds"].values()} == {4}
+    assert {len(seconds) for seconds in json.loads(file.read_text())["seconds"].values()} == {4}
 
 
 @pytest.mark.slow

@@ -80,10 +80,7 @@ def render(template: str, **values: Any) -> str:
     environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     environment.filters["in_words"] = lambda number: NUMBERS[number] if number < len(NUMBERS) else str(number)
     environment.globals["mark"] = MARKS
-    from markupsafe import Markup
-
-    style = Markup((TEMPLATES / "style.css").read_text())
-    return environment.get_template(template).render(style=style, **values)
+    return environment.get_template(template).render(**values)
 
 
 def write_page(page: Page, folder: Path) -> None:

@@ -73,7 +73,7 @@ def floor(precision: str) -> float:
     operations = 0.0
     for filters in FILTERS:
         config = compose(RunConfig, "train", [f"model.filters={filters}"])
-        stack = model.lean_layers(config)  # without pixels that nothing sees
+        stack = model.optimized_layers(config, model.layers(config))
         forward = model.multiplications(stack)
         first = forward - model.multiplications([layer for layer in stack if layer.name != "conv_1"])
         # Backward: as much for the weights, as much for the inputs, of which the first layer's are not wanted.

@@ -33,7 +33,8 @@ def test_every_model_is_built_as_its_table_says(name: str) -> None:
 
     start_tensorflow(1)
     config = compose(RunConfig, "train", [f"model={name}", *FITTING.get(name, [])])
-    built, planned = model.build(config), model.layers(config)
+    planned = model.layers(config)
+    built = model.build(config, planned)
     assert [layer.name for layer in built.layers] == [layer.name for layer in planned]
     assert [tuple(layer.output.shape[1:]) for layer in built.layers] == [layer.output_shape for layer in planned]
     assert [layer.count_params() for layer in built.layers] == [layer.params for layer in planned]

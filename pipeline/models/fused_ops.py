@@ -1,7 +1,4 @@
-"""What TensorFlow does in several operations, in one: Adam's update, the gradient of relu and max pooling.
-
-Imports TensorFlow: to be imported itself once `runtime.start_tensorflow` has set its threads.
-"""
+"""Adam's update in one operation. Imports TensorFlow: import it after `start_tensorflow` has set the threads."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import tensorflow as tf
 
 
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]
-    """Keras's Adam, updated by TensorFlow's own operation instead of a dozen per variable: the same within rounding.
+    """Update as Keras's Adam does, within rounding, by one operation of TensorFlow instead of a dozen per variable.
 
     variable -= rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon): Kingma and Ba, "Adam: a method for
     stochastic optimization" (2015), end of section 2.
@@ -34,31 +31,3 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
             epsilon=self.epsilon,
             grad=gradient,
         )
-
-
-class ReluPool(keras.layers.MaxPooling2D):  # type: ignore[misc]
-    """Relu, then max pooling, whose gradient looks for zeros after the pooling, where numbers are a quarter as many.
-
-    Equal to autodiff's: where the greatest of a window is above 0, relu passes its gradient; where it is 0, none.
-    """
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Pooled feature maps, (n, height, width, channels)."""
-        return _relu_pool(x, [1, *self.pool_size, 1], [1, *self.strides, 1], self.padding.upper())
-
-
-def _relu_pool(x: tf.Tensor, window: list[int], strides: list[int], padding: str) -> tf.Tensor:
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def pooled(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        mapped = tf.nn.relu(x)
-        greatest = tf.nn.max_pool2d(mapped, window, strides, padding)
-
-        def gradient(flow: tf.Tensor) -> tf.Tensor:
-            flow = tf.raw_ops.ReluGrad(gradients=flow, features=greatest)
-            return tf.raw_ops.MaxPoolGrad(
-                orig_input=mapped, orig_output=greatest, grad=flow, ksize=window, strides=strides, padding=padding
-            )
-
-        return greatest, gradient
-
-    return pooled(x)

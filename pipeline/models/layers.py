@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ class Layer:
 
     Attributes:
         name: Unique within the model, as in `conv_1`.
-        kind: `augment`, `crop`, `conv`, `pool`, `relu_pool`, `dropout`, `flatten` or `dense`.
+        kind: `augment`, `crop`, `conv`, `pool`, `dropout`, `flatten` or `dense`.
         settings: What its Keras layer is made with.
         output_shape: Without the batch axis; height, width, channels for pictures.
         params: Trainable parameters.
@@ -53,7 +53,8 @@ def layers(config: RunConfig) -> list[Layer]:
         ConfigError: where a filter or pooling is larger than what is left of the picture, with the arithmetic; and for
             a network of more than `MOST_PARAMETERS`.
     """
-    stack = _stack(config, config.data.shape[:2])
+    shape = tuple(config.data.shape)
+    stack = [*_augmentation(config.model.augmentation, shape), *_network(config, shape)]
     if (params := total_params(stack)) > MOST_PARAMETERS:
         raise ConfigError(
             f"the network has {params:,} parameters, at most {MOST_PARAMETERS:,} are allowed: "
@@ -62,24 +63,24 @@ def layers(config: RunConfig) -> list[Layer]:
     return stack
 
 
-def lean_layers(config: RunConfig) -> list[Layer]:
-    """The layers of a network with the same variables that computes the same as `layers`, with less arithmetic.
+def optimized_layers(config: RunConfig, stack: Sequence[Layer]) -> list[Layer]:
+    """Return layers with the same variables that compute the same as `stack`, with less arithmetic.
 
-    A pooling without padding drops the last row where it does not fit: what nothing later sees is cropped off the
-    picture. And relu with max pooling is one layer, whose gradient costs less.
+    A pooling without padding drops the last row where it does not fit, so the image is cropped to what the last layers
+    depend on. Saves 10 % of an epoch's time with 16 filters, 16 % with 64 (9 and 15 % in bfloat16; one thread).
     """
-    stack = _stack(config, _seen(layers(config), tuple(config.data.shape)))
-    lean: list[Layer] = []
-    for layer, after in zip(stack, [*stack[1:], None], strict=True):
-        is_late = after and after.kind == "pool" and layer.settings.get("activation") == "relu"
-        lean.append(replace(layer, settings=layer.settings | {"activation": None}) if is_late else layer)
-        if layer.kind == "pool" and lean[-2].kind == "conv" and lean[-2].settings["activation"] is None:
-            lean[-1] = replace(layer, kind="relu_pool")
-    return lean
+    shape = tuple(config.data.shape)
+    sides = _sides_used(stack, shape)
+    if sides == shape[:2]:
+        return list(stack)
+    excess = [[0, whole - used] for whole, used in zip(shape, sides, strict=False)]
+    augmentation = [layer for layer in stack if layer.kind == "augment"]
+    cropped = (*sides, shape[2])
+    return [*augmentation, Layer("crop", "crop", {"excess": excess}, cropped), *_network(config, cropped)]
 
 
-def _seen(stack: list[Layer], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Height and width of the part of a picture that the last layer with windows depends on, from its upper left."""
+def _sides_used(stack: Sequence[Layer], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return height and width of the upper left part of the image on which the output depends."""
     windows = [layer for layer in stack if layer.kind in ("conv", "pool")]
     if not windows or any(layer.settings["padding"] == "same" for layer in windows):
         return shape[:2]
@@ -110,28 +111,18 @@ def summary(config: RunConfig) -> str:
     return "\n".join([head, *lines, f"Total params: {total_params(stack):,}"])
 
 
-def build(config: RunConfig, lean: bool = False) -> keras.Model:
-    """The Keras model of `config`: built and uncompiled, with first weights from Keras's current seed.
-
-    Args:
-        config: The run.
-        lean: With `lean_layers`, for training: equal variables in equal order, equal outputs, other layers.
-    """
+def build(config: RunConfig, stack: Sequence[Layer]) -> keras.Model:
+    """Return the Keras model of these layers, uncompiled, with first weights from Keras's current seed."""
     import keras
 
-    stack = [_keras_layer(layer, config.model) for layer in (lean_layers if lean else layers)(config)]
-    return keras.Sequential([keras.Input(tuple(config.data.shape)), *stack], name=config.model.name)
+    made = [_keras_layer(layer, config.model) for layer in stack]
+    return keras.Sequential([keras.Input(tuple(config.data.shape)), *made], name=config.model.name)
 
 
-def _stack(config: RunConfig, sides: Sequence[int]) -> list[Layer]:
-    """The layers, of which those after augmentation see `sides` (height, width) of the picture, from its upper left."""
-    model, shape = config.model, tuple(config.data.shape)
-    stack = _augmentation(model.augmentation, shape)
-    if tuple(sides) != shape[:2]:
-        spare = [[0, whole - seen] for whole, seen in zip(shape, sides, strict=False)]
-        shape = (*sides, *shape[2:])
-        stack.append(Layer("crop", "crop", {"spare": spare}, shape))
-    stack += _conv_stack(model, shape)
+def _network(config: RunConfig, shape: tuple[int, ...]) -> list[Layer]:
+    """Return the layers behind augmentation, for images of this shape."""
+    model = config.model
+    stack = _conv_stack(model, shape)
     stack.append(Layer("flatten", "flatten", {}, (prod(stack[-1].output_shape if stack else shape),)))
     for number, units in enumerate(model.dense_units, start=1):
         stack.append(_dense(f"dense_{number}", stack[-1], units, model.activation))
@@ -225,11 +216,7 @@ def _keras_layer(layer: Layer, model: ModelConfig) -> Any:
         case "pool":
             return k.MaxPooling2D(settings["window"], padding=settings["padding"], name=layer.name)
         case "crop":
-            return k.Cropping2D(settings["spare"], name=layer.name)
-        case "relu_pool":
-            from pipeline.models.fused_ops import ReluPool
-
-            return ReluPool(settings["window"], padding=settings["padding"], name=layer.name)
+            return k.Cropping2D(settings["excess"], name=layer.name)
         case "dropout":
             return k.Dropout(settings["rate"], name=layer.name)
         case "flatten":

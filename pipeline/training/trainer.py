@@ -61,7 +61,7 @@ def restore_model(run: ResolvedRun, checkpoint: Checkpoint) -> keras.Model:
     import keras
 
     keras.config.set_dtype_policy(run.config.trainer.precision)
-    net = model.build(run.config)
+    net = model.build(run.config, run.layers)
     for variable, value in zip(net.variables, checkpoint.arrays, strict=False):  # the optimizer's come after
         variable.assign(value)
     return net
@@ -85,7 +85,7 @@ class _Training:
         _seed_everything(run)
         from pipeline.training.loop import Evaluation, Training
 
-        self.net = model.build(run.config, lean=True)
+        self.net = model.build(run.config, model.optimized_layers(run.config, run.layers))
         self.loop = Training(self.net, run.config, self.parts.train)
         self.evaluate = Evaluation(self.net, run.config, self.parts.test)
         self.history: dict[str, list[float]] = {}

@@ -22,19 +22,20 @@ HORSE = ["model=horse_conv", "trainer=horse", "optimizer=rmsprop", "trainer.batc
 
 
 def nets(config: RunConfig) -> tuple[Any, Any]:
-    """The network as it is drawn, and the lean one with the same weights; in float32."""
+    """The network as it is drawn, and the optimized one with the same weights; in float32."""
     start_tensorflow(1)
     import keras
 
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
-    plain = model.build(config)
+    stack = model.layers(config)
+    plain = model.build(config, stack)
     keras.utils.set_random_seed(2)
-    lean = model.build(config, lean=True)
-    assert [v.name for v in lean.variables] == [v.name for v in plain.variables]
-    for ours, theirs in zip(lean.variables, plain.variables, strict=True):
+    optimized = model.build(config, model.optimized_layers(config, stack))
+    assert [v.name for v in optimized.variables] == [v.name for v in plain.variables]
+    for ours, theirs in zip(optimized.variables, plain.variables, strict=True):
         ours.assign(theirs)
-    return plain, lean
+    return plain, optimized
 
 
 def gradients(net: Any, x: np.ndarray) -> list[np.ndarray]:
@@ -45,16 +46,16 @@ def gradients(net: Any, x: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(g) for g in tape.gradient(loss, net.trainable_variables)]
 
 
-def equal(plain: Any, lean: Any, shape: list[int]) -> None:
+def equal(plain: Any, optimized: Any, shape: list[int]) -> None:
     """Outputs and gradients are the same within rounding."""
     x = np.random.default_rng(0).random((5, *shape), np.float32)
-    np.testing.assert_allclose(np.asarray(lean(x)), np.asarray(plain(x)), rtol=1e-5, atol=1e-6)
-    for ours, theirs in zip(gradients(lean, x), gradients(plain, x), strict=True):
+    np.testing.assert_allclose(np.asarray(optimized(x)), np.asarray(plain(x)), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(gradients(optimized, x), gradients(plain, x), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", config_groups()["model"])
-def test_every_lean_model_computes_what_the_model_does(name: str) -> None:
+def test_every_optimized_model_computes_what_the_model_does(name: str) -> None:
     config = compose(RunConfig, "train", [f"model={name}", *SMALLER.get(name, FITTING.get(name, []))])
     equal(*nets(config), config.data.shape)
 
@@ -63,7 +64,7 @@ def test_every_lean_model_computes_what_the_model_does(name: str) -> None:
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("shape", [["model.kernel_size=2", "model.stride=2"], ["model.pool_size=3"]])
-def test_whatever_the_shape_a_lean_model_computes_the_same(
+def test_whatever_the_shape_an_optimized_model_computes_the_same(
     pool: str, padding: str, activation: str, shape: list[str]
 ) -> None:
     told = [f"model.pool={pool}", f"model.padding={padding}", f"model.activation={activation}", *shape]
@@ -71,15 +72,18 @@ def test_whatever_the_shape_a_lean_model_computes_the_same(
     equal(*nets(config), config.data.shape)
 
 
-def test_a_lean_model_computes_only_what_is_seen() -> None:
+def test_an_optimized_model_computes_only_what_is_used() -> None:
+    def optimized(config: RunConfig) -> list[model.Layer]:
+        return model.optimized_layers(config, model.layers(config))
+
     course = compose(RunConfig, "train", [])
-    stack = {layer.name: layer.output_shape for layer in model.lean_layers(course)}
-    # 28 -> 26 -> 13 -> 11 -> 5: the last pooling drops a row, for which two rows of the picture are needed.
+    stack = {layer.name: layer.output_shape for layer in optimized(course)}
+    # 28 -> 26 -> 13 -> 11 -> 5: the last pooling drops a row, for which two rows of the image are needed.
     assert [stack[name][0] for name in ("crop", "conv_1", "pool_1", "conv_2", "pool_2")] == [26, 24, 12, 10, 5]
     same = compose(RunConfig, "train", ["model.padding=same"])
-    assert "crop" not in {layer.kind for layer in model.lean_layers(same)}
+    assert "crop" not in {layer.kind for layer in optimized(same)}
     augmented = compose(RunConfig, "train", ["model.augmentation.flip=both"])
-    assert [layer.kind for layer in model.lean_layers(augmented)][:3] == ["augment", "crop", "conv"]
+    assert [layer.kind for layer in optimized(augmented)][:3] == ["augment", "crop", "conv"]
 
 
 @pytest.mark.slow
@@ -119,7 +123,7 @@ def fitted(config: RunConfig) -> dict[str, list[float]]:
 
     parts = data.split(data.load(config.data), config)
     keras.utils.set_random_seed(config.seed)
-    net = model.build(config)
+    net = model.build(config, model.layers(config))
     told = config.optimizer
     optimizers = {
         "adam": lambda: keras.optimizers.Adam(told.learning_rate),
@@ -170,7 +174,7 @@ def orders(config: RunConfig) -> list[list[int]]:
     from pipeline.training.loop import Training
 
     parts = data.split(data.load(config.data), config)
-    training = Training(model.build(config, lean=True), config, parts.train)
+    training = Training(model.build(config, model.layers(config)), config, parts.train)
     return [np.asarray(training._order(epoch)).tolist() for epoch in range(3)]
 
 

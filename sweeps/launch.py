@@ -12,7 +12,6 @@ from rich.console import Console
 from pipeline.tracking.tracker import TrackedRun, Tracker
 from sweeps.config.ablation import Ablation
 from sweeps.config.study import StudyConfig
-from sweeps.execution.epoch_timing import timings
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Session, open_session
 from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results
@@ -41,7 +40,7 @@ def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
         session.train(Grid(sweep, session.history))
         results = ablation_results(ablation, session.tracked, session.tracker)
         log_models(session, _best_runs(session, results), session.finished)
-        seconds = timings(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
+        seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
         findings = judge_ablation(ablation, results, seconds)
         publish_ablation(_context(session), ablation, results, seconds, findings)
     return AblationResult(*_outcome(session), ablation, results, seconds, findings)

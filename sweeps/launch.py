@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline.tracking.tracker import TrackedRun, Tracker
 from sweeps.config.ablation import Ablation
 from sweeps.config.study import StudyConfig
+from sweeps.execution.epoch_timing import time_epochs
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Session, open_session
 from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results

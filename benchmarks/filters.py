@@ -67,7 +67,8 @@ CONTENDERS: dict[str, Callable[[Path], Measured]] = {
 
 def floor(precision: str) -> float:
     """Seconds that the arithmetic alone takes at the rate of a matrix product of side 2048 with all cores."""
-    from pipeline.config.schema import RunConfig, compose
+    from pipeline.config.compose import compose
+    from pipeline.config.schema import RunConfig
     from pipeline.models import layers as model
 
     operations = 0.0

@@ -30,7 +30,8 @@ SPACE = {
 
 def theirs(seed: int, folder: Path) -> Measured:
     """The peer's study."""
-    from pipeline.config.schema import RunConfig, compose
+    from pipeline.config.compose import compose
+    from pipeline.config.schema import RunConfig
     from pipeline.datasets import dataset as data
 
     config = compose(RunConfig, "train", DATA)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.config.schema import RunConfig, compose
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 
 KINDS = {
     "convolutions": ("Conv2D",),

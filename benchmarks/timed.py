@@ -114,7 +114,8 @@ def _peers_python() -> Path:
 
 def _keras_home() -> Path:
     """A Keras folder with Fashion-MNIST in it, from wherever convsweep has it."""
-    from pipeline.config.schema import RunConfig, compose
+    from pipeline.config.compose import compose
+    from pipeline.config.schema import RunConfig
     from pipeline.datasets.download import fetch
 
     home = ENVIRONMENT / "keras"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.config.schema import RunConfig, is_of_store
+from pipeline.config.overrides import is_of_store
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.progress import watch
 from pipeline.system.messages import one_line

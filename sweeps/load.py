@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.config.schema import ConfigError, config_groups, did_you_mean, is_of_store
+from pipeline.config.checks import ConfigError, did_you_mean
+from pipeline.config.groups import config_groups
+from pipeline.config.overrides import is_of_store
 from pipeline.inference.load import open_store
 from sweeps.config.ablation import Ablation, compose_ablation
 from sweeps.config.study import StudyConfig, compose_hydra_sweep, compose_study

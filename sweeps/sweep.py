@@ -6,20 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pipeline.config.schema import (
-    ConfigError,
-    RunConfig,
-    StoreConfig,
-    compose,
-    flatten,
-    require,
-    require_label,
-    require_whole,
-    shown,
-    to_dict,
-)
+from pipeline.config.checks import ConfigError, require, shown
+from pipeline.config.compose import compose, flatten, to_dict
+from pipeline.config.rules import LABEL, number, whole
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import StatisticsConfig
@@ -61,9 +53,9 @@ class SweepConfig(RunConfig):
     """A run's config and what every sweep has beside it. conf/sweep.yaml explains each key."""
 
     seeds: list[int]
-    workers: int | None
-    workers_max_memory: float
-    retries: int
+    workers: Annotated[int | None, whole(1, MOST_WORKERS)]
+    workers_max_memory: Annotated[float, number(above=0, unit="a number of GiB")]
+    retries: Annotated[int, whole(0, 100)]
     budget: str | None
     statistics: StatisticsConfig
 
@@ -72,9 +64,6 @@ class SweepConfig(RunConfig):
         super().__post_init__()
         require_seeds("seeds", self.seeds)
         require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed, as in [0,1,2]")
-        require_whole("workers", self.workers, 1, MOST_WORKERS, " for one per core")
-        require(self.workers_max_memory > 0, "workers_max_memory", self.workers_max_memory, "GiB, above 0")
-        require_whole("retries", self.retries, 0, 100)
         if self.budget is not None:
             duration("budget", self.budget)
 
@@ -245,7 +234,7 @@ def require_seeds(key: str, seeds: list[int]) -> None:
 
 def require_name(key: str, name: str) -> None:
     """Raise ConfigError unless `name` can name a sweep."""
-    require_label(key, name)
+    LABEL.check(key, name)
     require(name.lower() not in RESERVED, key, name, f"other than {', '.join(RESERVED)}, which are names of our own")
 
 

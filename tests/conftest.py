@@ -16,7 +16,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from pipeline.config.schema import RunConfig, StoreConfig, compose
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.tracking.relocation import relocate
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]

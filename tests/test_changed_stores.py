@@ -15,7 +15,9 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking._tracking_service import utils
 
-from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose
+from pipeline.config.checks import ConfigError
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.tracking.locks import locked
 from pipeline.training.checkpoints import folder_of, free
 from pipeline.training.identity import resolve

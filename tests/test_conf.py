@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from pipeline.config.schema import CONF, RunConfig, compose, config_groups, describe
+from pipeline.config.compose import compose
+from pipeline.config.groups import CONF, config_groups, describe
+from pipeline.config.schema import RunConfig
 from pipeline.models import layers as model
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_study

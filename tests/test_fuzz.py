@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.schema import RunConfig, config_groups, known_keys
+from pipeline.config.groups import config_groups
+from pipeline.config.schema import RunConfig
+from pipeline.config.types import known_keys
 from sweeps.cli.main import main
 from sweeps.config.ablation import AblationSweepConfig
 from sweeps.config.study import SWEEPER, StudySweepConfig, SweeperConfig

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.schema import RunConfig, compose
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.dataset import Examples
 from sweeps.cli.main import main

@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 
-from pipeline.config.schema import config_groups
+from pipeline.config.groups import config_groups
 from sweeps.config.ablation import Ablation, AblationConfig, compose_ablation
 
 # (network, source) -> metric -> value; one run each, seed unknown. conv_conv_pool is run with 32 and with 64 filters.

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config.schema import RunConfig, StoreConfig, compose_from, is_of_store
+from pipeline.config.compose import compose_from
+from pipeline.config.overrides import is_of_store
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.run import run_name
 from pipeline.system.messages import hide, masked
 from pipeline.tracking.tracker import Tracker

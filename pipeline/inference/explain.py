@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from pipeline.datasets import dataset as data
 from pipeline.inference.load import SavedModel
 from pipeline.inference.predict import prepared, probabilities

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config.schema import ConfigError, RunConfig, StoreConfig, compose, compose_from
+from pipeline.config.checks import ConfigError
+from pipeline.config.compose import compose, compose_from
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.run import trained_model
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from pipeline.datasets.images import PictureError, image_endings, read_picture
 from pipeline.inference.load import SavedModel
 from pipeline.system.messages import printable, reason

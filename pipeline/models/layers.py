@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.schema import AugmentationConfig, ConfigError, ModelConfig, RunConfig
+from pipeline.config.checks import ConfigError
+from pipeline.config.schema import AugmentationConfig, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
     import keras

@@ -21,7 +21,9 @@ from urllib.parse import urlencode
 
 import yaml
 
-from pipeline.config.schema import RunConfig, StoreConfig, flatten, is_of_store, without_store
+from pipeline.config.compose import flatten, without_store
+from pipeline.config.overrides import is_of_store
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.models import layers as model
 from pipeline.system.addresses import is_database
 from pipeline.system.messages import masked, one_line, shown_address

@@ -10,7 +10,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config.schema import RunConfig, to_dict
+from pipeline.config.compose import to_dict
+from pipeline.config.schema import RunConfig
 from pipeline.datasets.dataset import split_sizes
 from pipeline.models.layers import Layer, layers
 from pipeline.system import hardware

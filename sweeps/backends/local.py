@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Self
 
-from pipeline.config.schema import ConfigError, RunConfig
+from pipeline.config.checks import ConfigError
+from pipeline.config.schema import RunConfig
 from pipeline.datasets.download import source_key
 from pipeline.system.hardware import cores
 from pipeline.training.cost import suitable_threads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from pipeline.config.schema import require
+from pipeline.config.checks import require
 
 
 @dataclass

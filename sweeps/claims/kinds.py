@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.config.schema import ConfigError, require_one_of
+from pipeline.config.checks import ConfigError, require_one_of
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.statistics import MeanTest, deviation, mean_test, slope, t_quantile, t_tail, turn
 

@@ -12,16 +12,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from pipeline.config.schema import (
-    ConfigError,
-    RunConfig,
-    StoreConfig,
-    compose,
-    compose_from,
-    describe,
-    did_you_mean,
-    shown,
-)
+from pipeline.config.checks import ConfigError, did_you_mean, shown
+from pipeline.config.compose import compose, compose_from
+from pipeline.config.groups import describe
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.system.messages import hide, masked, printable
 from pipeline.system.tensorflow import collect_rarely, draw_off_screen
 

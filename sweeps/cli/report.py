@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from pipeline.inference.load import open_store
 from sweeps.load import AblationResult, GridResult, StudySweepResult, command_of, load_results
 from sweeps.reports.context import ReportContext

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError, StoreConfig, did_you_mean
+from pipeline.config.checks import ConfigError, did_you_mean
+from pipeline.config.schema import StoreConfig
 from pipeline.system.addresses import is_database
 from pipeline.tracking.databases import MLFLOW, is_made, opened, refuse_broken
 from pipeline.tracking.relocation import old_roots, place_of

@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from pipeline.config.schema import (
-    ConfigError,
-    compose,
-    parse_override,
-    require,
-    require_label,
-    require_one_of,
-    require_whole,
-)
+from pipeline.config.checks import ConfigError, require, require_one_of
+from pipeline.config.compose import compose
+from pipeline.config.overrides import parse_override
+from pipeline.config.rules import LABEL, whole
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim
@@ -72,13 +68,8 @@ class DiscussionConfig:
 class TimingConfig:
     """How seconds per epoch are compared. conf/ablation.yaml explains each key."""
 
-    rounds: int
-    examples: int
-
-    def __post_init__(self) -> None:
-        """Check ranges; raise ConfigError."""
-        require_whole("timing.rounds", self.rounds, 3, 1000)
-        require_whole("timing.examples", self.examples, 1, 100_000_000)
+    rounds: Annotated[int, whole(3, 1000)]
+    examples: Annotated[int, whole(1, 100_000_000)]
 
 
 @dataclass
@@ -98,14 +89,14 @@ class AblationConfig:
         require_name("ablation.name", self.name)
         require(len(self.trials) > 0, "ablation.trials", self.trials, "at least one trial")
         for name, claim in self.claims.items():
-            require_label("the name of a claim", name)
+            LABEL.check("the name of a claim", name)
             check_claim(claim)
             for label in claim.trials:
                 require_one_of(f"a trial of the claim {name}", label, self.trials)
             if claim.metric:
                 require_metric(f"ablation.claims.{name}.metric", claim.metric)
         for label, trial in self.trials.items():
-            require_label("the name of a trial", label)
+            LABEL.check("the name of a trial", label)
             for metric in (metric for told in trial.published.values() for metric in told):
                 require_metric(f"ablation.trials.{label}.published", metric)
         for remark in self.remarks:

@@ -6,25 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
-from pipeline.config.schema import (
-    CONF,
-    ConfigError,
-    RunConfig,
-    check_keys,
-    check_overrides,
-    compose,
-    parse_override,
-    require,
-    require_one_of,
-    require_whole,
-    shown,
-    to_dict,
-    typed,
-)
+from pipeline.config.checks import ConfigError, require, require_one_of, shown
+from pipeline.config.compose import compose, to_dict
+from pipeline.config.groups import CONF
+from pipeline.config.overrides import check_keys, parse_override, parse_overrides
+from pipeline.config.rules import whole
+from pipeline.config.schema import RunConfig, Seed
+from pipeline.config.types import typed
 from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
@@ -63,11 +55,11 @@ class StudyConfig:
     space: dict[str, Any]  # a sweep in Hydra's grammar, or {sweep, when}
     objectives: dict[str, str]
     sampler: str
-    sampler_seed: int
+    sampler_seed: Seed
     pruner: str
-    n_trials: int | None
+    n_trials: Annotated[int | None, whole(1, 1_000_000)]
     timeout: float | None
-    stop_after_no_improvement: int | None
+    stop_after_no_improvement: Annotated[int | None, whole(1, 1_000_000)]
     confirm_seeds: list[int]
 
     def __post_init__(self) -> None:
@@ -76,12 +68,9 @@ class StudyConfig:
         require(len(self.space) > 0, "study.space", self.space, "at least one parameter")
         _check_objectives(self.objectives)
         require_one_of("study.sampler", self.sampler, SAMPLERS)
-        require_whole("study.sampler_seed", self.sampler_seed, 0, 2**31 - 1)
         require_one_of("study.pruner", self.pruner, PRUNERS)
         several = len(self.objectives) > 1
         require(not several or self.pruner == "none", "study.pruner", self.pruner, "none with several objectives")
-        for key in ("n_trials", "stop_after_no_improvement"):
-            require_whole(f"study.{key}", getattr(self, key), 1, 1_000_000, " for no such limit")
         fits = self.timeout is None or 0 < self.timeout < 1e9
         require(fits, "study.timeout", self.timeout, "seconds above 0 and below 1e9, or null")
         require_seeds("study.confirm_seeds", self.confirm_seeds)
@@ -173,7 +162,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
         ConfigError: for anything wrong; nothing has been started then.
     """
     asked = to_dict(typed(SweeperConfig, settings, SWEEPER))
-    check_overrides(RunConfig, overrides, swept=True)
+    parse_overrides(RunConfig, overrides, swept=True)
     swept, fixed = _divided(overrides)
     if not swept:
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")

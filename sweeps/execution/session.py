@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError, DataConfig, RunConfig, is_of_store
+from pipeline.config.checks import ConfigError
+from pipeline.config.overrides import is_of_store
+from pipeline.config.schema import DataConfig, RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.download import source_key
 from pipeline.progress import watch

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.schema import to_dict
+from pipeline.config.compose import to_dict
 from sweeps.claims.config import StatisticsConfig
 from sweeps.claims.verdicts import Finding, count_verdicts
 from sweeps.config.ablation import DiscussionConfig, RemarkConfig

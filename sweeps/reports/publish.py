@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.schema import RunConfig, StoreConfig, is_of_store, without_store
+from pipeline.config.compose import without_store
+from pipeline.config.overrides import is_of_store
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.tracking.learning_curves import drawn
 from pipeline.tracking.locks import locked
 from pipeline.tracking.tracker import TrackedRun

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from sweeps.search.history import DUPLICATE, INTERRUPTED, LABEL, LOST, REASON, History, point_key
 from sweeps.search.space import Params
 from sweeps.sweep import Sweep, Trial

@@ -11,7 +11,10 @@ from itertools import islice
 from math import ceil, isfinite, prod
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.config.schema import LARGEST, ConfigError, config_groups, parse_override, shown
+from pipeline.config.checks import ConfigError, shown
+from pipeline.config.groups import config_groups
+from pipeline.config.overrides import parse_override
+from pipeline.config.types import LARGEST
 
 if TYPE_CHECKING:
     import optuna

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pipeline.config.schema import ConfigError, StoreConfig
+from pipeline.config.checks import ConfigError
+from pipeline.config.schema import StoreConfig
 from pipeline.system.messages import shown_address
 from pipeline.tracking.databases import OPTUNA, is_made, make, opened
 from pipeline.tracking.retry import Patient

@@ -30,7 +30,7 @@ def test_digits_are_sklearns(config: Compose) -> None:
 
 @pytest.mark.slow
 def test_fashion_mnist_is_as_published() -> None:
-    from pipeline.config.schema import compose
+    from pipeline.config.compose import compose
 
     found = data.load(compose(RunConfig, "train", []).data)
     assert found.train.x.shape == (60_000, 28, 28, 1)

@@ -25,7 +25,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.schema import ConfigError, DataConfig, FileConfig, RunConfig, compose
+from pipeline.config.checks import ConfigError
+from pipeline.config.compose import compose
+from pipeline.config.schema import DataConfig, FileConfig, RunConfig
 from pipeline.datasets import download as sources
 from tests.conftest import need
 
@@ -337,9 +339,9 @@ def test_a_data_folder_without_the_set_is_told(small: DataConfig, tmp_path: Path
 
 @pytest.mark.parametrize("value", ["/my.npz", "my/own.npz", "../my.npz", "~/my.npz", "", ".."])
 @pytest.mark.parametrize("key", ["keras_npz", "folder"])
-def test_a_path_is_no_name_of_an_archive_or_folder(key: str, value: str, small: DataConfig) -> None:
-    with pytest.raises(ConfigError, match=f"data.{key}=.* a set of your own needs a file in conf/data/"):
-        replace(small, **{key: value})
+def test_a_path_is_no_name_of_an_archive_or_folder(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"data.{key}=.* a dataset of your own needs a file in conf/data/"):
+        compose(RunConfig, "train", [f"data.{key}='{value}'"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", BODY])

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError, RunConfig
+from pipeline.config.checks import ConfigError
+from pipeline.config.schema import RunConfig
 from pipeline.inference.predict import check_words, predict
 from sweeps.cli.main import main
 

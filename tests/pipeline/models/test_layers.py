@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.config.schema import ConfigError, RunConfig, compose
+from pipeline.config.checks import ConfigError
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 from pipeline.models import layers as model
 
 HORSE = ["model=horse_conv", "data=horse_or_human", "trainer=horse", "optimizer=rmsprop"]

@@ -10,7 +10,8 @@ import pytest
 
 # Trains two convolutions for a step, so that the order of the axes and the type of the numbers matter.
 TRAINED = """
-from pipeline.config.schema import RunConfig, compose
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 from tests.helpers.training import trained
 overrides = ["data=digits", "data.limit=64", "model.padding=same", "model.filters=2", "trainer.epochs=1"]
 trained(compose(RunConfig, "train", [*overrides, "trainer.threads=1", "trainer.precision=float32"]))

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.schema import RunConfig, compose, config_groups
+from pipeline.config.compose import compose
+from pipeline.config.groups import config_groups
+from pipeline.config.schema import RunConfig
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, free
 from pipeline.training.identity import resolve
 from pipeline.training.result import RunResult

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.schema import RunConfig, compose, config_groups
+from pipeline.config.compose import compose
+from pipeline.config.groups import config_groups
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.dataset import Examples
 from pipeline.models import layers as model

@@ -23,7 +23,8 @@ Compose = Callable[..., RunConfig]
 AUGMENTED = ["model.augmentation={flip: both, shift: 0.1, rotate: 10, zoom: 0.1}"]
 CODE = """
 import json, sys
-from pipeline.config.schema import RunConfig, compose
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 from tests.helpers.training import trained
 results = [trained(compose(RunConfig, "train", overrides)) for overrides in json.loads(sys.argv[1])]
 print(json.dumps([[r.history, {k: v for k, v in r.final.items() if "seconds" not in k}] for r in results]))

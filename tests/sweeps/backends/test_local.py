@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import RunConfig, compose
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 from pipeline.system.hardware import cores
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoints import CheckpointStore

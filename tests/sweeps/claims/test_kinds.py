@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from sweeps.claims.kinds import KINDS
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from tests.helpers.evidence import GREATER, HIGH, LOW, GivenEvidence, Values, accuracies, claim, one

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from sweeps.cli.main import main
 from sweeps.cli.ui import SETTINGS, first_page, listen
 from tests.conftest import need

@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from sweeps.cli.main import main
 from sweeps.config.ablation import compose_ablation
 from tests.conftest import DEMO

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.config.schema import ConfigError, RunConfig
+from pipeline.config.checks import ConfigError
+from pipeline.config.schema import RunConfig
 from pipeline.tracking.tracker import TrackedRun, Tracker
 from sweeps.backends.base import Done, Failed, Job, Message
 from sweeps.config.ablation import compose_ablation

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from pipeline.tracking.tracker import TrackedRun
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-import yaml
 from mlflow import MlflowClient
 
-from pipeline.config.schema import ConfigError, RunConfig, compose_from
+from pipeline.config.checks import ConfigError
 from pipeline.system.hardware import cores
 from pipeline.tracking.retry import StoreError
 from sweeps.cli.main import main
@@ -215,30 +214,6 @@ def test_all_models_are_logged_of_earlier_launches_too(root: Path) -> None:
     runs = [run for run in tracked(root, "smoke")[2] if run.info.status == "FINISHED"]
     assert len(runs) == 3
     assert all(run.outputs is not None and len(run.outputs.model_outputs) == 1 for run in runs)
-
-
-def test_from_takes_single_keys_and_only_a_run_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.config.schema import compose, to_dict
-
-    file = tmp_path / "best.yaml"
-    config = compose(RunConfig, "train", ["model=dense", "trainer.epochs=9", "store.root=there"])
-    file.write_text(yaml.safe_dump(to_dict(config)))
-    again = compose_from(file, ["seed=4"])
-    assert (again.model, again.trainer, again.seed) == (config.model, config.trainer, 4)
-    assert again.store.root == "mlruns", "where results go is this machine's affair"
-    with pytest.raises(ConfigError, match="groups cannot"):
-        compose_from(file, ["model=conv"])
-    with pytest.raises(ConfigError, match=r"trainer.epochs=0 is not allowed"):
-        compose_from(file, ["trainer.epochs=0"])
-    file.write_text("a: 1")
-    with pytest.raises(ConfigError, match="holds no run config"):
-        compose_from(file, [])
-    with pytest.raises(ConfigError, match="cannot be read"):
-        compose_from(tmp_path / "none.yaml", [])
-    for odd in (None, 5, "abc"):
-        file.write_text(yaml.safe_dump(to_dict(config) | {"data": odd}))
-        with pytest.raises(ConfigError, match="--from"):
-            compose_from(file, [])
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pipeline.config.schema import ConfigError
+from pipeline.config.checks import ConfigError
 from sweeps.search.space import as_text, parse_space, parse_sweep, space_of
 
 TABLE = [

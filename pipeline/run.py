@@ -23,7 +23,8 @@ from pipeline.training.trainer import restore_model, train
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.tracking.tracker import TrackedRun, Tracker
+    from pipeline.tracking.reader import TrackedRun
+    from pipeline.tracking.tracker import Tracker
 
 EXPERIMENT = "train"
 NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.max_gib"
@@ -62,9 +63,9 @@ def _show_tracked(
     if config.store.log_model == "none" or not config.checkpoints.max_gib:
         return
     has_checkpoint = tracked.metrics["epochs"] in recall(config, tracked.tags).checkpoints.epochs()
-    if not has_checkpoint and not any(tracker.has_model(each.run_id) for each in tracker.with_sources(tracked)):
+    if not has_checkpoint and not any(tracker.models.has(each.run_id) for each in tracker.with_sources(tracked)):
         console.print("its model is gone: it is trained again, and logged if it gives the same numbers")
-        tracker.log_model(tracked.run_id, train_again(config, tracked, dataset), config)
+        tracker.models.log(tracked.run_id, train_again(config, tracked, dataset), config)
 
 
 def _train_and_track(
@@ -100,7 +101,7 @@ def _log_model(resolved: ResolvedRun, result: RunResult, run_id: str, console: C
     if resolved.config.store.log_model == "none":
         return
     if net := trained_model(resolved, result.epochs):
-        tracker.log_model(run_id, net, resolved.config)
+        tracker.models.log(run_id, net, resolved.config)
     else:
         console.print(f"no model is logged: {NO_CHECKPOINT}")
 

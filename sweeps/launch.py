@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from pipeline.tracking.tracker import TrackedRun, Tracker
+from pipeline.tracking.reader import TrackedRun
+from pipeline.tracking.tracker import Tracker
 from sweeps.config.ablation import Ablation
 from sweeps.config.study import StudyConfig
 from sweeps.execution.epoch_timing import time_epochs

@@ -21,7 +21,8 @@ from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import TrackedRun, Tracker
+    from pipeline.tracking.reader import TrackedRun
+    from pipeline.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)

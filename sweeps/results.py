@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.config.schema import RunConfig
 from pipeline.datasets.dataset import split_sizes
-from pipeline.tracking.tracker import TRIAL, TrackedRun, Tracker, as_text
+from pipeline.tracking.reader import TRIAL, TrackedRun, as_text
+from pipeline.tracking.tracker import Tracker
 from sweeps.sweep import Sweep, Trial, base_identity
 
 Curves = dict[str, list[float]]

@@ -13,7 +13,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.datasets import dataset as data
 from pipeline.inference.load import SavedModel
 from pipeline.inference.predict import prepared, probabilities
-from pipeline.tracking.learning_curves import new_figure
+from pipeline.system.plotting import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

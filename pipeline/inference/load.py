@@ -15,7 +15,8 @@ from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.run import trained_model
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
-from pipeline.tracking.tracker import TrackedRun, Tracker
+from pipeline.tracking.reader import TrackedRun
+from pipeline.tracking.tracker import Tracker
 from pipeline.training.identity import recall
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker) -> keras.Mo
     """
     for each in tracker.with_sources(run):
         with tempfile.TemporaryDirectory() as scratch:
-            if file := tracker.model_file(each.run_id, Path(scratch)):
+            if file := tracker.models.file(each.run_id, Path(scratch)):
                 return _load(file, each)
     return trained_model(recall(config, run.tags), int(run.metrics.get("epochs", 0)))
 
@@ -109,9 +110,9 @@ def _find(name: str, tracker: Tracker) -> TrackedRun:
         if found:
             raise ConfigError(f"{name} begins the ids of {len(found)} runs; give more of its letters")
     model, _, alias = name.partition("@")
-    if run := tracker.registered_run(model, alias or ALIAS):
-        return run
-    known = tracker.registered_names()
+    if run_id := tracker.models.registered_run(model, alias or ALIAS):
+        return tracker.get(run_id)
+    known = tracker.models.registered_names()
     has = (
         f"registered models: {', '.join(f'{model}@{ALIAS}' for model in known)}" if known else "no model is registered"
     )

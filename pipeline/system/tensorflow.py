@@ -49,14 +49,6 @@ def _import_tensorflow(threads: int | None) -> None:
     gc.enable()
 
 
-def draw_off_screen() -> None:
-    """Let Matplotlib draw into files; to be called before it is imported.
-
-    A notebook hands MPLBACKEND on to the commands that it runs; where its package is not installed, the import raises.
-    """
-    os.environ["MPLBACKEND"] = "agg"
-
-
 def collect_rarely() -> None:
     """Let Python collect garbage after 100,000 new objects instead of 700, and not at exit.
 

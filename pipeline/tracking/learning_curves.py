@@ -1,43 +1,11 @@
-"""The learning curves of one run as a figure; and what all figures share."""
+"""The learning curves of one run as a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pipeline.system.messages import one_line
-from pipeline.system.tensorflow import draw_off_screen
+from pipeline.system.plotting import COLOURS, MARKERS, new_figure
 from pipeline.training.result import RunResult
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, told apart by colour-blind readers too: https://jfly.uni-koeln.de/color/
-COLOURS = {"train": "#0072B2", "val": "#009E73", "test": "#D55E00"}
-# Also told apart without colour.
-MARKERS = {"train": "o", "val": "^", "test": "s"}
-
-
-def new_figure(width: float, height: float, **settings: Any) -> Figure:
-    """An empty figure of so many inches."""
-    draw_off_screen()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), **settings)
-
-
-def drawn(draw: Callable[[Path], object], path: Path) -> str:
-    """Draw a figure into the file `path`; an empty string, or one line that says why it cannot be drawn.
-
-    No run and no report is lost for a figure.
-    """
-    try:
-        draw(path)
-    except Exception as error:
-        path.unlink(missing_ok=True)
-        return f"no figure {path.name}: {one_line(error)}"
-    return ""
 
 
 def draw_learning_curves(result: RunResult, title: str, path: Path) -> None:

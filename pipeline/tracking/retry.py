@@ -1,7 +1,8 @@
-"""Patience with a store that is locked or away for a moment; and the errors where that lasts, or where it is broken."""
+"""Retry while a store is busy or away; the errors where that lasts, or where the store is broken."""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -12,38 +13,24 @@ from pipeline.system.messages import masked, root_cause, with_causes
 Result = TypeVar("Result")
 
 PAUSE_SECONDS = 0.5
-# How databases, servers and disks say that they are busy, full or away, through whatever wraps them.
-PASSING = (
-    "database is locked",
-    "database table is locked",
-    "database or disk is full",
-    "unable to open database file",
-    "disk i/o error",
-    "server closed the connection",
-    "connection refused",
-    "could not connect",
-    "can't connect to",
-    "terminating connection",
-    "the database system is",
-    "connection reset",
-    "connection aborted",
-    "no space left on device",
-    "error responses",
-    "timed out",
-    "name resolution",
-    "name or service not known",
-    "could not translate host name",
+# How databases, servers and disks say that they are busy, full or away, whatever wraps their message.
+TRANSIENT = re.compile(
+    r"database (table )?is locked|unable to open database file|database or disk is full|disk i/o error"
+    r"|no space left on device|the database system is|terminating connection|server closed the connection"
+    r"|connection (refused|reset|aborted)|could not connect|can't connect to|timed out|error responses"
+    r"|name resolution|name or service not known|could not translate host name",
+    re.IGNORECASE,
 )
 
 
 class StoreError(RuntimeError):
-    """A store that fails. The message says which, and why, without a password."""
+    """A store that fails. The message names it and the cause, without passwords."""
 
     verb = "fails"
-    advice = "What was finished is kept; once the store is well, the same command continues"
+    advice = "Finished runs are kept; once the store works again, the same command continues"
 
     def __init__(self, message: str) -> None:
-        """Say `message`, its passwords masked."""
+        """Mask passwords in `message`."""
         super().__init__(masked(message))
 
 
@@ -51,62 +38,61 @@ class UnopenedStoreError(StoreError):
     """A store that cannot be opened: nothing was started."""
 
     verb = "cannot be opened"
-    advice = "Nothing was started. Mend it, or name another store"
+    advice = "Nothing was started. Repair it, or name another store"
 
 
-class Patient:
-    """Stands for `target`: a call that fails because the store is busy or away is made again, for `seconds` at most."""
+class Retrying:
+    """Stands in for `target`, a part of the store `name`, and retries its methods for up to `seconds`."""
 
     def __init__(self, target: Any, seconds: float, name: str) -> None:
-        """Stand for `target`, a part of the store called `name`."""
+        """Stand in for `target`."""
         self._target, self._seconds, self._name = target, seconds, name
 
     def __getattr__(self, name: str) -> Any:
-        """The target's attribute; its methods are patient."""
-        found = getattr(self._target, name)
-        if not callable(found):
-            return found
-        return lambda *given, **named: patiently(lambda: found(*given, **named), self._seconds, self._name)
+        """Return the target's attribute; a method is retried."""
+        value = getattr(self._target, name)
+        if not callable(value):
+            return value
+        return lambda *args, **kwargs: retried(lambda: value(*args, **kwargs), self._seconds, self._name)
 
 
-def patiently(call: Callable[[], Result], seconds: float, name: str, kind: type[StoreError] = StoreError) -> Result:
-    """What `call` returns; called again while it fails because the store `name` is busy or away.
+def retried(call: Callable[[], Result], seconds: float, name: str, kind: type[StoreError] = StoreError) -> Result:
+    """Return `call()`, repeated for up to `seconds` while the store `name` is busy or away.
 
     Raises:
-        StoreError: of this kind, if that lasts longer than `seconds`, or if the store is broken.
+        StoreError: of this kind, if that lasts longer, or if the store is broken.
     """
-    begin, is_said = time.monotonic(), False
+    begin, is_announced = time.monotonic(), False
     while True:
         try:
             return call()
         except Exception as error:
             waited = time.monotonic() - begin
-            if not is_passing(error):
-                if is_failure(error):
-                    raise kind(f"the store {name} {kind.verb}: {root_cause(error)}. {kind.advice}") from error
-                raise
+            if not is_transient(error):
+                if not is_failure(error):
+                    raise
+                raise kind(f"the store {name} {kind.verb}: {root_cause(error)}. {kind.advice}") from error
             if waited >= seconds:
-                raise kind(
-                    f"the store {name} did not answer for {waited:.0f} s: {root_cause(error)}. {kind.advice}"
-                ) from error
-            if not is_said:
-                say(f"the store {name} does not answer ({root_cause(error)}); it is tried again for {seconds:.0f} s")
-                is_said = True
+                trouble = f"the store {name} did not answer for {waited:.0f} s: {root_cause(error)}"
+                raise kind(f"{trouble}. {kind.advice}") from error
+            if not is_announced:
+                say(f"the store {name} does not answer ({root_cause(error)}); retrying for {seconds:.0f} s")
+                is_announced = True
         time.sleep(PAUSE_SECONDS)
 
 
 def say(line: str) -> None:
-    """Tell a person who waits, in one line, what is waited for."""
+    """Print a line to a person who waits."""
     print(f"convsweep: {masked(line)}", file=sys.stderr, flush=True)
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that the store is busy, full or away."""
-    return any(sign in str(each).lower() for each in with_causes(error) for sign in PASSING)
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error, or one of its causes, says that the store is busy, full or away."""
+    return any(TRANSIENT.search(str(each)) for each in with_causes(error))
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether an error says that the store itself failed; those that answer a question, as in "no such run", do not."""
+    """Return whether the store itself failed; an answer such as "no such run" is no failure."""
     match type(error).__module__.partition(".")[0]:
         case "sqlalchemy" | "sqlite3":
             return True

@@ -13,7 +13,7 @@ from pipeline.training.identity import ResolvedRun
 from pipeline.training.result import RunResult
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import TrackedRun
+    from pipeline.tracking.reader import TrackedRun
 
 
 @dataclass(frozen=True)

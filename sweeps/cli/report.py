@@ -1,16 +1,35 @@
-"""`convsweep report`: a sweep's tables, figures and page again from what is tracked. Trains nothing."""
+"""`convsweep report`: rebuild a sweep's tables, figures and page from what is tracked. Trains nothing."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
-from pipeline.inference.load import open_store
-from sweeps.load import AblationResult, GridResult, StudySweepResult, command_of, load_results
-from sweeps.reports.context import ReportContext
-from sweeps.reports.publish import publish_ablation, publish_grid, publish_index, publish_study
+from sweeps.cli.arguments import Commands, split_words
+from sweeps.cli.console import DONE
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("report", help="rebuild a sweep's tables, figures and page from what is tracked")
+    parser.set_defaults(run=run)
+    parser.add_argument("words", nargs="*", metavar="name", help="sweeps that have been run; store.root=...")
+    parser.add_argument("--all", action="store_true", help="every ablation, and an index page over them")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Rebuild the reports of the named sweeps, or of all ablations; return the exit code."""
+    names, overrides = split_words("report", arguments.words, least=0)
+    if bool(names) == arguments.all:
+        raise ConfigError("report takes the name of a sweep, or --all")
+    for name in names:
+        rebuild(name, overrides, console)
+    if arguments.all:
+        rebuild_all(overrides, console)
+    return DONE
 
 
 def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
@@ -19,6 +38,10 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
     Raises:
         ConfigError: if there is no store or no such sweep in it.
     """
+    from sweeps.load import AblationResult, GridResult, StudySweepResult, load_results
+    from sweeps.reports.context import ReportContext
+    from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
+
     loaded = load_results(name, overrides)
     if loaded.left_out:
         console.print(
@@ -39,6 +62,10 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
 
 def rebuild_all(overrides: Sequence[str], console: Console) -> None:
     """Rebuild the reports of all ablations in the store, and the index over them. Raises as `rebuild`."""
+    from pipeline.inference.load import open_store
+    from sweeps.load import command_of
+    from sweeps.reports.publish import publish_index
+
     store, tracker = open_store(overrides)
     parents = {name: tracker.find_sweep(name) for name in tracker.sweeps()}
     ablations = [name for name, parent in parents.items() if parent and command_of(name, parent)[:1] == ["ablate"]]

@@ -11,7 +11,7 @@ from sweeps.backends.base import Done, Failed, LogModel
 from sweeps.execution.session import Session
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import TrackedRun
+    from pipeline.tracking.reader import TrackedRun
 
 POLL_SECONDS = 0.25
 ConfiguredRun = tuple[RunConfig, "TrackedRun"]
@@ -37,8 +37,8 @@ def log_models(session: Session, best: list[ConfiguredRun], others: list[Configu
     wanted = {
         run.run_id: LogModel(config, run) for config, run in [chosen, *(others if store.log_model == "all" else [])]
     }
-    _log([job for run_id, job in wanted.items() if not session.tracker.has_model(run_id)], session)
-    if session.tracker.register(chosen[1].run_id, sweep.name, ALIAS):
+    _log([job for run_id, job in wanted.items() if not session.tracker.models.has(run_id)], session)
+    if session.tracker.models.register(chosen[1].run_id, sweep.name, ALIAS):
         name = chosen[1].tags.get("mlflow.runName", chosen[1].run_id)
         session.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
 

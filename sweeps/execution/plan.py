@@ -15,6 +15,7 @@ from pipeline.training.cost import START_SECONDS, expected_seconds
 from pipeline.training.identity import ResolvedRun, resolve
 from sweeps.backends.base import Resources
 from sweeps.backends.local import local_resources
+from sweeps.execution.session import DataHashes
 from sweeps.search.history import History
 from sweeps.search.space import Value
 from sweeps.search.storage import has_study, open_study
@@ -84,8 +85,6 @@ class _Times:
 
 def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: Resources, table: Table) -> list[str]:
     """Fill the table with a row per config; return what is to be said below it."""
-    from sweeps.execution.session import DataHashes
-
     for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
         table.add_column(name, justify="left" if name in ("config", "overrides") else "right")
     hashes, rows = DataHashes(Console(quiet=True)), []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.tracking.tracker import PARENT, SWEEP, TRIAL, TrackedRun, Tracker
+from pipeline.tracking.reader import PARENT, SWEEP, TRIAL, TrackedRun
+from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoints import folder_of, free
 from sweeps.backends.base import Done, Failed
 from sweeps.execution.schedule import SweepRun

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.models.layers import multiplications
 from pipeline.run import run_name
-from pipeline.tracking.tracker import TrackedRun
+from pipeline.tracking.reader import TrackedRun
 from pipeline.training.identity import ResolvedRun
 from sweeps.sweep import Trial
 

@@ -21,6 +21,7 @@ from pipeline.progress import watch
 from pipeline.system.messages import one_line
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
+from pipeline.tracking.views import save_view
 from sweeps.backends.base import Backend
 from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.execution.engine import Engine
@@ -34,7 +35,8 @@ from sweeps.search.storage import open_study
 from sweeps.sweep import Sweep, duration
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import TrackedRun, Tracker
+    from pipeline.tracking.reader import TrackedRun
+    from pipeline.tracking.tracker import Tracker
 
 
 class DataHashes:
@@ -206,7 +208,7 @@ def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
     part = sweep.objective.partition("/")[0]
     metrics = [f"{part}/accuracy", f"{part}/loss", "train/accuracy", "train/loss", "gap/accuracy"]
     columns = [f"params.{key}" for key in [*keys, "seed"]] + [f"metrics.{name}" for name in metrics]
-    return tracker.save_view(sweep.name, parent, columns)
+    return save_view(tracker, sweep.name, parent, columns)
 
 
 @contextmanager

@@ -13,8 +13,10 @@ import psutil
 from rich.console import Console
 
 from pipeline.tracking.locks import locked
+from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.retry import StoreError
-from pipeline.tracking.tracker import TrackedRun, Tracker, run_path
+from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.views import run_path
 from sweeps.sweep import Sweep
 
 # Held while files under reports/ are replaced: several processes may report on one store. No sweep can be called so.

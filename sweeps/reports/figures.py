@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.tracking.learning_curves import COLOURS, MARKERS, new_figure
+from pipeline.system.plotting import COLOURS, MARKERS, new_figure
 from sweeps.claims.statistics import interval_of, turn
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
 from sweeps.results import TrialResult

@@ -19,9 +19,9 @@ import yaml
 from pipeline.config.compose import without_store
 from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import RunConfig, StoreConfig
-from pipeline.tracking.learning_curves import drawn
+from pipeline.system.plotting import try_to_draw
 from pipeline.tracking.locks import locked
-from pipeline.tracking.tracker import TrackedRun
+from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import count_verdicts
 from sweeps.config.ablation import Ablation
 from sweeps.reports.context import LOCK, REPORTS, ReportContext
@@ -157,10 +157,10 @@ def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") ->
 
 
 def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> dict[str, str]:
-    """Draw the figures into the folder and return their captions; print a line for each that cannot be drawn."""
+    """Draw the figures into the folder and return their captions; print a line for each that cannot be try_to_draw."""
     captions = {}
     for drawing in drawings:
-        if trouble := drawn(drawing.draw, folder / drawing.file):
+        if trouble := try_to_draw(drawing.draw, folder / drawing.file):
             context.say(trouble)
         else:
             captions[drawing.file] = drawing.caption

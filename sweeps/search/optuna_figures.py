@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking.learning_curves import drawn
+from pipeline.system.plotting import draw_off_screen, try_to_draw
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
-    """Draw the study into PNG files in `folder`; return a line for each figure that cannot be drawn."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
+    """Draw the study into PNG files in `folder`; return a line for each figure that cannot be try_to_draw."""
+    draw_off_screen()
     from optuna.visualization import matplotlib as plots
 
     several = len(sweep.objectives) > 1
@@ -34,7 +32,7 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
     if several:
         figures["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(sweep.objectives))
     width = max(7.0, 2.4 * len(sweep.varied))
-    troubles = (drawn(partial(_draw, plot, width), folder / f"{name}.png") for name, plot in figures.items())
+    troubles = (try_to_draw(partial(_draw, plot, width), folder / f"{name}.png") for name, plot in figures.items())
     return [line for line in troubles if line]
 
 

@@ -10,7 +10,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.schema import StoreConfig
 from pipeline.system.messages import shown_address
 from pipeline.tracking.databases import OPTUNA, is_made, make, opened
-from pipeline.tracking.retry import Patient
+from pipeline.tracking.retry import Retrying
 from sweeps.search.samplers import make_pruner, make_sampler
 from sweeps.sweep import Sweep
 
@@ -55,7 +55,7 @@ def open_study(sweep: Sweep, purpose: Purpose = "launch") -> optuna.Study:
     study = opened(sweep.store.optuna_uri, sweep.store.retry_seconds, opening)
     # All that a study and its trials read and write goes through this.
     study._storage = cast(
-        Any, Patient(study._storage, sweep.store.retry_seconds, shown_address(sweep.store.optuna_uri))
+        Any, Retrying(study._storage, sweep.store.retry_seconds, shown_address(sweep.store.optuna_uri))
     )
     trials = study.get_trials(deepcopy=False)
     _check_identity(study, sweep, purpose, is_empty=not trials)

@@ -101,7 +101,7 @@ def test_figures_are_drawn_and_logged(here: str, trained: tuple[Path, str], caps
     ("arguments", "told"),
     [
         (["explain", "RUN", "--images", "0,360"], "has pictures 0 to 359"),
-        (["explain", "RUN", "--images", "a"], "write places as in 0,23,28"),
+        (["explain", "RUN", "--images", "a"], "write indices as in 0,23,28"),
         (["explain", "RUN", "--filter", "8", "--images", "0"], "filters 0 to 7"),
         (["explain", "nothing@best"], "no run or registered model nothing@best"),
         (["explain", "RUN", "model.filters=3"], "only store.KEY=..."),

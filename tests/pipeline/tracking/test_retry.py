@@ -6,8 +6,8 @@ import pytest
 from mlflow.exceptions import MlflowException, RestException
 from sqlalchemy.exc import OperationalError
 
-from pipeline.tracking import retry as patience
-from pipeline.tracking.retry import Patient, StoreError, UnopenedStoreError, patiently
+from pipeline.tracking import retry
+from pipeline.tracking.retry import Retrying, StoreError, UnopenedStoreError, retried
 
 
 class Store:
@@ -33,23 +33,23 @@ AWAY = [
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize("error", AWAY)
 def test_what_passes_is_waited_for_and_said_once(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    assert Patient(Store(error, 3), 5, "the/store").ask() == "answer"
+    assert Retrying(Store(error, 3), 5, "the/store").ask() == "answer"
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "the store the/store does not answer (" in told
-    assert "tried again for 5 s" in told
+    assert "retrying for 5 s" in told
     assert "hunter2" not in told
 
 
 @pytest.mark.parametrize("error", AWAY)
 def test_what_lasts_ends_with_the_time_that_was_waited(error: Exception) -> None:
     with pytest.raises(StoreError, match=r"the store x did not answer for 0 s: .*the same command continues") as told:
-        patiently(Store(error, 1000).ask, 0.05, "x")
+        retried(Store(error, 1000).ask, 0.05, "x")
     assert "hunter2" not in str(told.value)
 
 
@@ -63,9 +63,9 @@ def test_what_lasts_ends_with_the_time_that_was_waited(error: Exception) -> None
 )
 def test_what_is_broken_is_told_at_once(error: Exception) -> None:
     with pytest.raises(StoreError, match="the store x fails: "):
-        patiently(Store(error, 1).ask, 60, "x")
+        retried(Store(error, 1).ask, 60, "x")
     with pytest.raises(UnopenedStoreError, match=r"the store x cannot be opened: .*Nothing was started"):
-        patiently(Store(error, 1).ask, 60, "x", UnopenedStoreError)
+        retried(Store(error, 1).ask, 60, "x", UnopenedStoreError)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_what_is_broken_is_told_at_once(error: Exception) -> None:
 )
 def test_an_answer_is_no_failure(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
-        patiently(Store(error, 1).ask, 60, "x")
+        retried(Store(error, 1).ask, 60, "x")

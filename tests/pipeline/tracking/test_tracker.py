@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.config.schema import StoreConfig
-from pipeline.tracking.tracker import Tracker, is_alive, owner
+from pipeline.tracking.ownership import is_alive, owner
+from pipeline.tracking.tracker import Tracker
 from sweeps.cli.main import main
 from tests.conftest import SMALL
 

@@ -134,7 +134,7 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
         tracker.finish_run(run_id, trained.result, "one")
         kept = follow(backend, [LogModel(settings, tracker.get(run_id))])[run_id]
         assert isinstance(kept, Done), kept
-        assert tracker.has_model(run_id)
+        assert tracker.models.has(run_id)
         elsewhere = replace(settings, store=replace(settings.store, tracking_uri="sqlite:////proc/nothing/mlflow.db"))
         lost = follow(backend, [LogModel(elsewhere, tracker.get(run_id))])[run_id]
         assert isinstance(lost, Failed), "it fails alone"

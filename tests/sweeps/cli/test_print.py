@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.tracker import TrackedRun
+from pipeline.tracking.reader import TrackedRun
 from sweeps.config.ablation import compose_ablation
 from sweeps.reports.page import Page, write_page
 from sweeps.reports.tables import METRICS, Table, results_table

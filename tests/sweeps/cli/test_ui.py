@@ -17,14 +17,18 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import psutil
 import pytest
 
 from pipeline.config.checks import ConfigError
+from pipeline.tracking.server import SETTINGS
+from pipeline.tracking.views import save_view
 from sweeps.cli.main import main
-from sweeps.cli.ui import SETTINGS, first_page, listen
+from sweeps.cli.ui import first_page, listen
 from tests.conftest import need
+from tests.pipeline.tracking.test_tracker import tracker
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -95,21 +99,17 @@ def test_ports_that_are_all_taken_are_refused(monkeypatch: pytest.MonkeyPatch) -
             listen(taken.getsockname()[1])
 
 
-def test_a_sweep_is_opened_at_its_view() -> None:
-    from mlflow.entities import Experiment, ExperimentTag
-
-    view = ExperimentTag("convsweep.view", "some-key")
-    experiments = {
-        "Default": Experiment("0", "Default", "", "active"),
-        "demo": Experiment("1", "demo", "", "active", [view]),
-        "gone": Experiment("2", "gone", "", "deleted"),
-    }
-    assert first_page(experiments, None) == "/#/experiments"
-    assert re.match(r"/#/experiments/1/runs\?.*viewStateShareKey=some-key", first_page(experiments, "demo"))
+def test_a_sweep_is_opened_at_its_view(root: Path) -> None:
+    store = tracker(root)
+    key = parse_qs(save_view(store, "demo", "parent", ["metrics.test/accuracy"]))["viewStateShareKey"][0]
+    store.client.delete_experiment(store.experiment("gone"))
+    assert first_page(store, None) == "/#/experiments"
+    demo = store.experiment("demo")
+    assert re.match(rf"/#/experiments/{demo}/runs\?.*viewStateShareKey={key}", first_page(store, "demo"))
     with pytest.raises(ConfigError, match=r"no sweep dem \(did you mean demo\?\). There are: demo$"):
-        first_page(experiments, "dem")
+        first_page(store, "dem")
     with pytest.raises(ConfigError, match="the sweep gone was deleted in MLflow's pages"):
-        first_page(experiments, "gone")
+        first_page(store, "gone")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_sweep_is_opened_at_its_view() -> None:
 def test_a_store_that_is_none_is_refused_at_once(
     content: bytes | None, message: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sweeps.cli.ui._server", pytest.fail)  # MLflow would make its tables there
+    monkeypatch.setattr("pipeline.tracking.server.mlflow_server", pytest.fail)  # MLflow would make its tables there
     database = root / "mlflow.db"
     database.unlink()
     if content is None:

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig
-from pipeline.tracking.tracker import TrackedRun, Tracker
+from pipeline.tracking.reader import TrackedRun
+from pipeline.tracking.tracker import Tracker
 from sweeps.backends.base import Done, Failed, Job, Message
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_hydra_sweep, compose_study

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.checks import ConfigError
-from pipeline.tracking.tracker import TrackedRun
+from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
 from sweeps.reports.findings import AblationFindings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.tracking.tracker import TrackedRun
+from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.config import StatisticsConfig
 from sweeps.reports.figures import draw_axis
 from sweeps.reports.tables import mean_and_deviation, results_table, write_csv

@@ -1,0 +1,109 @@
+"""Models of runs: logged with their run, fetched, registered under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.system.messages import shown_address
+from pipeline.tracking.retry import retried
+
+if TYPE_CHECKING:
+    import keras
+    from mlflow import MlflowClient
+
+
+class ModelRegistry:
+    """Models of one MLflow store."""
+
+    def __init__(self, client: MlflowClient, store: StoreConfig) -> None:
+        """Use `client`, and retry like it what MLflow does without a client."""
+        self.client = client
+        self._retried = partial(retried, seconds=store.retry_seconds, name=shown_address(store.mlflow_uri))
+
+    def log(self, run_id: str, net: keras.Model, config: RunConfig) -> None:
+        """Log a Keras model with its signature as the run's `model`."""
+        import keras
+        import mlflow.keras
+        import numpy as np
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        def batch_of(shape: Sequence[int]) -> Schema:
+            return Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])
+
+        # Model.log uses the active experiment, not the run's.
+        mlflow.set_experiment(experiment_id=self.client.get_run(run_id).info.experiment_id)
+        log = partial(
+            Model.log,
+            None,
+            mlflow.keras,
+            name="model",
+            run_id=run_id,
+            model=net,
+            signature=ModelSignature(batch_of(config.data.shape), batch_of((config.data.outputs,))),
+            pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
+        )
+        self._retried(log)
+
+    def has(self, run_id: str) -> bool:
+        """Return whether a model is logged with the run."""
+        return self._id(run_id) is not None
+
+    def file(self, run_id: str, folder: Path) -> Path | None:
+        """Download the run's logged model into `folder` and return its `.keras` file; None if there is none."""
+        import mlflow.artifacts
+
+        if not (model_id := self._id(run_id)):
+            return None
+        uri = f"models:/{model_id}"
+        download = partial(mlflow.artifacts.download_artifacts, artifact_uri=uri, dst_path=str(folder))
+        return next(iter(sorted(Path(self._retried(download)).rglob("*.keras"))), None)
+
+    def register(self, run_id: str, name: str, alias: str) -> bool:
+        """Register the run's model as the newest version of `name`, called `alias`; return False if it has none.
+
+        A model that has the alias already stays as it is.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if not (model_id := self._id(run_id)):
+            return False
+        source = f"models:/{model_id}"
+        with suppress(MlflowException):  # no such name or alias yet
+            if self.client.get_model_version_by_alias(name, alias).source == source:
+                return True
+        with suppress(MlflowException):  # the name exists
+            self.client.create_registered_model(name)
+        version = self.client.create_model_version(name, source, run_id, model_id=model_id)
+        self.client.set_registered_model_alias(name, alias, version.version)
+        return True
+
+    def registered_run(self, name: str, alias: str) -> str | None:
+        """Return the id of the run whose model is registered as `name`, called `alias`; None if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException):
+            return self.client.get_model_version_by_alias(name, alias).run_id
+        return None
+
+    def registered_names(self) -> list[str]:
+        """Return the names of all registered models."""
+        return sorted(model.name for model in self.client.search_registered_models())
+
+    def _id(self, run_id: str) -> str | None:
+        """Return the id of the run's logged model; None if it has none, or only a deleted or half-logged one."""
+        outputs = self.client.get_run(run_id).outputs
+        logged = [str(output.model_id) for output in (outputs.model_outputs if outputs else None) or []]
+        return next(filter(self._is_ready, logged), None)
+
+    def _is_ready(self, model_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException):  # it was deleted in MLflow's pages
+            return bool(self.client.get_logged_model(model_id).status == "READY")
+        return False

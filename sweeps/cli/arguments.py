@@ -1,0 +1,49 @@
+"""Arguments that commands share: names, Hydra overrides, the store."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from pipeline.config.checks import ConfigError, did_you_mean, shown
+from pipeline.config.compose import compose
+from pipeline.config.groups import describe
+from pipeline.config.schema import RunConfig, StoreConfig
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
+SWEEP_KEYS = f"{OVERRIDES}; and seeds=[0,1,2], workers=2, retries=2, budget=30min"
+MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
+DRY_RUN = "print what would be done; train nothing"
+
+
+def split_words(
+    command: str, words: Sequence[str], least: int = 1, most: int | None = None
+) -> tuple[list[str], list[str]]:
+    """Return the names and the overrides among a command's words, in any order: an override has a `=`.
+
+    Raises:
+        ConfigError: if there are fewer names than `least`, or more than `most`.
+    """
+    overrides = [word for word in words if "=" in word or word.startswith("~")]
+    names = [word for word in words if word not in overrides]
+    if len(names) < least:
+        raise ConfigError(f"the following arguments are required: name\nhelp: convsweep {command} --help")
+    if most is not None and len(names) > most:
+        raise ConfigError(f"{command} takes one name, not {' '.join(names)}; an override is written key=value")
+    return names, overrides
+
+
+def require_option(group: str, name: str) -> None:
+    """Raise ConfigError unless `conf/group/name.yaml` exists."""
+    options = describe(group)
+    if name not in options:
+        suggestion = did_you_mean(name, options)
+        raise ConfigError(f"there is no {group} {shown(name)}{suggestion}. There are: {', '.join(options)}")
+
+
+def store_of(overrides: Sequence[str]) -> StoreConfig:
+    """Return the store that overrides (store.KEY=...) name. Raise ConfigError for a bad one."""
+    return compose(RunConfig, "train", overrides).store

@@ -1,0 +1,47 @@
+"""What commands print, and their exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from pipeline.system.messages import masked, printable
+
+if TYPE_CHECKING:
+    from sweeps.load import SweepResult
+
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+class QuietConsole(Console):
+    """A console that falls silent when its reader leaves, as in `| head -1`, instead of ending the training."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_console() -> Console:
+    """Return the console on stdout: 140 columns wide if that is no terminal."""
+    console = QuietConsole(markup=False)  # do not parse [...] in names and messages as markup
+    return console if console.is_terminal else QuietConsole(width=140, markup=False)
+
+
+def complain(message: str, code: int) -> int:
+    """Print an error on stderr, without passwords and control characters, and return `code`."""
+    lines = "\n".join(printable(line) for line in masked(message).split("\n"))
+    print(f"convsweep: {lines}", file=sys.stderr)
+    return code
+
+
+def show_end(result: SweepResult, console: Console) -> int:
+    """Print how a sweep ended; return the exit code."""
+    for line in result.failures:
+        console.print(masked(line), style="red", soft_wrap=True)
+    line = f"to browse: convsweep ui {result.sweep.name}\n  which serves {result.address}"
+    console.print(line, soft_wrap=True, highlight=False)
+    return FAILED if result.failures else DONE

@@ -1,0 +1,32 @@
+"""`convsweep predict`: classify images with a tracked model."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from pipeline.config.checks import ConfigError
+from sweeps.cli.arguments import MODEL, Commands
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("predict", help="class and probability of images, by a tracked model")
+    parser.set_defaults(run=run)
+    words = f"{MODEL}; files, or folders of them; store.root=...; names that begin with a dash after --"
+    parser.add_argument("words", nargs="*", metavar="RUN IMAGE", help=words)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Print a class and its probability for every image; return the exit code."""
+    from pipeline.inference.load import load_model, open_store
+    from pipeline.inference.predict import check_words, predict
+
+    # An image's name may contain a `=`.
+    overrides = [word for word in arguments.words if word.startswith("store.") and "=" in word]
+    name, *images = [word for word in arguments.words if word not in overrides] or [""]
+    if not images:
+        raise ConfigError("name a model and at least one image, or a folder of images")
+    check_words(images)
+    return predict(load_model(name, *open_store(overrides)), images, console)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, shown
-from pipeline.config.compose import compose, flatten, to_dict
+from pipeline.config.compose import compose_run, flatten, to_dict
 from pipeline.config.rules import LABEL, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import StatisticsConfig
-from sweeps.search.space import Space, Value
+
+if TYPE_CHECKING:
+    from sweeps.search.space import Space, Value
 
 # Sections and keys that change no number, or that a sweep varies itself.
 NOT_OF_THE_BASE = (
@@ -99,7 +101,7 @@ class Sweep:
         name: MLflow's experiment and Optuna's study.
         config: The base config of all runs, with seeds, workers and retries.
         launched: Overrides from which the base config was composed.
-        primary, schema: Primary config of conf/ that they were composed with, and what it was checked against.
+        primary: Primary config of conf/ that they were composed with.
         objectives: Metric -> `maximize` or `minimize`; a trial's value is its mean over the seeds.
         command: What `convsweep` was given, by which it is composed again for a report.
         identity: What must stay for a launch to continue this sweep, as JSON: `base` config and `space`.
@@ -112,7 +114,6 @@ class Sweep:
     config: SweepConfig
     launched: tuple[str, ...]
     primary: str
-    schema: type[RunConfig]
     objectives: dict[str, str]
     identity: dict[str, Any]
     name_key: str
@@ -175,14 +176,23 @@ class Sweep:
             value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
         return getattr(value, "name", value) if hasattr(value, "__dataclass_fields__") else value
 
+    def compose(self, overrides: Sequence[str]) -> RunConfig:
+        """Compose the config of a run with these overrides over the base; raise ConfigError if there is none such."""
+        config = compose_run(self.primary, self.launched, overrides)
+        if self.trials is None and config.trainer.evaluate_test and not self.config.trainer.evaluate_test:
+            raise ConfigError(
+                "trainer.evaluate_test=true is not allowed: trainer.evaluate_test must be false: only the confirmation "
+                "may see the test set"
+            )
+        return config
+
     def trial(self, label: str, overrides: Sequence[str], params: Mapping[str, Value]) -> Trial:
         """The trial with these overrides over the base.
 
         Raises:
             ConfigError: if they give no config that can be run and compared.
         """
-        composed = compose(self.schema, self.primary, [*self.launched, *overrides])
-        base = RunConfig(**{item.name: getattr(composed, item.name) for item in fields(RunConfig)})
+        base = self.compose(overrides)
         model.layers(base)
         self.require_objectives(base)
         return Trial(label, tuple(overrides), dict(params), base)

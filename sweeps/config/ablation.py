@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
-from pipeline.config.overrides import parse_override
+from pipeline.config.overrides import key_of, parse_override
 from pipeline.config.rules import LABEL, whole
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
@@ -180,12 +180,8 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
         config=config,
         launched=launched,
         primary="ablation",
-        schema=AblationSweepConfig,
         objectives=grid_objectives(config),
-        identity={
-            "base": base_identity(config),
-            "space": {label: trial.overrides for label, trial in config.ablation.trials.items()},
-        },
+        identity=_identity(config),
         name_key="ablation.name",
         command=("ablate", name, *overrides),
         trials=[],
@@ -197,7 +193,10 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
             raise ConfigError(f"the claim {key}: the trial {claim.trial} has no trainer.stop_at_accuracy")
         _require_measured(key, claim, trials)
     sweep = replace(sweep, trials=trials)
-    changed = _changed(sweep, compose_ablation(name, []).sweep) if overrides else ()
+    changed: tuple[str, ...] = ()
+    if overrides:
+        filed = compose(AblationSweepConfig, "ablation", [f"ablation={name}"])
+        changed = _changed(sweep.identity, _identity(filed))
     return Ablation(config.ablation, config.timing, config.strict, sweep, changed)
 
 
@@ -214,20 +213,23 @@ def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> 
 LEFT_OPEN = ("trainer.precision", "trainer.train_eval_size")
 
 
-def _changed(sweep: Sweep, filed: Sweep) -> tuple[str, ...]:
-    """What differs from the ablation's file, as KEY=VALUE; trials as their label."""
-    base, theirs = sweep.identity["base"], filed.identity["base"]
-    keys = [f"{k}={v}" for k, v in base.items() if k not in LEFT_OPEN and theirs.get(k) != v]
-    space = sweep.identity["space"]
-    trials = [f"trial {label}" for label, told in space.items() if filed.identity["space"].get(label) != told]
-    return tuple(keys + trials)
+def _identity(config: AblationSweepConfig) -> dict[str, Any]:
+    trials = {label: trial.overrides for label, trial in config.ablation.trials.items()}
+    return {"base": base_identity(config), "space": trials}
+
+
+def _changed(identity: dict[str, Any], filed: dict[str, Any]) -> tuple[str, ...]:
+    """Return what differs from the ablation's file: keys as KEY=VALUE, trials by their label."""
+    base, space = identity["base"], identity["space"]
+    keys = [f"{k}={v}" for k, v in base.items() if k not in LEFT_OPEN and filed["base"].get(k) != v]
+    return (*keys, *(f"trial {label}" for label in space if filed["space"].get(label) != space[label]))
 
 
 def _trial(label: str, trial: TrialConfig, sweep: Sweep) -> Trial:
     params = dict(_param(override) for override in trial.overrides)
     refuse_varied(params)
     for override in sweep.launched:
-        key = override.partition("=")[0].lstrip("+~")
+        key = key_of(override)
         if key in params:
             raise ConfigError(f"{override}: {key} is what the ablation {sweep.name} varies (trial {label})")
     try:

@@ -188,7 +188,7 @@ def compose_hydra_sweep(overrides: Sequence[str], settings: Mapping[str, Any]) -
     else:
         section = _section(swept, given, "search", grid=space.is_finite)
         _check_search(config, section)
-    sweep = replace(_sweep(config, section, space, tuple(fixed), "train", "hydra.sweeper.name"), schema=RunConfig)
+    sweep = _sweep(config, section, space, tuple(fixed), "train", "hydra.sweeper.name")
     command = [f"hydra.sweeper.{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
     sweep = replace(sweep, command=("train", "-m", *overrides, *command))
     if space.is_finite:
@@ -273,7 +273,6 @@ def _sweep(
         config=config,
         launched=launched,
         primary=primary,
-        schema=type(config),
         objectives=dict(study.objectives),
         identity={"base": base_identity(config), "space": {p.key: _told(p) for p in space.parameters}},
         name_key=name_key,
@@ -373,13 +372,13 @@ def _check_first_point(sweep: Sweep) -> None:
             top = int(parameter.high) if parameter.whole else parameter.high
             for value in parameter.values or (low, top):
                 _check_value(sweep, parameter.key, sweep.space.overrides({parameter.key: value}))
-    compose(sweep.schema, sweep.primary, [*sweep.launched, *sweep.space.overrides(point)])
+    sweep.compose(sweep.space.overrides(point))
 
 
 def _check_value(sweep: Sweep, key: str, overrides: list[str]) -> None:
     """Refuse a value that no config can have; whether a network then uses its picture up is the trial's own affair."""
     try:
-        config = compose(sweep.schema, sweep.primary, [*sweep.launched, *overrides])
+        config = sweep.compose(overrides)
     except ConfigError as error:
         if f"{key}=" in str(error):
             hint = "; for whole numbers write int(interval(low,high))" if "whole number" in str(error) else ""

@@ -21,8 +21,9 @@ from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
 from sweeps.claims.config import StatisticsConfig
+from sweeps.search.grammar import parse_space, parse_sweep, space_of
 from sweeps.search.samplers import PRUNERS, SAMPLERS
-from sweeps.search.space import Condition, Space, parse_space, parse_sweep, space_of
+from sweeps.search.space import Condition, Space
 from sweeps.search.storage import TRAINED_BY
 from sweeps.sweep import (
     Limits,

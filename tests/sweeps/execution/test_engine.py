@@ -175,7 +175,7 @@ def test_an_old_point_costs_nothing_and_counts_once(root: Path) -> None:
 
 
 def finite_study(values: Sequence[str], n_trials: int) -> Sweep:
-    from sweeps.search.space import parse_space
+    from sweeps.search.grammar import parse_space
 
     sweep = study(f"study.n_trials={n_trials}", "study.pruner=none", "study.sampler=random")
     space = parse_space({"model.filters": f"choice({','.join(values)})"})

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pipeline.config.checks import ConfigError
-from sweeps.search.space import as_text, parse_space, parse_sweep, space_of
+from sweeps.search.grammar import parse_space, parse_sweep, space_of
+from sweeps.search.space import as_text
 
 TABLE = [
     ("a=1,2,3", (1, 2, 3), CategoricalDistribution((1, 2, 3))),

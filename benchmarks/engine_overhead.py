@@ -41,12 +41,12 @@ def main(trials: int) -> None:
     """Run the sweep and print the cost per trial, of the first and of the last tenth."""
     with tempfile.TemporaryDirectory() as root:
         overrides = [f"store.root={root}", f"study.n_trials={trials}", "store.log_model=none", "study.sampler=random"]
-        sweep, console = compose_study("smoke", overrides)[1], Console(quiet=True)
+        sweep, console = compose_study("smoke", overrides), Console(quiet=True)
         history, tracker = History(open_study(sweep), sweep), Tracker(sweep.store)
         parent = tracker.open_sweep(sweep.name, {})
         sampler = Timed(sweep, history)
         sampler.times = times = [time.perf_counter()]
-        Session(sweep, "", tracker, parent, history, FakeBackend(), console, DataHashes(console)).train(sampler)
+        Session(sweep, tracker, parent, history, FakeBackend(), console, DataHashes(console)).train(sampler)
     each = [(after - before) * 1000 for before, after in pairwise(times)]
     tenth = max(1, len(each) // 10)
     first, last = fmean(each[:tenth]), fmean(each[-tenth:])

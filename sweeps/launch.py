@@ -12,7 +12,6 @@ from rich.console import Console
 from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
 from sweeps.config.ablation import Ablation
-from sweeps.config.study import StudyConfig
 from sweeps.execution.epoch_timing import time_epochs
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Session, open_session
@@ -38,7 +37,7 @@ def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
         StoreError: if the store fails.
     """
     sweep = ablation.sweep
-    with open_session(sweep, ablation.config.description, console) as session:
+    with open_session(sweep, console) as session:
         session.train(Grid(sweep, session.history))
         results = ablation_results(ablation, session.tracked, session.tracker)
         log_models(session, _best_runs(session, results), session.finished)
@@ -48,9 +47,9 @@ def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
     return AblationResult(*_outcome(session), ablation, results, seconds, findings)
 
 
-def grid(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> GridResult:
+def grid(sweep: Sweep, console: Console = QUIET) -> GridResult:
     """Train what is missing of a grid, and publish. Raises as `ablate`."""
-    with open_session(sweep, config.description, console) as session:
+    with open_session(sweep, console) as session:
         session.train(Grid(sweep, session.history))
         results = trial_results(sweep, session.tracked, session.tracker)
         log_models(session, _best_runs(session, results), session.finished)
@@ -58,14 +57,14 @@ def grid(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> GridRes
     return GridResult(*_outcome(session), results)
 
 
-def study(config: StudyConfig, sweep: Sweep, console: Console = QUIET) -> StudySweepResult:
+def study(sweep: Sweep, console: Console = QUIET) -> StudySweepResult:
     """Search, confirm the best config on fresh seeds with the test set, and publish. Raises as `ablate`."""
-    with open_session(sweep, config.description, console) as session:
+    with open_session(sweep, console) as session:
         session.train(_sampler(session))
         result = study_result(session.history)
         confirmed: list[TrackedRun] = []
         try:
-            confirmed = _confirm(session, result.best, config.confirm_seeds)
+            confirmed = _confirm(session, result.best, list(sweep.confirm_seeds))
         finally:  # an interrupted confirmation keeps the study's page
             publish_study(_context(session), result, confirmed)
         log_models(session, *_study_runs(session, result.best, result.trials))
@@ -120,10 +119,10 @@ def _study_runs(
 
 
 def _context(session: Session) -> ReportContext:
-    return ReportContext(session.sweep, session.description, session.tracker, session.parent, session.console)
+    return ReportContext(session.sweep, session.tracker, session.parent, session.console)
 
 
-def _outcome(session: Session) -> tuple[Sweep, str, Tracker, str, int, list[str], str]:
+def _outcome(session: Session) -> tuple[Sweep, Tracker, str, int, list[str], str]:
     """Return what the results of all sweeps have."""
     failures = [f"failed: {run.key}: {run.failed}" for run in session.failed] + session.errors
-    return session.sweep, session.description, session.tracker, session.parent, 0, failures, session.address
+    return session.sweep, session.tracker, session.parent, 0, failures, session.address

@@ -12,7 +12,8 @@ from pipeline.config.groups import config_groups
 from pipeline.config.overrides import is_of_store
 from pipeline.inference.load import open_store
 from sweeps.config.ablation import Ablation, compose_ablation
-from sweeps.config.study import StudyConfig, compose_hydra_sweep, compose_study
+from sweeps.config.multirun import compose_multirun
+from sweeps.config.study import compose_study
 from sweeps.execution.epoch_timing import tracked_timings
 from sweeps.reports.findings import AblationFindings, judge_ablation
 from sweeps.results import COMMAND, CONFIRMED, Runs, StudyResult, TrialResult, lost_trials, tracked_runs, trial_results
@@ -30,7 +31,7 @@ class SweepResult:
     """What a sweep gave.
 
     Attributes:
-        sweep, description: As composed from the command that launched it.
+        sweep: As composed from the command that launched it.
         tracker, parent: Where it is tracked: the store, and the id of the sweep's run in it.
         left_out: Number of runs that cannot be averaged with the newest, made by other code or on other data.
         failures: What failed in this launch, a line each.
@@ -38,7 +39,6 @@ class SweepResult:
     """
 
     sweep: Sweep
-    description: str
     tracker: Tracker
     parent: str
     left_out: int
@@ -98,14 +98,11 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
         seconds = tracked_timings(ablation.timed_trials, tracker, parent.run_id)
         results = ablation_results(ablation, runs, tracker)
         findings = judge_ablation(ablation, results, seconds)
-        description = ablation.config.description
-        return AblationResult(
-            sweep, description, tracker, parent.run_id, left_out, [], "", ablation, results, seconds, findings
-        )
-    config, sweep = compose_study(words[0], words[1:]) if kind == "study" else _hydra_sweep(words)
+        return AblationResult(sweep, tracker, parent.run_id, left_out, [], "", ablation, results, seconds, findings)
+    sweep = compose_study(words[0], words[1:]) if kind == "study" else _multirun(words)
     runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
     failures: list[str] = []
-    common = (sweep, config.description, tracker, parent.run_id, left_out, failures, "")
+    common = (sweep, tracker, parent.run_id, left_out, failures, "")
     if sweep.trials is not None:
         return GridResult(*common, trial_results(sweep, runs, tracker))
     if not has_study(sweep):
@@ -141,8 +138,8 @@ def command_of(name: str, parent: TrackedRun) -> list[str]:
     raise ConfigError(f"the sweep {name} does not say how it was launched; launch it again, which trains nothing twice")
 
 
-def _hydra_sweep(words: Sequence[str]) -> tuple[StudyConfig, Sweep]:
+def _multirun(words: Sequence[str]) -> Sweep:
     """Compose the sweep of `train -m` words, with hydra.sweeper.KEY=JSON as a launch writes them."""
     settings = [word.partition("=") for word in words if word.startswith("hydra.sweeper.")]
     overrides = [word for word in words if word != "-m" and not word.startswith("hydra.sweeper.")]
-    return compose_hydra_sweep(overrides, {key.rpartition(".")[2]: json.loads(value) for key, _, value in settings})
+    return compose_multirun(overrides, {key.rpartition(".")[2]: json.loads(value) for key, _, value in settings})

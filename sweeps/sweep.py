@@ -99,6 +99,7 @@ class Sweep:
 
     Attributes:
         name: MLflow's experiment and Optuna's study.
+        description: What it is, in a line.
         config: The base config of all runs, with seeds, workers and retries.
         launched: Overrides from which the base config was composed.
         primary: Primary config of conf/ that they were composed with.
@@ -108,9 +109,11 @@ class Sweep:
         trials: The listed trials of a grid; None where a sampler proposes them from `space`.
         space: The search space of a sampled sweep, or of a Hydra grid.
         sampler, sampler_seed, pruner: By name; see conf/study/smoke.yaml.
+        confirm_seeds: Fresh seeds on which the best config of a search is run again.
     """
 
     name: str
+    description: str
     config: SweepConfig
     launched: tuple[str, ...]
     primary: str
@@ -124,6 +127,7 @@ class Sweep:
     sampler_seed: int = 0
     pruner: str = "none"
     limits: Limits = field(default_factory=Limits)
+    confirm_seeds: tuple[int, ...] = ()
 
     @property
     def seeds(self) -> list[int]:

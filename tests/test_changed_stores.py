@@ -156,8 +156,8 @@ def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.
     Launched(study(*SMOKE))
     monkeypatch.setattr("sweeps.config.study.TRAINING_VERSION", 2)
     with pytest.raises(ConfigError, match="training_version: 1 -> 2"):
-        open_study(compose_study("smoke", SMOKE)[1])
-    sweep = compose_study("smoke", SMOKE)[1]
+        open_study(compose_study("smoke", SMOKE))
+    sweep = compose_study("smoke", SMOKE)
     assert History(open_study(sweep, "report"), sweep).counts.complete == 4
 
 

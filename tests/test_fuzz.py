@@ -21,7 +21,8 @@ from pipeline.config.schema import RunConfig
 from pipeline.config.types import known_keys
 from sweeps.cli.main import main
 from sweeps.config.ablation import AblationSweepConfig
-from sweeps.config.study import SWEEPER, StudySweepConfig, SweeperConfig
+from sweeps.config.multirun import SWEEPER, SweeperConfig
+from sweeps.config.study import StudySweepConfig
 
 COMMANDS = {"train": ["train"], "ablate": ["ablate", "demo"], "study": ["study", "smoke"], "multi": ["train", "-m"]}
 SECONDS = 2.0  # of the processor's time: the machine may be busy

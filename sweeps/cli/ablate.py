@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         from sweeps.execution.plan import print_plan
 
         for ablation in ablations:
-            print_plan(ablation.sweep, ablation.config.description, console)
+            print_plan(ablation.sweep, console)
         return DONE
     from pipeline.datasets.download import DataError
 

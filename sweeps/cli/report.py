@@ -50,7 +50,7 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
             style="yellow",
             soft_wrap=True,
         )
-    context = ReportContext(loaded.sweep, loaded.description, loaded.tracker, loaded.parent, console)
+    context = ReportContext(loaded.sweep, loaded.tracker, loaded.parent, console)
     match loaded:
         case AblationResult(ablation=ablation, results=results, timings=timings, findings=findings):
             publish_ablation(context, ablation, results, timings, findings)

@@ -11,7 +11,6 @@ from sweeps.cli.arguments import DRY_RUN, SWEEP_KEYS, Commands, require_option, 
 from sweeps.cli.console import DONE, show_end
 
 if TYPE_CHECKING:
-    from sweeps.config.study import StudyConfig
     from sweeps.sweep import Sweep
 
 
@@ -30,16 +29,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     (name,), overrides = split_words("study", arguments.words, most=1)
     require_option("study", name)
-    return start_search(*compose_study(name, overrides), arguments.dry_run, console)
+    return start_search(compose_study(name, overrides), arguments.dry_run, console)
 
 
-def start_search(section: StudyConfig, sweep: Sweep, dry_run: bool, console: Console) -> int:
+def start_search(sweep: Sweep, dry_run: bool, console: Console) -> int:
     """Launch a study or a sweep of `train -m`, or print its plan; return the exit code."""
     if dry_run:
         from sweeps.execution.plan import print_plan
 
-        print_plan(sweep, section.description, console)
+        print_plan(sweep, console)
         return DONE
     from sweeps.launch import grid, study
 
-    return show_end((study if sweep.trials is None else grid)(section, sweep, console), console)
+    return show_end((study if sweep.trials is None else grid)(sweep, console), console)

@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     overrides = list(arguments.overrides)
     if arguments.multirun:
         from sweeps.cli.study import start_search
-        from sweeps.config.study import compose_hydra_sweep, divide_settings
+        from sweeps.config.multirun import compose_multirun, divide_settings
 
         if arguments.start is not None:
             raise ConfigError("--from starts one run; it does not go with -m")
-        return start_search(*compose_hydra_sweep(*divide_settings(overrides)), arguments.dry_run, console)
+        return start_search(compose_multirun(*divide_settings(overrides)), arguments.dry_run, console)
     from pipeline.models import layers as model
 
     if arguments.start is None:

@@ -177,6 +177,7 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     config = compose(AblationSweepConfig, "ablation", launched)
     sweep = Sweep(
         name=config.ablation.name,
+        description=config.ablation.description,
         config=config,
         launched=launched,
         primary="ablation",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SHOWN = (20, 5)
 
 
-def print_plan(sweep: Sweep, description: str, console: Console) -> None:
+def print_plan(sweep: Sweep, console: Console) -> None:
     """Print every config that would run, what is known, and the expected time. Write nothing.
 
     Raises:
@@ -41,7 +41,7 @@ def print_plan(sweep: Sweep, description: str, console: Console) -> None:
     finished = History(open_study(sweep, "plan"), sweep).counts.finished if has_study(sweep) else 0
     resources = local_resources(sweep)
     times = _Times(tracker, resources.threads)
-    table = Table(title=f"{sweep.name}: {description}", title_justify="left")
+    table = Table(title=f"{sweep.name}: {sweep.description}", title_justify="left")
     if sweep.trials is None:
         lines = _plan_search(sweep, finished, times, resources, table)
     else:

@@ -63,7 +63,7 @@ class Session:
     """What the phases of a launch share.
 
     Attributes:
-        sweep, description: What is launched.
+        sweep: What is launched.
         tracker, parent: Where it is tracked: the store, and the id of its parent run.
         history: What Optuna remembers of it.
         backend: Where it is trained.
@@ -74,7 +74,6 @@ class Session:
     """
 
     sweep: Sweep
-    description: str
     tracker: Tracker
     parent: str
     history: History
@@ -161,7 +160,7 @@ class Session:
 
 
 @contextmanager
-def open_session(sweep: Sweep, description: str, console: Console) -> Iterator[Session]:
+def open_session(sweep: Sweep, console: Console) -> Iterator[Session]:
     """Open a launch of the sweep; close its parent run as what became of it.
 
     Raises:
@@ -176,7 +175,7 @@ def open_session(sweep: Sweep, description: str, console: Console) -> Iterator[S
                 hashes(base.data)  # fetch data first
             # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
             with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
-                session = _open(sweep, description, backend, hashes, console)
+                session = _open(sweep, backend, hashes, console)
                 with _parent_closed(session):
                     yield session
     except Timeout as error:
@@ -186,7 +185,7 @@ def open_session(sweep: Sweep, description: str, console: Console) -> Iterator[S
         raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
 
 
-def _open(sweep: Sweep, description: str, backend: Backend, hashes: DataHashes, console: Console) -> Session:
+def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console) -> Session:
     from pipeline.tracking.tracker import Tracker
 
     # A server goes first: if it is away, nothing is created here.
@@ -194,12 +193,12 @@ def _open(sweep: Sweep, description: str, backend: Backend, hashes: DataHashes, 
     history = History(open_study(sweep), sweep)
     tracker = tracker or Tracker(sweep.store)
     tracker.close_abandoned()
-    tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": description}
+    tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": sweep.description}
     tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
     address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
-    return Session(sweep, description, tracker, parent, history, backend, console, hashes, address=address)
+    return Session(sweep, tracker, parent, history, backend, console, hashes, address=address)
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

@@ -30,7 +30,6 @@ class ReportContext:
     """Whose results are published, and where."""
 
     sweep: Sweep
-    description: str
     tracker: Tracker
     parent: str
     console: Console

@@ -64,7 +64,7 @@ def publish_ablation(
     with context.folder() as folder:
         page = Page(
             name=sweep.name,
-            description=context.description,
+            description=context.sweep.description,
             findings=findings.claims,
             numbers=numbers,
             method=method(ablation.statistics),
@@ -95,7 +95,7 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
     with context.folder() as folder:
         tables = [table, runs_table(results, sweep, context.link)]
         figures, facts = _draw(context, drawings, folder), _facts(context, results)
-        page = Page(sweep.name, context.description, tables=tables, figures=figures, facts=facts)
+        page = Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts)
         _write(context, page, results, folder)
 
 
@@ -119,7 +119,7 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
         seeds = [int(run.params["seed"]) for run in confirmed]
         facts = _facts(context, [TrialResult("confirmed", "", seeds, [*confirmed])])
-        write_page(Page(sweep.name, context.description, tables=tables, figures=figures, facts=facts), folder)
+        write_page(Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts), folder)
 
 
 def publish_index(store: StoreConfig) -> Path | None:
@@ -151,7 +151,7 @@ def _read_claims(path: Path) -> dict[str, Any]:
 def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") -> None:
     if warning:
         context.say(warning, "yellow")
-    context.say(f"{context.sweep.name}: {context.description}")
+    context.say(f"{context.sweep.name}: {context.sweep.description}")
     for table in tables:
         show_table(table, context.console)
 

@@ -19,7 +19,8 @@ from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import ResolvedRun, resolve
 from sweeps.backends.base import Backend, Done, Epoch, Failed, Job, LogModel, Message, Resources
 from sweeps.backends.local import LocalBackend, local_resources
-from sweeps.config.study import compose_hydra_sweep, compose_study
+from sweeps.config.multirun import compose_multirun
+from sweeps.config.study import compose_study
 from sweeps.sweep import Trial
 from tests.helpers.training import trained
 
@@ -164,16 +165,16 @@ def test_a_worker_logs_a_model(config: Compose, root: Path) -> None:
 def test_there_is_a_worker_per_core_but_none_without_a_run(
     overrides: list[str], runs: int | None, workers: int
 ) -> None:
-    sweep = compose_study("smoke", overrides)[1]
+    sweep = compose_study("smoke", overrides)
     trials = [Trial(f"{n}", (), {}, replace(sweep.config, seed=n)) for n in range(runs or 0)]
     assert local_resources(replace(sweep, trials=None if runs is None else trials)).workers == workers
 
 
 def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> None:
     told = ["model.filters=64", "trainer.stop_at_accuracy=0.9,0.99", "trainer.epochs=1,2,4"]
-    alone = local_resources(compose_hydra_sweep(told, {"seeds": [0]})[1])
+    alone = local_resources(compose_multirun(told, {"seeds": [0]}))
     assert (alone.workers, alone.threads) == (1, min(2, cores()))
-    assert local_resources(compose_hydra_sweep(told, {"seeds": [0, 1]})[1]).workers == min(2, cores())
+    assert local_resources(compose_multirun(told, {"seeds": [0, 1]})).workers == min(2, cores())
 
 
 @pytest.mark.parametrize(

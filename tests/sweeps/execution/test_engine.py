@@ -21,7 +21,8 @@ from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
 from sweeps.backends.base import Done, Failed, Job, Message
 from sweeps.config.ablation import compose_ablation
-from sweeps.config.study import compose_hydra_sweep, compose_study
+from sweeps.config.multirun import compose_multirun
+from sweeps.config.study import compose_study
 from sweeps.execution.model_logging import log_models
 from sweeps.execution.session import DataHashes, Session
 from sweeps.launch import _confirm
@@ -67,7 +68,7 @@ class Launched:
         self.history = History(open_study(sweep), sweep)
         console, hashes = Console(quiet=True), DataHashes(Console(quiet=True))
         hashes.by_source = Everything(data_sha256)
-        self.session = Session(sweep, "", self.tracker, self.parent, self.history, self.backend, console, hashes)
+        self.session = Session(sweep, self.tracker, self.parent, self.history, self.backend, console, hashes)
         with pytest.raises(error) if error else nullcontext():
             self.run()
 
@@ -94,12 +95,12 @@ class Launched:
 
 
 def study(*overrides: str) -> Sweep:
-    return compose_study("smoke", ["store.log_model=none", "workers=2", *overrides])[1]
+    return compose_study("smoke", ["store.log_model=none", "workers=2", *overrides])
 
 
 def grid(*overrides: str, **settings: Any) -> Sweep:
     base = ["data=digits", "model.padding=same", "trainer.epochs=3", "store.log_model=none"]
-    return compose_hydra_sweep([*base, *overrides], settings)[1]
+    return compose_multirun([*base, *overrides], settings)
 
 
 def test_n_trials_is_a_total_also_after_resume(root: Path) -> None:
@@ -361,7 +362,7 @@ def test_the_closed_form_is_what_it_says(root: Path, config: Callable[..., RunCo
 
 
 def test_data_sets_of_equal_shape_are_different_runs(root: Path) -> None:
-    sweep = compose_hydra_sweep(["data=fashion_mnist,mnist", "store.log_model=none", "trainer.epochs=1"], {})[1]
+    sweep = compose_multirun(["data=fashion_mnist,mnist", "store.log_model=none", "trainer.epochs=1"], {})
     launched = Launched(sweep)
     assert len(launched.backend.started) == 2
     assert len({run.signature for run in launched.runs}) == 2
@@ -369,7 +370,7 @@ def test_data_sets_of_equal_shape_are_different_runs(root: Path) -> None:
 
 def test_an_interval_of_whole_numbers_ends_when_all_are_tried(root: Path) -> None:
     overrides = ["data=digits", "model.padding=same", "data.val_fraction=0.2", "model.filters=int(interval(4,6))"]
-    sweep = compose_hydra_sweep([*overrides, "store.log_model=none"], {"n_trials": 9, "pruner": "none"})[1]
+    sweep = compose_multirun([*overrides, "store.log_model=none"], {"n_trials": 9, "pruner": "none"})
     launched = Launched(sweep)
     assert launched.states["COMPLETE"] == 3
     assert sum(launched.states.values()) < 200
@@ -385,7 +386,7 @@ def test_points_of_a_decimal_range_are_what_hydra_says(root: Path) -> None:
     overrides = ["data=digits", "model.padding=same", "data.val_fraction=0.2", "model.dropout=range(0,0.5,0.1)"]
     overrides += ["optimizer.learning_rate=interval(0.001,0.002)", "store.log_model=none"]
     settings = {"n_trials": 12, "pruner": "none", "sampler": "random"}
-    launched = Launched(compose_hydra_sweep(overrides, settings)[1])
+    launched = Launched(compose_multirun(overrides, settings))
     space = launched.sweep.space
     assert space is not None
     dropped = {space.point(t.params)["model.dropout"] for t in launched.history.completed()}
@@ -412,7 +413,7 @@ def test_objectives_in_another_order_or_other_seeds_are_another_search(root: Pat
 
 def epochs_grid(*overrides: str, **settings: Any) -> Sweep:
     base = ["data=digits", "model.padding=same", "store.log_model=none", "trainer.epochs=1,2,4"]
-    return compose_hydra_sweep([*base, *overrides], settings)[1]
+    return compose_multirun([*base, *overrides], settings)
 
 
 def test_runs_that_differ_in_epochs_alone_are_trained_in_turn_the_shortest_first(root: Path) -> None:
@@ -470,7 +471,7 @@ def test_a_search_trains_no_two_trials_at_once_that_continue_one_another(root: P
 
     told = ["trainer.epochs=int(interval(1,4))", "model.filters=4,8", "data=digits", "model.padding=same"]
     settings = {"n_trials": 8, "pruner": "none", "confirm_seeds": []}
-    sweep = compose_hydra_sweep([*told, "data.val_fraction=0.2", "store.log_model=none"], settings)[1]
+    sweep = compose_multirun([*told, "data.val_fraction=0.2", "store.log_model=none"], settings)
     launched = Launched(sweep, Watched(size=3))
     assert sum(launched.states.values()) >= 8
     assert set(launched.statuses) == {"FINISHED"}

@@ -15,7 +15,8 @@ from pipeline.config.checks import ConfigError
 from pipeline.system.hardware import cores
 from pipeline.tracking.retry import StoreError
 from sweeps.cli.main import main
-from sweeps.config.study import compose_hydra_sweep, compose_study
+from sweeps.config.multirun import compose_multirun
+from sweeps.config.study import compose_study
 from sweeps.search.history import History
 from sweeps.search.proposers import Sampler
 from sweeps.search.storage import open_study
@@ -30,7 +31,7 @@ def sampler(sweep: Sweep) -> Sampler:
 
 
 def test_what_a_process_left_open_is_failed_and_proposed_again(root: Path) -> None:
-    sweep = compose_study("smoke", [])[1]
+    sweep = compose_study("smoke", [])
     first = sampler(sweep).next()
     assert first is not None
     again = sampler(sweep)
@@ -43,7 +44,7 @@ def test_what_a_process_left_open_is_failed_and_proposed_again(root: Path) -> No
 
 
 def test_whatever_is_asked_of_a_locked_storage_says_so(root: Path) -> None:
-    study = open_study(compose_study("smoke", ["store.retry_seconds=0.3"])[1])
+    study = open_study(compose_study("smoke", ["store.retry_seconds=0.3"]))
     proposed = study.ask()
     calls = [study.ask, lambda: proposed.suggest_float("x", 0, 1), lambda: proposed.report(0.5, 1)]
     calls += [lambda: proposed.set_user_attr("a", 1), lambda: study.tell(proposed, 0.5), proposed.should_prune]
@@ -144,28 +145,28 @@ def test_a_hydra_grid_runs_and_the_same_command_continues_it(root: Path, capsys:
 
 def test_a_hydra_search_has_one_identity_whatever_its_number_of_trials() -> None:
     overrides = ["data.val_fraction=0.1", "model.filters=4,8", "model.dropout=interval(0,0.5)"]
-    names = [compose_hydra_sweep(overrides, {"n_trials": n})[1].name for n in (5, 50)]
+    names = [compose_multirun(overrides, {"n_trials": n}).name for n in (5, 50)]
     assert names[0] == names[1]
-    assert compose_hydra_sweep([*overrides, "trainer.epochs=3"], {})[1].name != names[0]
-    sweep = compose_hydra_sweep(overrides, {"n_trials": 7})[1]
+    assert compose_multirun([*overrides, "trainer.epochs=3"], {}).name != names[0]
+    sweep = compose_multirun(overrides, {"n_trials": 7})
     assert sweep.limits.n_trials == 7
     assert sweep.trials is None
     assert not sweep.config.trainer.evaluate_test
 
 
 def test_swept_seeds_are_seeds_of_every_config() -> None:
-    sweep = compose_hydra_sweep(["model.filters=4,8", "seed=0,1"], {})[1]
+    sweep = compose_multirun(["model.filters=4,8", "seed=0,1"], {})
     assert ([trial.label for trial in sweep.trials or []], sweep.seeds) == (["filters=4", "filters=8"], [0, 1])
-    alone = compose_hydra_sweep(["seed=range(3)"], {})[1]
+    alone = compose_multirun(["seed=range(3)"], {})
     assert ([trial.label for trial in alone.trials or []], alone.seeds) == (["base"], [0, 1, 2])
-    searched = compose_hydra_sweep(["seed=0,1", "model.dropout=interval(0,0.5)", "data.val_fraction=0.1"], {})[1]
+    searched = compose_multirun(["seed=0,1", "model.dropout=interval(0,0.5)", "data.val_fraction=0.1"], {})
     assert searched.seeds == [0, 1]
-    assert compose_hydra_sweep(["model.filters=4,8", "seed=5"], {})[1].seeds == [5]
-    assert compose_hydra_sweep(["model.filters=4,8", "++seed=3,4"], {})[1].seeds == [3, 4]
+    assert compose_multirun(["model.filters=4,8", "seed=5"], {}).seeds == [5]
+    assert compose_multirun(["model.filters=4,8", "++seed=3,4"], {}).seeds == [3, 4]
     twice = ["seed=1", "seed=1,2"]
     for overrides, settings in ((["seed=0,1"], {"seeds": [0]}), (["seed=interval(0,1)"], {}), (twice, {})):
         with pytest.raises(ConfigError, match="give the seeds once"):
-            compose_hydra_sweep(["model.filters=4,8", *overrides], settings)
+            compose_multirun(["model.filters=4,8", *overrides], settings)
 
 
 @pytest.mark.slow

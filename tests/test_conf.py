@@ -10,6 +10,7 @@ from pipeline.config.compose import compose
 from pipeline.config.groups import CONF, config_groups, describe
 from pipeline.config.schema import RunConfig
 from pipeline.models import layers as model
+from pipeline.models.build import build
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_study
 
@@ -36,7 +37,7 @@ def test_every_model_is_built_as_its_table_says(name: str) -> None:
     start_tensorflow(1)
     config = compose(RunConfig, "train", [f"model={name}", *FITTING.get(name, [])])
     planned = model.layers(config)
-    built = model.build(config, planned)
+    built = build(config, planned)
     assert [layer.name for layer in built.layers] == [layer.name for layer in planned]
     assert [tuple(layer.output.shape[1:]) for layer in built.layers] == [layer.output_shape for layer in planned]
     assert [layer.count_params() for layer in built.layers] == [layer.params for layer in planned]

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.config.schema import DataConfig, RunConfig
 from pipeline.datasets.download import DataError, Say, fetch, read_idx, sha256_of_arrays
 from pipeline.datasets.images import PARTS, read_folders
+from pipeline.models.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _check_shapes(data: DataConfig, part: str, examples: Examples, wanted: tuple
 
 def _check_labels(data: DataConfig, dataset: Dataset) -> None:
     """Raise DataError where a label is no class of the config."""
-    if data.task == "regression":
+    if not TASKS[data.task].has_accuracy:
         return
     classes = 2 if data.task == "binary" else len(data.class_names)
     highest = max(int(dataset.train.y.max()), int(dataset.test.y.max()))
@@ -98,7 +99,7 @@ def split(dataset: Dataset, config: RunConfig) -> Dataset:
     Stratified by class (a regression has none), and a function of `config.seed` alone: never of threads, order of
     runs or earlier splits.
     """
-    data, classes = config.data, config.data.task != "regression"
+    data, classes = config.data, TASKS[config.data.task].has_accuracy
     rng = np.random.default_rng([config.seed, 0x5EED])
     train = _draw(dataset.train.y, min(data.limit or len(dataset.train), len(dataset.train)), rng, classes)
     test = _draw(dataset.test.y, min(data.limit or len(dataset.test), len(dataset.test)), rng, classes)

@@ -1,18 +1,15 @@
-"""Config -> layers -> Keras model; the shape arithmetic, and its error where a picture is used up."""
+"""Layers of a network from its config: shapes, parameters, and the error where a window does not fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import AugmentationConfig, ModelConfig, RunConfig
-
-if TYPE_CHECKING:
-    import keras
-
+from pipeline.models.tasks import TASKS
 
 MOST_PARAMETERS = 10**9  # four gigabytes, and three times that in training
 
@@ -25,7 +22,7 @@ class Layer:
         name: Unique within the model, as in `conv_1`.
         kind: `augment`, `crop`, `conv`, `pool`, `dropout`, `flatten` or `dense`.
         settings: What its Keras layer is made with.
-        output_shape: Without the batch axis; height, width, channels for pictures.
+        output_shape: Without the batch axis; height, width, channels for images.
         params: Trainable parameters.
     """
 
@@ -37,7 +34,7 @@ class Layer:
 
 
 def window_size(size: int, window: int, stride: int, padding: str) -> int:
-    """Output size of a convolution or pooling along one side, in pixels; below 1 where the window does not fit.
+    """Return the output size of a convolution or pooling along one side, in pixels; below 1 if it does not fit.
 
     (i - f + 2p) / s + 1, rounded down (N22; L13 without padding); with padding `same`, i / s rounded up.
 
@@ -48,11 +45,11 @@ def window_size(size: int, window: int, stride: int, padding: str) -> int:
 
 
 def layers(config: RunConfig) -> list[Layer]:
-    """All layers of the model, output included, in order. Imports no TensorFlow.
+    """Return all layers of the network in order, output included. Imports no TensorFlow.
 
     Raises:
-        ConfigError: where a filter or pooling is larger than what is left of the picture, with the arithmetic; and for
-            a network of more than `MOST_PARAMETERS`.
+        ConfigError: a window is larger than its input, with the arithmetic; or the network has more than
+            `MOST_PARAMETERS`.
     """
     shape = tuple(config.data.shape)
     stack = [*_augmentation(config.model.augmentation, shape), *_network(config, shape)]
@@ -93,31 +90,23 @@ def _sides_used(stack: Sequence[Layer], shape: tuple[int, ...]) -> tuple[int, ..
 
 
 def total_params(stack: Sequence[Layer]) -> int:
-    """Trainable parameters of all layers together."""
+    """Return the number of trainable parameters of all layers."""
     return sum(layer.params for layer in stack)
 
 
 def multiplications(stack: Sequence[Layer]) -> int:
-    """Multiply-adds of one example's forward pass, in convolutions and dense layers."""
+    """Return the multiply-adds of one example's forward pass in convolutions and dense layers."""
     conv = sum(layer.params * prod(layer.output_shape[:2]) for layer in stack if layer.kind == "conv")
     return conv + sum(layer.params for layer in stack if layer.kind == "dense")
 
 
 def summary(config: RunConfig) -> str:
-    """The layer table: name, kind, output shape and parameters of each layer, and their total."""
+    """Return a table with name, kind, output shape and parameters of each layer, and their total."""
     stack = layers(config)
     rows = [(layer.name, layer.kind, "x".join(map(str, layer.output_shape)), f"{layer.params:,}") for layer in stack]
     lines = [f"{name:12} {kind:8} {shape:>12} {params:>12}" for name, kind, shape, params in rows]
     head = f"{'layer':12} {'kind':8} {'output':>12} {'parameters':>12}"
     return "\n".join([head, *lines, f"Total params: {total_params(stack):,}"])
-
-
-def build(config: RunConfig, stack: Sequence[Layer]) -> keras.Model:
-    """Return the Keras model of these layers, uncompiled, with first weights from Keras's current seed."""
-    import keras
-
-    made = [_keras_layer(layer, config.model) for layer in stack]
-    return keras.Sequential([keras.Input(tuple(config.data.shape)), *made], name=config.model.name)
 
 
 def _network(config: RunConfig, shape: tuple[int, ...]) -> list[Layer]:
@@ -129,15 +118,13 @@ def _network(config: RunConfig, shape: tuple[int, ...]) -> list[Layer]:
         stack.append(_dense(f"dense_{number}", stack[-1], units, model.activation))
         if _is_placed(model.dropout_after, number, len(model.dense_units)):
             stack += _dropout(f"dropout_{model.conv_layers + number}", model.dropout, stack[-1])
-    activation = {"multiclass": "softmax", "binary": "sigmoid", "regression": "linear"}[config.data.task]
-    stack.append(_dense("output", stack[-1], config.data.outputs, activation))
+    stack.append(_dense("output", stack[-1], config.data.outputs, TASKS[config.data.task].activation))
     return stack
 
 
-def _augmentation(told: AugmentationConfig, shape: tuple[int, ...]) -> list[Layer]:
-    """What changes the training pictures, and leaves them alone in evaluation and prediction."""
-    flip = told.flip if told.flip != "none" else None
-    settings = {"flip": flip, "shift": told.shift, "rotate": told.rotate, "zoom": told.zoom}
+def _augmentation(config: AugmentationConfig, shape: tuple[int, ...]) -> list[Layer]:
+    flip = config.flip if config.flip != "none" else None
+    settings = {"flip": flip, "shift": config.shift, "rotate": config.rotate, "zoom": config.zoom}
     return [Layer(name, "augment", {name: value}, shape) for name, value in settings.items() if value]
 
 
@@ -161,20 +148,20 @@ def _conv_stack(model: ModelConfig, shape: tuple[int, ...]) -> list[Layer]:
 
 
 def _is_placed(where: str, number: int, count: int) -> bool:
-    """Whether something placed `where` (each, inner, last, none) follows layer `number` of `count`."""
+    """Return whether something placed `where` (each, inner, last, none) follows layer `number` of `count`."""
     return {"each": True, "inner": number < count, "last": number == count, "none": False}[where]
 
 
 def _slide(
     name: str, shape: tuple[int, ...], window: int, stride: int, padding: str, channels: int, steps: list[str]
 ) -> tuple[int, ...]:
-    """Shape after a window went over `shape`; notes its arithmetic in `steps`, or raises ConfigError with them."""
+    """Return the shape behind a window; add its arithmetic to `steps`, or raise ConfigError with it."""
     sides = tuple(window_size(side, window, stride, padding) for side in shape[:2])
     if min(sides) < 1 or (padding == "valid" and window > min(shape[:2])):
-        told = "\n  ".join([*steps, f"{name:7} a {window}x{window} window does not fit into {shape[0]}x{shape[1]}"])
+        arithmetic = "\n  ".join(steps)
         raise ConfigError(
-            f"the picture is used up at {name}:\n  {told}\n"
-            "what helps: a smaller model.conv_layers, model.kernel_size or model.pool_size, "
+            f"{name}: a {window}x{window} window does not fit into {shape[0]}x{shape[1]}:\n  {arithmetic}\n"
+            "use a smaller model.conv_layers, model.kernel_size or model.pool_size, "
             "model.padding=same, or model.pool=inner, last or none"
         )
     rule = f"{shape[0]} / {stride} rounded up" if padding == "same" else f"({shape[0]} - {window}) / {stride} + 1"
@@ -193,55 +180,3 @@ def _dense(name: str, before: Layer, units: int, activation: str) -> Layer:
 
 def _dropout(name: str, rate: float, before: Layer) -> list[Layer]:
     return [Layer(name, "dropout", {"rate": rate}, before.output_shape)] if rate else []
-
-
-def _keras_layer(layer: Layer, model: ModelConfig) -> Any:
-    from keras import layers as k
-    from keras.regularizers import L1L2
-
-    settings = layer.settings
-    penalty = L1L2(l1=model.l1, l2=model.l2) if model.l1 or model.l2 else None
-    match layer.kind:
-        case "augment":
-            return _random_change(layer)
-        case "conv":
-            return k.Conv2D(
-                settings["filters"],
-                settings["window"],
-                strides=settings["stride"],
-                padding=settings["padding"],
-                activation=settings["activation"],
-                kernel_regularizer=penalty,
-                name=layer.name,
-            )
-        case "pool":
-            return k.MaxPooling2D(settings["window"], padding=settings["padding"], name=layer.name)
-        case "crop":
-            return k.Cropping2D(settings["excess"], name=layer.name)
-        case "dropout":
-            return k.Dropout(settings["rate"], name=layer.name)
-        case "flatten":
-            return k.Flatten(name=layer.name)
-        case _:
-            # The output stays float32 under mixed precision: a loss computed in bfloat16 would lose its digits.
-            dtype = "float32" if layer.name == "output" else None
-            units, activation = settings["units"], settings["activation"]
-            return k.Dense(units, activation=activation, kernel_regularizer=penalty, dtype=dtype, name=layer.name)
-
-
-def _random_change(layer: Layer) -> Any:
-    """The Keras layer of one kind of augmentation; what moves in from outside repeats the nearest pixel."""
-    from keras import layers as k
-
-    ((kind, value),) = layer.settings.items()
-    # In float32 always: bfloat16 cannot tell the coordinates of neighbouring pixels apart.
-    told: dict[str, Any] = {"name": layer.name, "dtype": "float32"}
-    match kind:
-        case "flip":
-            return k.RandomFlip("horizontal_and_vertical" if value == "both" else value, **told)
-        case "shift":
-            return k.RandomTranslation(value, value, fill_mode="nearest", **told)
-        case "rotate":
-            return k.RandomRotation(value / 360, fill_mode="nearest", **told)
-        case _:
-            return k.RandomZoom(value, fill_mode="nearest", **told)

@@ -1,6 +1,6 @@
-"""Training steps and evaluation as TensorFlow graphs: many steps per call, and nothing of Python between them.
+"""Training steps and evaluation as TensorFlow graphs: many steps per call, without returning to Python.
 
-Imports TensorFlow: to be imported itself once `runtime.start_tensorflow` has set its threads.
+Imports TensorFlow: import it after `start_tensorflow` has set the threads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import tensorflow as tf
 from pipeline.config.schema import OptimizerConfig, RunConfig
 from pipeline.datasets.dataset import Examples, steps_per_epoch
 from pipeline.models.fused_ops import Adam
+from pipeline.models.tasks import TASKS
 from pipeline.training.cost import multiplications_per_step
 
-HAND_OVERS = 20  # per epoch, for progress; fewer where they would take less than about a twentieth of a second:
-MULTIPLICATIONS_AT_ONCE = 2e9
+CALLS_PER_EPOCH = 20  # of the graph, for progress; fewer if one would take less than about a twentieth of a second:
+MULTIPLICATIONS_PER_CALL = 2e9
 
 
 class NotFiniteError(ArithmeticError):
-    """The loss was no number at step `args[0]` of an epoch, counted from 1."""
+    """The loss is not finite since step `args[0]` of an epoch, counted from 1."""
 
 
 class Evaluation:
@@ -31,11 +32,12 @@ class Evaluation:
     def __init__(self, net: keras.Model, config: RunConfig, like: Examples) -> None:
         """For examples of the shape and type of `like`; traces nothing yet, the first call does."""
         self.net, self.config = net, config
-        self.loss, self.hits = _loss(config), _hits(config)
+        task = TASKS[config.data.task]
+        self.loss, self.hits = task.loss(), task.hits
         self.graph = tf.function(self._graph, autograph=False, input_signature=_spec(like))
 
     def __call__(self, examples: Examples) -> dict[str, float]:
-        """Means over all examples, computed in batches of `trainer.eval_batch_size`."""
+        """Return means over all examples, computed in batches of `trainer.eval_batch_size`."""
         _, loss, hits = self.graph(tf.constant(examples.x), tf.constant(examples.y))
         return _means(self.config, float(loss), float(hits), len(examples))
 
@@ -63,7 +65,8 @@ class Training:
     def __init__(self, net: keras.Model, config: RunConfig, examples: Examples) -> None:
         """Build the optimizer's variables; trace nothing yet."""
         self.net, self.config = net, config
-        self.loss, self.hits = _loss(config), _hits(config)
+        task = TASKS[config.data.task]
+        self.loss, self.hits = task.loss(), task.hits
         self.optimizer = _optimizer(config.optimizer)
         self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
@@ -80,17 +83,17 @@ class Training:
         self.graph = tf.function(self._graph, autograph=False, input_signature=signature)
 
     def epoch(self, number: int, on_steps: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
-        """Train epoch `number`, from 0; means over its steps, as the weights were then.
+        """Train epoch `number`, from 0, and return loss and accuracy averaged over its steps.
 
         The order of the examples is a function of (seed, number), or of the seed alone (`trainer.shuffle`): epoch 5 has
         the same whether or not epochs 0 to 4 were trained in this process.
 
         Args:
             number: The epoch.
-            on_steps: Called at each hand-over with steps done and means so far.
+            on_steps: Called after each graph call with steps done and means so far.
 
         Raises:
-            NotFiniteError: if the loss is no number, with the step.
+            NotFiniteError: the loss is not finite, with the step.
         """
         order = self._order(number)
         totals = tf.zeros(3, tf.float64)
@@ -106,7 +109,7 @@ class Training:
         return means
 
     def _order(self, number: int) -> tf.Tensor:
-        """Rows of the examples in the order in which epoch `number`, from 0, takes them."""
+        """Return row numbers in the order in which epoch `number`, from 0, takes the examples."""
         rows, shuffle = tf.range(len(self.y)), self.config.trainer.shuffle
         if shuffle == "none":
             return rows
@@ -136,7 +139,7 @@ class Training:
 
 
 def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
-    """The optimizer of `config`, without variables yet."""
+    """Return the optimizer, without variables yet."""
     if config.name == "adam":
         return Adam(learning_rate=config.learning_rate)
     kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
@@ -144,13 +147,13 @@ def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
 
 
 def _steps_at_once(config: RunConfig, steps: int) -> int:
-    """Steps per call: as told, else some twenty calls per epoch, of no less than a little arithmetic each."""
-    least = int(MULTIPLICATIONS_AT_ONCE / max(multiplications_per_step(config), 1.0))
-    return min(steps, config.trainer.steps_per_execution or max(-(-steps // HAND_OVERS), least, 1))
+    """Return `steps_per_execution`, else steps for about 20 calls per epoch of at least 2e9 multiply-adds each."""
+    least = int(MULTIPLICATIONS_PER_CALL / max(multiplications_per_step(config), 1.0))
+    return min(steps, config.trainer.steps_per_execution or max(-(-steps // CALLS_PER_EPOCH), least, 1))
 
 
 def _spec(examples: Examples) -> list[Any]:
-    """Inputs and labels as the graphs take them: any number of such examples, in the type of their set."""
+    """Return the signature of inputs and labels: any number of examples, in the dataset's types."""
     return [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (examples.x, examples.y)]
 
 
@@ -163,26 +166,5 @@ def _count(labels: tf.Tensor) -> tf.Tensor:
 
 
 def _means(config: RunConfig, loss: float, hits: float, examples: int) -> dict[str, float]:
-    accuracy = {} if config.data.task == "regression" else {"accuracy": hits / examples}
+    accuracy = {"accuracy": hits / examples} if TASKS[config.data.task].has_accuracy else {}
     return accuracy | {"loss": loss / examples}
-
-
-def _loss(config: RunConfig) -> Callable[[Any, Any], Any]:
-    """Mean loss of a batch, from labels and outputs."""
-    losses = {
-        "multiclass": keras.losses.SparseCategoricalCrossentropy,
-        "binary": keras.losses.BinaryCrossentropy,
-        "regression": keras.losses.MeanSquaredError,
-    }
-    return losses[config.data.task]()  # type: ignore[no-any-return]
-
-
-def _hits(config: RunConfig) -> Callable[[Any, Any], Any]:
-    """How many of a batch's outputs name the right class, from labels and outputs."""
-
-    def hits(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        is_binary = config.data.task == "binary"
-        told = outputs[:, 0] > 0.5 if is_binary else tf.argmax(outputs, axis=1, output_type=tf.int32)
-        return tf.reduce_sum(tf.cast(tf.cast(told, tf.int32) == tf.cast(labels, tf.int32), tf.float32))
-
-    return hits

@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
-from pipeline.models import layers as model
+from pipeline.models.build import build
+from pipeline.models.layers import optimized_layers
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
 from pipeline.training.identity import ResolvedRun
@@ -61,7 +62,7 @@ def restore_model(run: ResolvedRun, checkpoint: Checkpoint) -> keras.Model:
     import keras
 
     keras.config.set_dtype_policy(run.config.trainer.precision)
-    net = model.build(run.config, run.layers)
+    net = build(run.config, run.layers)
     for variable, value in zip(net.variables, checkpoint.arrays, strict=False):  # the optimizer's come after
         variable.assign(value)
     return net
@@ -85,7 +86,7 @@ class _Training:
         _seed_everything(run)
         from pipeline.training.loop import Evaluation, Training
 
-        self.net = model.build(run.config, model.optimized_layers(run.config, run.layers))
+        self.net = build(run.config, optimized_layers(run.config, run.layers))
         self.loop = Training(self.net, run.config, self.parts.train)
         self.evaluate = Evaluation(self.net, run.config, self.parts.test)
         self.history: dict[str, list[float]] = {}

@@ -123,24 +123,23 @@ def test_worked_convolution_and_pooling_of_l13(weight: int) -> None:
     assert (pooled == np.array([[5, 6, 6], [8, 9, 9], [8, 9, 9]])).all()
 
 
-def test_a_used_up_picture_is_refused_with_the_arithmetic() -> None:
+def test_a_window_that_does_not_fit_is_refused_with_the_arithmetic() -> None:
     with pytest.raises(ConfigError) as refused:
         layers(["model.conv_layers=4"])
     text = str(refused.value)
     for part in (
-        "used up at conv_4",
+        "conv_4: a 3x3 window does not fit into 1x1",
         "28x28x1",
         "(28 - 3) / 1 + 1 = 26",
-        "3x3 window does not fit into 1x1",
         "model.padding=same",
     ):
         assert part in text
 
 
-def test_a_window_larger_than_the_picture_is_refused() -> None:
+def test_a_window_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ConfigError, match="a 29x29 window does not fit into 28x28"):
         layers(["model.kernel_size=29"])
-    with pytest.raises(ConfigError, match="used up at pool_1"):
+    with pytest.raises(ConfigError, match="pool_1: a 27x27 window does not fit into 26x26"):
         layers(["model.pool_size=27"])
 
 

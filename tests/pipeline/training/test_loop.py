@@ -14,6 +14,7 @@ from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.dataset import Examples
 from pipeline.models import layers as model
+from pipeline.models.build import build
 from pipeline.system.tensorflow import start_tensorflow
 from tests.helpers.training import trained
 from tests.test_conf import FITTING
@@ -31,9 +32,9 @@ def nets(config: RunConfig) -> tuple[Any, Any]:
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
     stack = model.layers(config)
-    plain = model.build(config, stack)
+    plain = build(config, stack)
     keras.utils.set_random_seed(2)
-    optimized = model.build(config, model.optimized_layers(config, stack))
+    optimized = build(config, model.optimized_layers(config, stack))
     assert [v.name for v in optimized.variables] == [v.name for v in plain.variables]
     for ours, theirs in zip(optimized.variables, plain.variables, strict=True):
         ours.assign(theirs)
@@ -125,7 +126,7 @@ def fitted(config: RunConfig) -> dict[str, list[float]]:
 
     parts = data.split(data.load(config.data), config)
     keras.utils.set_random_seed(config.seed)
-    net = model.build(config, model.layers(config))
+    net = build(config, model.layers(config))
     told = config.optimizer
     optimizers = {
         "adam": lambda: keras.optimizers.Adam(told.learning_rate),
@@ -176,7 +177,7 @@ def orders(config: RunConfig) -> list[list[int]]:
     from pipeline.training.loop import Training
 
     parts = data.split(data.load(config.data), config)
-    training = Training(model.build(config, model.layers(config)), config, parts.train)
+    training = Training(build(config, model.layers(config)), config, parts.train)
     return [np.asarray(training._order(epoch)).tolist() for epoch in range(3)]
 
 

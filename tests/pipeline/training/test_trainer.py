@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.config.schema import RunConfig
 from pipeline.models import layers as model
+from pipeline.models.build import build
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import CheckpointStore
 from pipeline.training.identity import resolve
@@ -108,7 +109,7 @@ def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:
     kinds = [layer.kind for layer in model.layers(config(*AUGMENTED))]
     assert kinds[:5] == ["augment"] * 4 + ["conv"]
     start_tensorflow(1)
-    net = model.build(config(*AUGMENTED), model.layers(config(*AUGMENTED)))
+    net = build(config(*AUGMENTED), model.layers(config(*AUGMENTED)))
     x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     for layer in net.layers[:4]:
         assert (np.asarray(layer(x, training=False)) == x).all()

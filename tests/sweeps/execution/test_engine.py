@@ -215,7 +215,7 @@ def test_what_no_config_can_be_fails_alone_and_trains_nothing(root: Path) -> Non
     assert launched.states["FAIL"] > 0
     assert launched.states["COMPLETE"] + launched.states["FAIL"] == 12
     failed = next(t for t in launched.history.trials() if t.state == "FAIL")
-    assert "the picture is used up" in failed.reason
+    assert "window does not fit" in failed.reason
     assert launched.statuses == {"FINISHED": launched.states["COMPLETE"]}
 
 

@@ -103,7 +103,7 @@ def test_bad_studies_are_refused_before_anything_starts(
         (["model.padding=same", "model.filters=4,0"], "model.filters=0 is not allowed"),
         (["model.dropout=interval(0,0.5)"], "data.val_fraction must be above 0 where a sampler searches"),
         (["model.filters=4,8", "hydra.sweeper.n_trails=3"], "did you mean hydra.sweeper.n_trials?"),
-        (["model.conv_layers=1,9"], "the picture is used up"),
+        (["model.conv_layers=1,9"], "window does not fit"),
         (
             ["model.padding=same", "trainer.evaluate_test=true,false"],
             "leaves the test set out",

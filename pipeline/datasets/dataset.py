@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.schema import DataConfig, RunConfig
-from pipeline.datasets.download import DataError, Say, fetch, read_idx, sha256_of_arrays
+from pipeline.datasets.cache import DataError, Say, sha256_of_arrays
+from pipeline.datasets.download import fetch
+from pipeline.datasets.idx import read_idx
 from pipeline.datasets.images import PARTS, read_folders
 from pipeline.models.tasks import TASKS
 

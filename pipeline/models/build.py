@@ -41,6 +41,10 @@ def _keras_layer(layer: Layer, model: ModelConfig) -> Any:
             )
         case "pool":
             return k.MaxPooling2D(settings["window"], padding=settings["padding"], name=layer.name)
+        case "relu_pool":
+            from pipeline.models.fused_ops import ReluPool
+
+            return ReluPool(settings["window"], padding=settings["padding"], name=layer.name)
         case "crop":
             return k.Cropping2D(settings["excess"], name=layer.name)
         case "dropout":

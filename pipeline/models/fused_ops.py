@@ -1,4 +1,7 @@
-"""Adam's update in one operation. Imports TensorFlow: import it after `start_tensorflow` has set the threads."""
+"""Adam's update, and the gradient of relu with max pooling, in one operation each.
+
+Imports TensorFlow: import it after `start_tensorflow` has set the threads.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +34,29 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
             epsilon=self.epsilon,
             grad=gradient,
         )
+
+
+class ReluPool(keras.layers.MaxPooling2D):  # type: ignore[misc]
+    """Relu, then max pooling; its gradient looks for zeros after the pooling, where numbers are a quarter as many.
+
+    Equal to autodiff's: if the greatest of a window is above 0, relu passes its gradient; if it is 0, none.
+    """
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Return pooled feature maps, (n, height, width, channels)."""
+        window, strides, padding = [1, *self.pool_size, 1], [1, *self.strides, 1], self.padding.upper()
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def pooled(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            mapped = tf.nn.relu(x)
+            greatest = tf.nn.max_pool2d(mapped, window, strides, padding)
+
+            def gradient(flow: tf.Tensor) -> tf.Tensor:
+                flow = tf.raw_ops.ReluGrad(gradients=flow, features=greatest)
+                return tf.raw_ops.MaxPoolGrad(
+                    orig_input=mapped, orig_output=greatest, grad=flow, ksize=window, strides=strides, padding=padding
+                )
+
+            return greatest, gradient
+
+        return pooled(x)

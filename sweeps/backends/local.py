@@ -12,7 +12,7 @@ from typing import Self
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig
-from pipeline.datasets.download import source_key
+from pipeline.datasets.cache import source_key
 from pipeline.system.hardware import cores
 from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import resolve

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.schema import DataConfig
 from pipeline.datasets import dataset as data
-from pipeline.datasets.download import source_key
+from pipeline.datasets.cache import source_key
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.result import TrainingError

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         for ablation in ablations:
             print_plan(ablation.sweep, console)
         return DONE
-    from pipeline.datasets.download import DataError
+    from pipeline.datasets.cache import DataError
 
     code = DONE
     for ablation in ablations:

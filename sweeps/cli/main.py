@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return complain("interrupted; finished runs are kept, and the same command continues", INTERRUPTED)
     except Exception as error:
-        from pipeline.datasets.download import DataError
+        from pipeline.datasets.cache import DataError
         from pipeline.training.result import TrainingError
 
         if isinstance(error, StoreError | DataError | TrainingError):

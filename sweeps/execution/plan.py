@@ -87,7 +87,7 @@ def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: 
     """Fill the table with a row per config; return what is to be said below it."""
     for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
         table.add_column(name, justify="left" if name in ("config", "overrides") else "right")
-    hashes, rows = DataHashes(Console(quiet=True)), []
+    hashes, rows = DataHashes(Console(quiet=True), fetch=False), []
     seen: set[str] = set()
     known = equal = 0
     seconds: list[float] = []  # of every run to train

@@ -16,7 +16,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import DataConfig, RunConfig
 from pipeline.datasets import dataset as data
-from pipeline.datasets.download import source_key
+from pipeline.datasets.cache import source_key
 from pipeline.progress import watch
 from pipeline.system.messages import one_line
 from pipeline.tracking.locks import locked
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 class DataHashes:
     """SHA-256 of datasets, each fetched, checked and hashed once."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, fetch: bool = True) -> None:
+        """Hash nothing yet; `fetch=False` leaves files alone whose hash is in their config."""
+        self.console, self.fetch = console, fetch
         self.by_source: dict[str, str] = {}
 
     def __call__(self, config: DataConfig) -> str:
@@ -54,7 +55,8 @@ class DataHashes:
         """
         key = source_key(config)
         if key not in self.by_source:
-            self.by_source[key] = data.load(config, self.console.print).sha256
+            say = self.console.print
+            self.by_source[key] = data.load(config, say).sha256 if self.fetch else data.data_sha256(config, say)
         return self.by_source[key]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.schema import DataConfig, FileConfig, RunConfig
 from pipeline.datasets import dataset as data
-from pipeline.datasets.download import idx_bytes
+from pipeline.datasets.idx import idx_bytes
 
 Compose = Callable[..., RunConfig]
 

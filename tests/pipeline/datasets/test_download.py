@@ -29,12 +29,14 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.schema import DataConfig, FileConfig, RunConfig
 from pipeline.datasets import download as sources
+from pipeline.datasets.cache import DataError
+from pipeline.datasets.idx import idx_bytes, read_idx
 from tests.conftest import need
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 4, 4), np.uint8)
-CONTENT = sources.idx_bytes(PIXELS)
+CONTENT = idx_bytes(PIXELS)
 BODY = gzip.compress(CONTENT)
-LABELS = sources.idx_bytes(np.arange(50, dtype=np.uint8) % 10)
+LABELS = idx_bytes(np.arange(50, dtype=np.uint8) % 10)
 NAME = "train-images-idx3-ubyte"
 
 
@@ -143,7 +145,7 @@ def put(folder: Path, content: bytes = CONTENT) -> Path:
 
 def fetched(config: DataConfig) -> tuple[np.ndarray, list[str]]:
     told: list[str] = []
-    return sources.read_idx(sources.fetch(config, told.append)["train_images"]), told
+    return read_idx(sources.fetch(config, told.append)["train_images"]), told
 
 
 @pytest.mark.parametrize("place", ["data", "keras/datasets", "debian"])
@@ -176,7 +178,7 @@ def test_a_cut_off_or_wrong_download_is_told_and_the_next_one_used(
     folder, address, _ = served
     put(folder)
     put(folder / "wrong", b"not the content")
-    with pytest.raises(sources.DataError) as refused:
+    with pytest.raises(DataError) as refused:
         fetched(replace(small, urls=[f"{address}/cut", f"{address}/wrong", f"{address}/missing"]))
     for part in (
         "/cut/",
@@ -210,7 +212,7 @@ def test_a_server_that_lies_or_never_ends_is_a_source_that_failed(
     folder, address, _ = served
     put(folder)
     hostile, before = replace(small, urls=[f"{address}/{manner}"], timeout=0.3), time.monotonic()
-    with pytest.raises(sources.DataError) as refused:
+    with pytest.raises(DataError) as refused:
         fetched(hostile)
     assert time.monotonic() - before < 3
     (line,) = (line for line in str(refused.value).splitlines() if f"/{manner}/" in line)
@@ -244,7 +246,7 @@ def test_a_server_that_does_not_answer_is_asked_once(
 
 def test_only_web_addresses_are_opened(small: DataConfig, tmp_path: Path) -> None:
     place = put(tmp_path / "web").as_uri()
-    with pytest.raises(sources.DataError, match="unknown url type: file"):
+    with pytest.raises(DataError, match="unknown url type: file"):
         fetched(replace(small, urls=[place]))
 
 
@@ -260,10 +262,10 @@ def test_a_damaged_file_in_the_cache_is_named_and_replaced(small: DataConfig, tm
 
 def test_a_damaged_source_is_never_used(small: DataConfig, tmp_path: Path) -> None:
     put(tmp_path / "data" / "small", CONTENT[:-1] + b"x")
-    with pytest.raises(sources.DataError, match="damaged"):
+    with pytest.raises(DataError, match="damaged"):
         fetched(replace(small, dir=str(tmp_path / "data")))
     (tmp_path / "data" / "small" / f"{NAME}.gz").write_bytes(b"no gzip at all")
-    with pytest.raises(sources.DataError, match="Not a gzipped file"):
+    with pytest.raises(DataError, match="Not a gzipped file"):
         fetched(replace(small, dir=str(tmp_path / "data")))
     assert not (tmp_path / "cache" / "small" / NAME).exists()
 
@@ -272,7 +274,7 @@ def _fetch_with_little_space(config: DataConfig, queue: multiprocessing.Queue[st
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # the kernel refuses to write more than 100 bytes
     try:
         sources.fetch(config, lambda line: None)
-    except sources.DataError as error:
+    except DataError as error:
         queue.put(str(error))
 
 
@@ -296,7 +298,7 @@ def test_two_processes_at_once_fetch_once(small: DataConfig, served: tuple[Path,
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
         paths = pool.map(_fetch_quietly, [replace(small, urls=[address])] * 2)
-    assert (sources.read_idx(paths[0]) == PIXELS).all()
+    assert (read_idx(paths[0]) == PIXELS).all()
     assert seen == [f"/{NAME}.gz"]
 
 
@@ -312,7 +314,7 @@ def test_debians_package_without_root(tmp_path: Path, monkeypatch: pytest.Monkey
     only_debian = replace(known, dir=None, cache=str(tmp_path / "cache"), urls=[])
     told: list[str] = []
     paths = sources.fetch(only_debian, told.append)
-    assert sources.read_idx(paths["train_images"]).shape == (60_000, 28, 28)
+    assert read_idx(paths["train_images"]).shape == (60_000, 28, 28)
     assert told in ([], ["fetching Debian's package dataset-fashion-mnist"])
     assert sorted(p.name for p in (tmp_path / "cache/fashion-mnist").iterdir()) == sorted(
         [".lock", *(p.name for p in paths.values())]
@@ -348,10 +350,10 @@ def test_a_path_is_no_name_of_an_archive_or_folder(key: str, value: str) -> None
 def test_an_archive_that_is_none_is_a_source_that_failed(content: bytes, small: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "keras/datasets").mkdir(parents=True)
     (tmp_path / "keras/datasets/small.npz").write_bytes(content)
-    with pytest.raises(sources.DataError, match=r"small\.npz: File is not a zip file"):
+    with pytest.raises(DataError, match=r"small\.npz: File is not a zip file"):
         fetched(replace(small, keras_npz="small.npz"))
     np.savez(tmp_path / "keras/datasets/small.npz", x_train=np.zeros((5000, 4, 4), np.uint8))
-    with pytest.raises(sources.DataError, match=r"small\.npz: too large"):
+    with pytest.raises(DataError, match=r"small\.npz: too large"):
         fetched(replace(small, keras_npz="small.npz"))
 
 
@@ -361,7 +363,7 @@ def test_what_is_no_regular_file_is_not_opened(small: DataConfig, tmp_path: Path
     os.mkfifo(folder / f"{NAME}.gz")
     os.mkfifo(tmp_path / "cache" / "small" / NAME)
     config = replace(small, dir=str(tmp_path / "data"))
-    with pytest.raises(sources.DataError, match="it is no regular file"):
+    with pytest.raises(DataError, match="it is no regular file"):
         fetched(config)
     put(tmp_path / "keras/datasets/small")
     assert (fetched(config)[0] == PIXELS).all()
@@ -372,7 +374,7 @@ def test_a_cache_that_cannot_be_used_is_one_message(small: DataConfig, tmp_path:
     put(tmp_path / "data" / "small")
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(sources.DataError, match=r"^the cache .* cannot be used: .*CONVSWEEP_CACHE_DIR=FOLDER$"):
+    with pytest.raises(DataError, match=r"^the cache .* cannot be used: .*CONVSWEEP_CACHE_DIR=FOLDER$"):
         fetched(replace(small, dir=str(tmp_path / "data"), cache=str(tmp_path / cache)))
 
 
@@ -398,8 +400,8 @@ def test_a_cache_may_be_relative(small: DataConfig, tmp_path: Path, monkeypatch:
 )
 def test_what_is_no_idx_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(sources.DataError, match=f"{tmp_path}/x (is no IDX file|has .* bytes)"):
-        sources.read_idx(tmp_path / "x")
+    with pytest.raises(DataError, match=f"{tmp_path}/x (is no IDX file|has .* bytes)"):
+        read_idx(tmp_path / "x")
 
 
 @settings(deadline=None, max_examples=50)
@@ -409,8 +411,8 @@ def test_any_bytes_are_an_idx_file_or_refused(tail: bytes, axes: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "x")
         path.write_bytes(content)
-        with suppress(sources.DataError):
-            assert sources.idx_bytes(np.array(sources.read_idx(path))) == content
+        with suppress(DataError):
+            assert idx_bytes(np.array(read_idx(path))) == content
 
 
 @settings(deadline=None, max_examples=50)
@@ -419,7 +421,7 @@ def test_idx_bytes_are_read_back(shape: list[int]) -> None:
     array = np.arange(int(np.prod(shape)), dtype=np.uint8).reshape(shape)
     with TemporaryDirectory() as folder:
         path = Path(folder, "x")
-        path.write_bytes(sources.idx_bytes(array))
-        found = np.array(sources.read_idx(path))
+        path.write_bytes(idx_bytes(array))
+        found = np.array(read_idx(path))
     assert found.shape == array.shape
     assert (found == array).all()

@@ -1,4 +1,4 @@
-"""W1: filters 16, 32, 64 with seeds 0 and 1, two epochs of 60,000 pictures, tracked; by the peers and by convsweep.
+"""W1: filters 16, 32, 64 with seeds 0 and 1, two epochs of 60,000 images, tracked; by the peers and by convsweep.
 
 python benchmarks/filters.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 

@@ -2,7 +2,7 @@
 
 python benchmarks/first_step.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 
-An epoch of one step on 32 pictures, evaluated on 32: seconds until its line is printed, beside the import of TensorFlow
+An epoch of one step on 32 images, evaluated on 32: seconds until its line is printed, beside the import of TensorFlow
 alone.
 """
 

@@ -2,7 +2,7 @@
 
 python benchmarks/search.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 
-All use Optuna's TPE sampler, with another seed each round, on the same 10,000 training and 2,000 validation pictures,
+All use Optuna's TPE sampler, with another seed each round, on the same 10,000 training and 2,000 validation images,
 five epochs a trial; the peer in one process without pruning, convsweep as it does by default, and without pruning.
 Prints the time until a trial has reached each target, the time of all trials, the best validation accuracy, and what
 the best config's test accuracy is when it is trained again with seeds that the search has not seen (not timed).

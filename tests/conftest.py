@@ -1,4 +1,4 @@
-"""Fixtures: a fresh folder and a migrated store per test, and sets of pictures that need no file and no network."""
+"""Fixtures: a fresh folder and a migrated store per test, and sets of images that need no file and no network."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, object
 
 
 def draw_set(folder: Path, name: str, shape: Sequence[int], classes: int, train: int, test: int) -> list[str]:
-    """Draw a set of pictures below `folder` and return the overrides that choose it.
+    """Draw a set of images below `folder` and return the overrides that choose it.
 
     Args:
         folder: Holds the set's folder and its cache afterwards.
         name: Name of the set.
-        shape: Height, width and channels of a picture.
-        classes: Number of classes; a picture is noise with a bright patch, whose place tells the class.
-        train: Pictures per class to train on.
-        test: Pictures per class to test on.
+        shape: Height, width and channels of a image.
+        classes: Number of classes; a image is noise with a bright patch, whose place tells the class.
+        train: Images per class to train on.
+        test: Images per class to test on.
     """
     rng, (height, width, channels) = np.random.default_rng(0), shape
     for part, count in (("train", train), ("validation", test)):
@@ -82,8 +82,8 @@ def draw_set(folder: Path, name: str, shape: Sequence[int], classes: int, train:
                 pixels = rng.integers(0, 128, shape, np.uint8)
                 top, left = label // 4 * height // 4, label % 4 * width // 4
                 pixels[top : top + height // 4, left : left + width // 4] += 100
-                picture = Image.fromarray(pixels.squeeze() if channels == 1 else pixels)
-                picture.save(folder / name / part / f"class_{label}" / f"{number}.png", compress_level=1)
+                image = Image.fromarray(pixels.squeeze() if channels == 1 else pixels)
+                image.save(folder / name / part / f"class_{label}" / f"{number}.png", compress_level=1)
     names = ",".join(f"class_{label}" for label in range(classes))
     return [
         *("data=horse_or_human", f"data.name={name}", f"data.folder={name}", f"data.class_names=[{names}]"),
@@ -95,13 +95,13 @@ def draw_set(folder: Path, name: str, shape: Sequence[int], classes: int, train:
 
 @pytest.fixture(scope="session")
 def grey(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides of a set in the shape of MNIST: ten classes of 28x28 grey pixels, 640 + 640 pictures."""
+    """Overrides of a set in the shape of MNIST: ten classes of 28x28 grey pixels, 640 + 640 images."""
     return draw_set(tmp_path_factory.mktemp("grey"), "grey", (28, 28, 1), 10, 64, 64)
 
 
 @pytest.fixture(scope="session")
 def coloured(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides of a set like horses and humans, in small: two classes of 100x100 coloured pixels, 40 + 40 pictures."""
+    """Overrides of a set like horses and humans, in small: two classes of 100x100 coloured pixels, 40 + 40 images."""
     return draw_set(tmp_path_factory.mktemp("coloured"), "coloured", (100, 100, 3), 2, 20, 20)
 
 

@@ -45,7 +45,7 @@ def test_horses_and_humans_are_as_published(capsys: pytest.CaptureFixture[str]) 
     found = data.load(settings)
     assert (found.train.x.shape, found.test.x.shape) == ((1_027, 300, 300, 3), (256, 300, 300, 3))
     assert (counts(found.train), counts(found.test)) == ([500, 527], [128, 128])
-    assert "left out" not in capsys.readouterr().out, "every picture can be read"
+    assert "left out" not in capsys.readouterr().out, "every image can be read"
     assert data.load(settings).sha256 == found.sha256 == data.data_sha256(settings)
 
 

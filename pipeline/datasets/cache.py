@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 class DataError(RuntimeError):
-    """A data set that cannot be had. The message says what was tried and what would help."""
+    """A dataset that cannot be had. The message says what was tried and what would help."""
 
 
 def cache_dir(data: DataConfig) -> Path:

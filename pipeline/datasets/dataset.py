@@ -1,4 +1,4 @@
-"""Data sets as arrays, checked by hash, and their splits: stratified, and a function of the seed alone."""
+"""Datasets as arrays, checked by hash, and their splits: stratified, and a function of the seed alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.models.tasks import TASKS
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs x of shape (n, *data.shape) as stored (uint8 for pictures), targets y of shape (n,)."""
+    """Inputs x of shape (n, *data.shape) as stored (uint8 for images), targets y of shape (n,)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -46,7 +46,7 @@ class Dataset:
 
 
 def load(data: DataConfig, say: Say = print) -> Dataset:
-    """The whole set as arrays; pictures stay uint8, mapped from the cache where they are files.
+    """The whole set as arrays; images stay uint8, mapped from the cache where they are files.
 
     Raises:
         DataError: if the set cannot be had, is damaged, or is not what its config says.
@@ -55,7 +55,7 @@ def load(data: DataConfig, say: Say = print) -> Dataset:
     readers = {"idx": _read_idx_set, "digits": _read_digits, "folders": _read_folders, "points": _read_points}
     dataset = readers[data.format](data, say)
     for part, examples, size in (("train", dataset.train, data.train_size), ("test", dataset.test, data.test_size)):
-        # A folder may hold broken pictures, which are named and left out.
+        # A folder may hold broken images, which are named and left out.
         size = len(examples) if data.format == "folders" else size
         _check_shapes(data, part, examples, (size, *data.shape))
     _check_labels(data, dataset)
@@ -105,7 +105,7 @@ def split(dataset: Dataset, config: RunConfig) -> Dataset:
     rng = np.random.default_rng([config.seed, 0x5EED])
     train = _draw(dataset.train.y, min(data.limit or len(dataset.train), len(dataset.train)), rng, classes)
     test = _draw(dataset.test.y, min(data.limit or len(dataset.test), len(dataset.test)), rng, classes)
-    # A folder of pictures may hold more or fewer than its config says.
+    # A folder of images may hold more or fewer than its config says.
     sizes = split_sizes(replace(data, train_size=len(dataset.train), test_size=len(dataset.test)))
     in_val = _draw(dataset.train.y[train], sizes["val"], rng, classes)
     val, rest = train[in_val], np.delete(train, in_val)
@@ -197,7 +197,7 @@ def _read_points(data: DataConfig, say: Say) -> Dataset:
 
 
 def _read_folders(data: DataConfig, say: Say) -> Dataset:
-    """Pictures in train/CLASS/ and validation/CLASS/, the latter as test set; resized to `data.shape`."""
+    """Images in train/CLASS/ and validation/CLASS/, the latter as test set; resized to `data.shape`."""
     found = read_folders(data, say)
     train, test = (Examples(*found.arrays[part]) for part in PARTS)
     return _dataset(train, test, found.sha256)

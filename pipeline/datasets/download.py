@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: found or fetched, checked by SHA-256, kept uncompressed in the cache."""
+"""Where the files of a dataset come from: found or fetched, checked by SHA-256, kept uncompressed in the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fetch(data: DataConfig, say: Say = print) -> dict[str, Path]:
     """Paths of the set's uncompressed, checked files in the cache, by their keys in `data.files`.
 
     Files that are missing or damaged are taken from the first source that has them with the right content:
-    CONVSWEEP_DATA_DIR, Keras's cache, Debian's folder of data sets, a download, Debian's package fetched without root.
+    CONVSWEEP_DATA_DIR, Keras's cache, Debian's folder of datasets, a download, Debian's package fetched without root.
     Several processes may call this at once: one fetches, the others wait and use what it fetched.
 
     Args:

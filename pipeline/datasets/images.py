@@ -1,4 +1,4 @@
-"""Pictures as arrays: one as a model takes it; folders of them, read once and kept in the cache."""
+"""Images as arrays: one as a model takes it; folders of them, read once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MOST_NAMED = 10
 Listing = dict[str, list[tuple[Path, int]]]
 
 
-class PictureError(ValueError):
-    """A file that cannot be read as a picture."""
+class ImageError(ValueError):
+    """A file that cannot be read as a image."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def image_endings() -> set[str]:
     return {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
 
 
-def read_picture(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
-    """One picture as a uint8 array of `shape` (height, width, channels), turned and resized as needed.
+def read_image(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
+    """One image as a uint8 array of `shape` (height, width, channels), turned and resized as needed.
 
     Returns:
         The array, and in words what was odd about the file: its size or its colours; empty if nothing was.
 
     Raises:
-        PictureError: if the file is no picture, or a broken one.
+        ImageError: if the file is no image, or a broken one.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -76,14 +76,14 @@ def read_picture(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as opened:
             return _fitted(opened, shape)
     except UnidentifiedImageError as error:
-        raise PictureError(_unreadable(path, f"not recognized as {', '.join(FORMATS)}")) from error
+        raise ImageError(_unreadable(path, f"not recognized as {', '.join(FORMATS)}")) from error
     except Exception as error:  # damaged files fail in as many ways as they can be damaged
         why = reason(error).replace(str(path), path.name).replace(repr(str(path)), path.name)
-        raise PictureError(_unreadable(path, why)) from error
+        raise ImageError(_unreadable(path, why)) from error
 
 
 def _unreadable(path: Path, why: str) -> str:
-    return f"{printable(path)}: no picture that can be read ({why})"
+    return f"{printable(path)}: no image that can be read ({why})"
 
 
 def _fitted(opened: Image.Image, shape: Sequence[int]) -> tuple[np.ndarray, str]:
@@ -92,29 +92,29 @@ def _fitted(opened: Image.Image, shape: Sequence[int]) -> tuple[np.ndarray, str]
 
     height, width, channels = shape
     mode = "RGB" if channels == 3 else "L"
-    picture = ImageOps.exif_transpose(opened)
-    odd = [f"{picture.width}x{picture.height} pixels"] if picture.size != (width, height) else []
-    odd += [f"colours {picture.mode}"] if picture.mode != mode else []
-    if picture.mode in ("I", "F"):
-        raise ValueError(f"pixels of 32 bits (mode {picture.mode}) have no range that is known")
-    if picture.mode.startswith("I;16"):  # converted by Pillow, all above 255 would be white
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("P", "PA", "LA"):
-        picture = picture.convert("RGBA")
-    fitted = picture.convert(mode)
+    image = ImageOps.exif_transpose(opened)
+    odd = [f"{image.width}x{image.height} pixels"] if image.size != (width, height) else []
+    odd += [f"colours {image.mode}"] if image.mode != mode else []
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of 32 bits (mode {image.mode}) have no range that is known")
+    if image.mode.startswith("I;16"):  # converted by Pillow, all above 255 would be white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("P", "PA", "LA"):
+        image = image.convert("RGBA")
+    fitted = image.convert(mode)
     if odd:
         fitted = fitted.resize((width, height))
     return np.asarray(fitted, np.uint8).reshape(tuple(shape)), ", ".join(odd)
 
 
 def read_folders(data: DataConfig, say: Say) -> ImageFolders:
-    """Pictures x and labels y of train/CLASS/ and validation/CLASS/; a label is its class's place in `class_names`.
+    """Images x and labels y of train/CLASS/ and validation/CLASS/; a label is its class's place in `class_names`.
 
     Decoded and resized once; after that the arrays are mapped from the cache, and checked by SHA-256, until a file of
-    the set changes. Files that are no pictures, and odd ones, are named through `say`; they stop nothing.
+    the set changes. Files that are no images, and odd ones, are named through `say`; they stop nothing.
 
     Raises:
-        DataError: if there is no such folder, or a class without a picture, or the cache cannot be used.
+        DataError: if there is no such folder, or a class without a image, or the cache cannot be used.
     """
     from filelock import FileLock
 
@@ -150,12 +150,12 @@ def _cached(folder: Path, digest: str, say: Say) -> ImageFolders | None:
         arrays = _mapped(folder)
         if sha256_of_arrays(*(array for part in PARTS for array in arrays[part])) == record["sha256"]:
             return ImageFolders(arrays, record["sha256"], [str(line) for line in record["problems"]])
-    say(f"{printable(folder)} is damaged: its pictures are read again")
+    say(f"{printable(folder)} is damaged: its images are read again")
     return None
 
 
 def _mapped(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The arrays of every part in `folder`; the pictures are mapped from disk, the labels read."""
+    """The arrays of every part in `folder`; the images are mapped from disk, the labels read."""
     return {
         part: (np.load(folder / f"{part}_x.npy", mmap_mode="r"), np.load(folder / f"{part}_y.npy")) for part in PARTS
     }
@@ -166,7 +166,7 @@ def _root(data: DataConfig) -> Path:
     if not data.dir or not root.is_dir():
         where = f"there is no folder {printable(root)}" if data.dir else "CONVSWEEP_DATA_DIR is not set"
         raise DataError(
-            f"data={data.name} cannot be had: {where}. What helps: put the pictures into FOLDER/{data.folder}/"
+            f"data={data.name} cannot be had: {where}. What helps: put the images into FOLDER/{data.folder}/"
             "{train,validation}/CLASS/ and set CONVSWEEP_DATA_DIR=FOLDER"
         )
     return root
@@ -181,7 +181,7 @@ def _listing(folder: Path, data: DataConfig) -> list[tuple[Path, int]]:
             there = sorted(_entries(folder, folders=True))
             has = f"there are the folders {printable(', '.join(there))}" if there else "there are no folders"
             raise DataError(
-                f"data={data.name}: no pictures of the class {name} in {printable(folder / name)}; {has}. "
+                f"data={data.name}: no images of the class {name} in {printable(folder / name)}; {has}. "
                 "data.class_names names the folders"
             )
         found += [(file, label) for file in files]
@@ -212,14 +212,14 @@ def _digest(listing: Listing, data: DataConfig) -> str:
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except OSError:  # a link that leads nowhere: left out, and named, with the files that are no pictures
+    except OSError:  # a link that leads nowhere: left out, and named, with the files that are no images
         return 0, 0
     return found.st_size, found.st_mtime_ns
 
 
 def _read_all(listing: Listing, data: DataConfig, folder: Path, digest: str, say: Say) -> ImageFolders:
-    """Read all pictures and put their arrays into `folder`, whole or not at all."""
-    say(f"data={data.name}: reading {sum(map(len, listing.values())):,} pictures, once")
+    """Read all images and put their arrays into `folder`, whole or not at all."""
+    say(f"data={data.name}: reading {sum(map(len, listing.values())):,} images, once")
     problems: list[str] = []
     arrays = {part: _read_part(listing[part], data, problems) for part in PARTS}
     for part, size in zip(PARTS, (data.train_size, data.test_size), strict=True):
@@ -227,9 +227,9 @@ def _read_all(listing: Listing, data: DataConfig, folder: Path, digest: str, say
         for missing in sorted(set(range(len(data.class_names))) - set(labels.tolist()))[:1]:
             name = data.class_names[missing]
             why = next((line for line in problems if f"/{name}/" in line), "")
-            raise DataError(f"data={data.name}: no picture of {name} in {part}/ can be read. {why}".strip())
+            raise DataError(f"data={data.name}: no image of {name} in {part}/ can be read. {why}".strip())
         if len(labels) != size:
-            problems.append(f"{part}/ holds {len(labels):,} pictures, its config says {size:,}")
+            problems.append(f"{part}/ holds {len(labels):,} images, its config says {size:,}")
     sha256 = sha256_of_arrays(*(array for part in PARTS for array in arrays[part]))
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -248,14 +248,14 @@ def _read_all(listing: Listing, data: DataConfig, folder: Path, digest: str, say
 
 
 def _read_part(files: list[tuple[Path, int]], data: DataConfig, problems: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures and labels of one part; what was wrong with files is added to `problems`."""
+    """The images and labels of one part; what was wrong with files is added to `problems`."""
     x = np.empty((len(files), *data.shape), np.uint8)
     labels: list[int] = []
     broken, odd = [], []
     for file, label in files:
         try:
-            x[len(labels)], oddity = read_picture(file, data.shape)
-        except PictureError as error:
+            x[len(labels)], oddity = read_image(file, data.shape)
+        except ImageError as error:
             broken.append(str(error))
             continue
         labels.append(label)
@@ -263,5 +263,5 @@ def _read_part(files: list[tuple[Path, int]], data: DataConfig, problems: list[s
             odd.append(f"{printable(f'{file.parent.name}/{file.name}')} ({oddity})")
     problems += [f"left out: {line}" for line in broken[:MOST_NAMED]]
     problems += [f"left out: {len(broken) - MOST_NAMED} more"] if len(broken) > MOST_NAMED else []
-    problems += [f"{len(odd)} pictures were fitted to {data.shape}, as {odd[0]}"] if odd else []
+    problems += [f"{len(odd)} images were fitted to {data.shape}, as {odd[0]}"] if odd else []
     return x[: len(labels)], np.array(labels, np.min_scalar_type(len(data.class_names)))

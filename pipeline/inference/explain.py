@@ -31,18 +31,18 @@ def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder
 
     Args:
         saved: The model.
-        images: Places in the run's test set, from 0, of the pictures to follow through the network.
+        images: Places in the run's test set, from 0, of the images to follow through the network.
         filter_number: Which activation map of each layer to show, from 0.
         folder: Where to.
         console: Told of what cannot be drawn, and why.
 
     Raises:
-        ConfigError: if a place or the filter does not exist, or the model takes no pictures.
+        ConfigError: if a place or the filter does not exist, or the model takes no images.
         DataError: if the data cannot be had.
     """
     config = saved.config
     if len(config.data.shape) != 3:
-        raise ConfigError(f"run {saved.run.run_id} takes no pictures: there is nothing to look at")
+        raise ConfigError(f"run {saved.run.run_id} takes no images: there is nothing to look at")
     test = data.split(data.load(config.data, console.print), config).test
     _check(saved, images, filter_number, len(test))
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder
 def _check(saved: SavedModel, images: Sequence[int], filter_number: int, size: int) -> None:
     for place in images:
         if not 0 <= place < size:
-            raise ConfigError(f"--images {place} is not allowed: the run's test set has pictures 0 to {size - 1}")
+            raise ConfigError(f"--images {place} is not allowed: the run's test set has images 0 to {size - 1}")
     fewest = min((layer.output.shape[-1] for layer in _seen(saved)), default=None)
     if fewest is not None and not 0 <= filter_number < fewest:
         raise ConfigError(f"--filter {filter_number} is not allowed: the layers shown have filters 0 to {fewest - 1}")
@@ -77,7 +77,7 @@ def _seen(saved: SavedModel) -> list[Any]:
 def _draw_activations(
     saved: SavedModel, test: data.Examples, images: Sequence[int], filter_number: int, folder: Path
 ) -> Path:
-    """The course's figure (N22): one filter's maps, a row per picture, a column per layer."""
+    """The course's figure (N22): one filter's maps, a row per image, a column per layer."""
     import keras
 
     seen = _seen(saved)
@@ -97,7 +97,7 @@ def _draw_activations(
 
 
 def _draw_filters(saved: SavedModel, folder: Path) -> Path:
-    """The learned kernels of the first convolution; of colour pictures in colour, else blue below 0 and red above."""
+    """The learned kernels of the first convolution; of colour images in colour, else blue below 0 and red above."""
     first = next(layer for layer in saved.net.layers if layer.name.startswith("conv_"))
     kernels = np.asarray(first.kernel, np.float32)[..., :MOST_FILTERS]
     count = kernels.shape[-1]
@@ -134,7 +134,7 @@ def _draw_confusion(saved: SavedModel, test: data.Examples, said: np.ndarray, fo
     axes.set_yticks(range(len(names)), labels)
     axes.set(xlabel="what the model says", ylabel="what it is (share recognised)")
     right = int(np.trace(counts))
-    figure.suptitle(f"confusion: {right:,} of {len(test):,} test pictures right ({right / len(test):.4f})", fontsize=11)
+    figure.suptitle(f"confusion: {right:,} of {len(test):,} test images right ({right / len(test):.4f})", fontsize=11)
     path = folder / "confusion.png"
     figure.savefig(path, dpi=DPI)
     return path
@@ -164,8 +164,8 @@ def _figure(width: float, height: float) -> Figure:
     return new_figure(max(width, 3.6), height, layout="constrained")
 
 
-def _show(axes: Axes, picture: np.ndarray) -> None:
-    axes.imshow(picture.squeeze(), cmap="gray" if picture.shape[2] == 1 else None)
+def _show(axes: Axes, image: np.ndarray) -> None:
+    axes.imshow(image.squeeze(), cmap="gray" if image.shape[2] == 1 else None)
 
 
 def _save(figure: Figure, grid: Any, title: str, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`convsweep predict`: what a tracked model says of pictures, prepared as in training."""
+"""`convsweep predict`: what a tracked model says of images, prepared as in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
-from pipeline.datasets.images import PictureError, image_endings, read_picture
+from pipeline.datasets.images import ImageError, image_endings, read_image
 from pipeline.inference.load import SavedModel
 from pipeline.system.messages import printable, reason
 
@@ -21,7 +21,7 @@ BATCH = 64
 
 
 def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
-    """Print class and probability of every picture; folders stand for the pictures in them. The exit code.
+    """Print class and probability of every image; folders stand for the images in them. The exit code.
 
     Args:
         saved: The model.
@@ -32,7 +32,7 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
         0, or 1 where a file could not be read: it is named and skipped.
 
     Raises:
-        ConfigError: if a file does not exist, a folder holds no picture or cannot be read, or a number is none.
+        ConfigError: if a file does not exist, a folder holds no image or cannot be read, or a number is none.
     """
     data = saved.config.data
     if list(data.shape) == [1]:
@@ -41,16 +41,16 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
     files, broken = _files(words), 0
     console.print(f"{saved.config.model.name} on {data.name} ({size}), run {saved.run.run_id[:8]}", highlight=False)
     for start in range(0, len(files), BATCH):
-        pictures, named = [], []
+        images, named = [], []
         for file in files[start : start + BATCH]:
             try:
-                pictures.append(read_picture(file, data.shape)[0])
+                images.append(read_image(file, data.shape)[0])
                 named.append(file)
-            except PictureError as error:
+            except ImageError as error:
                 broken += 1
                 console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
-        if pictures:
-            for file, (name, probability) in zip(named, classify(saved, np.stack(pictures)), strict=True):
+        if images:
+            for file, (name, probability) in zip(named, classify(saved, np.stack(images)), strict=True):
                 line = f"{printable(file)}: {name} {probability:.4f}"
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
     return 1 if broken else 0
@@ -109,7 +109,7 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def _files(words: Sequence[str]) -> list[Path]:
-    """Files named, and pictures in folders named, folders within included."""
+    """Files named, and images in folders named, folders within included."""
     endings = image_endings()
     files: list[Path] = []
     for word in words:
@@ -120,7 +120,7 @@ def _files(words: Sequence[str]) -> list[Path]:
         names = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_refuse) for name in names)
         inside = sorted(file for file in names if file.suffix.lower() in endings and file.name[0] != ".")
         if not inside:
-            raise ConfigError(f"the folder {printable(path)} holds no picture")
+            raise ConfigError(f"the folder {printable(path)} holds no image")
         files += inside
     return files
 

@@ -1,4 +1,4 @@
-"""Models that were tracked, used: found by run and by name, explained, asked about pictures."""
+"""Models that were tracked, used: found by run and by name, explained, asked about images."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def here(trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def pictures(config: Compose, tmp_path: Path) -> Path:
-    """Twenty test pictures of the digits as files, named by number and class."""
+def images(config: Compose, tmp_path: Path) -> Path:
+    """Twenty test images of the digits as files, named by number and class."""
     test = data.load(config(base=DIGITS).data).test
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(20):
         Image.fromarray(test.x[number].squeeze()).save(folder / f"{number:02}_{test.y[number]}.png")
     return folder
 
 
-def test_pictures_are_classified_as_in_training(
-    here: str, pictures: Path, config: Compose, capsys: pytest.CaptureFixture[str]
+def test_images_are_classified_as_in_training(
+    here: str, images: Path, config: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["predict", here, str(pictures)]) == 0
+    assert main(["predict", here, str(images)]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert head == f"conv on digits (8x8x1), run {here[:8]}"
     assert len(lines) == 20
@@ -78,12 +78,12 @@ def tracked_probabilities(run_id: str, config: Compose) -> np.ndarray:
     return found
 
 
-def test_a_broken_file_is_named_and_skipped(here: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (pictures / "broken.png").write_bytes(next(pictures.iterdir()).read_bytes()[:60])
-    assert main(["predict", here[:8], str(pictures)]) == 1
+def test_a_broken_file_is_named_and_skipped(here: str, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (images / "broken.png").write_bytes(next(images.iterdir()).read_bytes()[:60])
+    assert main(["predict", here[:8], str(images)]) == 1
     told = capsys.readouterr().out
     assert "skipped: " in told
-    assert "broken.png: no picture that can be read" in told
+    assert "broken.png: no image that can be read" in told
     assert told.count(".png: ") == 21
 
 
@@ -92,21 +92,21 @@ def test_figures_are_drawn_and_logged(here: str, trained: tuple[Path, str], caps
     client = MlflowClient(f"sqlite:///{trained[0] / 'mlruns' / 'mlflow.db'}")
     assert {Path(a.path).name for a in client.list_artifacts(here, "explain")} == FIGURES
     for path in (trained[0] / "mlruns" / "explain" / here).iterdir():
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L"))
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"))
         assert pixels.std() > 10, f"{path.name} is blank"
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["explain", "RUN", "--images", "0,360"], "has pictures 0 to 359"),
+        (["explain", "RUN", "--images", "0,360"], "has images 0 to 359"),
         (["explain", "RUN", "--images", "a"], "write indices as in 0,23,28"),
         (["explain", "RUN", "--filter", "8", "--images", "0"], "filters 0 to 7"),
         (["explain", "nothing@best"], "no run or registered model nothing@best"),
         (["explain", "RUN", "model.filters=3"], "only store.KEY=..."),
         (["predict", "RUN", "nowhere.png"], "no file or folder nowhere.png"),
-        (["predict", "RUN", "mlruns/locks"], "holds no picture"),
+        (["predict", "RUN", "mlruns/locks"], "holds no image"),
         (["predict", "0123456789", "mlruns"], "no run or registered model 0123456789"),
         (["predict", "RUN", "mlruns", "store.root=nowhere"], "no store in"),
     ],
@@ -117,19 +117,19 @@ def test_bad_input_is_refused(arguments: list[str], told: str, here: str, capsys
 
 
 def test_a_model_that_was_not_logged_comes_from_its_checkpoint(
-    root: Path, pictures: Path, here_text: list[str], capsys: pytest.CaptureFixture[str]
+    root: Path, images: Path, here_text: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *DIGITS, "store.log_model=none"]) == 0
     run_id = capsys.readouterr().out.rpartition("tracked as run ")[2].split()[0]
-    assert main(["predict", run_id, str(pictures)]) == 0
+    assert main(["predict", run_id, str(images)]) == 0
     said = [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
     assert said == here_text
 
 
 @pytest.fixture
-def here_text(trained: tuple[Path, str], pictures: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What the logged model of the equal run says of the pictures."""
-    assert main(["predict", trained[1], str(pictures), f"store.root={trained[0] / 'mlruns'}"]) == 0
+def here_text(trained: tuple[Path, str], images: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What the logged model of the equal run says of the images."""
+    assert main(["predict", trained[1], str(images), f"store.root={trained[0] / 'mlruns'}"]) == 0
     return [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
 
 
@@ -167,4 +167,4 @@ def test_one_number_in_one_number_out(root: Path, capsys: pytest.CaptureFixture[
     assert at_seven == pytest.approx(prediction, abs=1e-4)
     assert at_one == pytest.approx(1.0, abs=0.2)
     assert main(["explain", run_id]) == 2
-    assert "takes no pictures" in capsys.readouterr().err
+    assert "takes no images" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_odd_files_are_skipped_with_their_reason(images: Path, config: Compose) 
     (images / "notes.txt").write_text("not looked at")
     (images / "drawing.eps").write_text("not looked at")
     (images / "empty.png").touch()
-    (images / os.fsdecode(b"\xff.png")).write_text("no picture")
+    (images / os.fsdecode(b"\xff.png")).write_text("no image")
     os.mkfifo(images / "pipe.png")
     code, (_, *lines) = said(config(), [str(images), str(images / "notes.txt")], first_class)
     assert code == 1
@@ -68,7 +68,7 @@ def test_odd_files_are_skipped_with_their_reason(images: Path, config: Compose) 
         ("\\udcff.png", "not recognized as PNG"),
         ("notes.txt", "not recognized as PNG"),
     ):
-        assert any(f"{name}: no picture that can be read ({why}" in line for line in skipped), name
+        assert any(f"{name}: no image that can be read ({why}" in line for line in skipped), name
 
 
 def test_a_file_without_permission_is_skipped(images: Path, config: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_file_without_permission_is_skipped(images: Path, config: Compose, mon
 
     monkeypatch.setattr(Image, "open", refuse)
     code, lines = said(config(), [str(images / "0.png")], first_class)
-    assert (code, lines[1:]) == (1, [f"skipped: {images}/0.png: no picture that can be read (Permission denied)"])
+    assert (code, lines[1:]) == (1, [f"skipped: {images}/0.png: no image that can be read (Permission denied)"])
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/stdin"])

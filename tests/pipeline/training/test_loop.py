@@ -91,7 +91,7 @@ def test_an_optimized_model_computes_only_what_is_used() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("pictures", "overrides"),
+    ("images", "overrides"),
     [
         ("grey", []),
         ("grey", ["optimizer=sgd", "model.l2=0.01", "trainer.batch_size=100"]),
@@ -101,13 +101,13 @@ def test_an_optimized_model_computes_only_what_is_used() -> None:
         (None, ["data=digits", "data.task=regression", "data.class_names=[]", "model=dense", "trainer.epochs=2"]),
         ("grey", ["trainer.precision=mixed_bfloat16"]),
     ],
-    ids=["adam", "sgd", "rmsprop", "line", "binary", "regression on pictures", "bfloat16"],
+    ids=["adam", "sgd", "rmsprop", "line", "binary", "regression on images", "bfloat16"],
 )
 def test_a_run_is_what_keras_fit_makes_of_it(
-    pictures: str | None, overrides: list[str], request: pytest.FixtureRequest
+    images: str | None, overrides: list[str], request: pytest.FixtureRequest
 ) -> None:
-    drawn = request.getfixturevalue(pictures) if pictures else []
-    if pictures == "grey":
+    drawn = request.getfixturevalue(images) if images else []
+    if images == "grey":
         drawn = [*drawn, "model.filters=3"]
     config = compose(RunConfig, "train", ["trainer.precision=float32", "trainer.threads=1", *drawn, *overrides])
     config.trainer.epochs = min(config.trainer.epochs, 3)

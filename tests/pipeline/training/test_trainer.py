@@ -103,7 +103,7 @@ def test_the_target_itself_is_enough(config: Compose, target: float) -> None:
 
 
 @pytest.mark.slow
-def test_augmentation_changes_training_pictures_alone(config: Compose) -> None:
+def test_augmentation_changes_training_images_alone(config: Compose) -> None:
     plain, augmented = trained(config()), trained(config(*AUGMENTED))
     assert plain.history["train/loss"] != augmented.history["train/loss"]
     kinds = [layer.kind for layer in model.layers(config(*AUGMENTED))]

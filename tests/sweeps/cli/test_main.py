@@ -108,7 +108,7 @@ def test_a_plan_of_thousands_of_configs_is_short_and_quick(
 def test_help_and_list(tmp_path: Path) -> None:
     assert "convsweep ablate filter_count" in convsweep("--help", cwd=tmp_path).stdout
     listed = convsweep("list", cwd=tmp_path).stdout
-    for name in ("conv", "week3_conv", "fashion_mnist", "filter_count", "60,000 + 10,000 grey pictures of clothes"):
+    for name in ("conv", "week3_conv", "fashion_mnist", "filter_count", "60,000 + 10,000 grey images of clothes"):
         assert name in listed
 
 

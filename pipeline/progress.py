@@ -1,28 +1,31 @@
-"""Progress of runs: bars in a terminal, one line per epoch elsewhere."""
+"""Progress of runs: bars in a terminal, one line per epoch elsewhere, or nothing."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
-class Watch(Protocol):
-    """Someone who is told how runs go. `run` is the run's name."""
+class ProgressReporter:
+    """Shows nothing; base of those that do. `run` is a run's name."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """End showing."""
 
     def on_total(self, runs: int) -> None:
         """So many runs are to be trained in all."""
 
-    def on_counts(self, told: str) -> None:
-        """What became of the trials so far, in one line."""
+    def on_counts(self, summary: str) -> None:
+        """Counts of trials by outcome have changed."""
 
     def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         """Run is at `step` of `steps` in `epoch` of `epochs`, with these running metrics."""
@@ -30,69 +33,47 @@ class Watch(Protocol):
     def on_epoch(self, run: str, epochs: int, epoch: int, metrics: dict[str, float]) -> None:
         """Run has finished an epoch, with these metrics."""
 
-    def on_end(self, run: str, how: str, again: bool = False) -> None:
-        """Run has ended: `finished`, or why not; and whether it is tried again."""
+    def on_end(self, run: str, outcome: str, again: bool = False) -> None:
+        """Run has ended: `finished`, or why not; and whether it is trained again."""
 
 
-def watch(console: Console) -> Watch:
-    """Bars where `console` is a terminal, plain lines where it is a file or a pipe."""
+def report_on(console: Console) -> ProgressReporter:
+    """Return bars if `console` is a terminal, plain lines if it is a file or a pipe."""
     return _Bars(console) if console.is_terminal else _Lines(console)
 
 
-def silent() -> Watch:
-    """Tells nobody."""
-    return _Lines(Console(quiet=True))
-
-
-class _Lines:
+class _Lines(ProgressReporter):
     """One plain line per epoch, at most about twenty per run."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.ended = self.total = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     def on_total(self, runs: int) -> None:
-        self.total = runs
-        self.ended = 0
+        self.total, self.ended = runs, 0
 
-    def on_counts(self, told: str) -> None:
-        self._print(f"trials: {told}")
-
-    def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
-        return None
+    def on_counts(self, summary: str) -> None:
+        self._print(f"trials: {summary}")
 
     def on_epoch(self, run: str, epochs: int, epoch: int, metrics: dict[str, float]) -> None:
         if epoch == epochs or epoch % max(1, epochs // 20) == 0:
-            self._print(f"{run}: epoch {epoch}/{epochs} {_told(metrics)}")
+            self._print(f"{run}: epoch {epoch}/{epochs} {_in_a_line(metrics)}")
 
-    def on_end(self, run: str, how: str, again: bool = False) -> None:
+    def on_end(self, run: str, outcome: str, again: bool = False) -> None:
         self.ended += not again
         count = f" ({self.ended} of {self.total} runs)" if self.total > 1 else ""
-        self._print(f"{run}: {how}{count}")
+        self._print(f"{run}: {outcome}{count}")
 
     def _print(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-class _Bars:
-    """One bar per running run (epoch, step, metrics, time left), and one over all runs where there are several."""
+class _Bars(ProgressReporter):
+    """One bar per running run (epoch, step, metrics, time left), and one over all runs if there are several."""
 
     def __init__(self, console: Console) -> None:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
-        ]
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=console)
+        bars = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn()]
+        self.progress = Progress(*bars, TextColumn("{task.fields[text]}"), TimeRemainingColumn(), console=console)
         self.tasks: dict[str, TaskID] = {}
         self.all_runs: TaskID | None = None
 
@@ -107,32 +88,32 @@ class _Bars:
 
     def on_total(self, runs: int) -> None:
         if runs > 1:
-            self.all_runs = self.progress.add_task("all runs", total=runs, told="")
+            self.all_runs = self.progress.add_task("all runs", total=runs, text="")
 
-    def on_counts(self, told: str) -> None:
+    def on_counts(self, summary: str) -> None:
         if self.all_runs is not None:
-            self.progress.update(self.all_runs, told=told)
+            self.progress.update(self.all_runs, text=summary)
 
     def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         if run not in self.tasks:
-            self.tasks[run] = self.progress.add_task(run, total=epochs * steps, told="")
-        told = f"epoch {epoch}/{epochs} {_told(metrics)}"
-        self.progress.update(self.tasks[run], completed=(epoch - 1) * steps + step, told=told)
+            self.tasks[run] = self.progress.add_task(run, total=epochs * steps, text="")
+        text = f"epoch {epoch}/{epochs} {_in_a_line(metrics)}"
+        self.progress.update(self.tasks[run], completed=(epoch - 1) * steps + step, text=text)
 
     def on_epoch(self, run: str, epochs: int, epoch: int, metrics: dict[str, float]) -> None:
         if run in self.tasks:
-            self.progress.update(self.tasks[run], told=f"epoch {epoch}/{epochs} {_told(metrics)}")
+            self.progress.update(self.tasks[run], text=f"epoch {epoch}/{epochs} {_in_a_line(metrics)}")
 
-    def on_end(self, run: str, how: str, again: bool = False) -> None:
+    def on_end(self, run: str, outcome: str, again: bool = False) -> None:
         if run in self.tasks:
             self.progress.remove_task(self.tasks.pop(run))
-        self.progress.console.print(f"{run}: {how}", highlight=False, markup=False)
+        self.progress.console.print(f"{run}: {outcome}", highlight=False, markup=False)
         if self.all_runs is not None and not again:
             self.progress.advance(self.all_runs)
 
 
-def _told(metrics: dict[str, float]) -> str:
-    """Metrics in one line: `train loss .2981 accuracy .8901, test ...`."""
+def _in_a_line(metrics: dict[str, float]) -> str:
+    """Return metrics in one line: `train loss .2981 accuracy .8901, test ...`."""
     parts: dict[str, list[str]] = {}
     for name, value in sorted(metrics.items(), key=lambda item: item[0].endswith("accuracy")):
         part, _, metric = name.partition("/")

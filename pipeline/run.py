@@ -12,7 +12,7 @@ from rich.console import Console
 from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
-from pipeline.progress import watch
+from pipeline.progress import report_on
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import folder_of, free
@@ -77,7 +77,7 @@ def _train_and_track(
         console.print(f"epochs 1 to {earlier} are resumed from a checkpoint", highlight=False)
     name = run_name(overrides, config.seed)
     run_id = tracker.open_run(resolved, EXPERIMENT, name, {}, overrides)
-    with _closed_whatever_happens(tracker, run_id), watch(console) as progress:
+    with _closed_whatever_happens(tracker, run_id), report_on(console) as progress:
 
         def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
             progress.on_epoch(name, epochs, epoch, metrics)

@@ -259,9 +259,9 @@ def duration(key: str, text: str) -> float:
         ConfigError: if it is none.
     """
     units = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
-    told = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
-    complete = "".join(number + unit for number, unit in told) == text.replace(" ", "")
-    seconds = sum(float(number) * units[unit] for number, unit in told)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
+    complete = "".join(number + unit for number, unit in parts) == text.replace(" ", "")
+    seconds = sum(float(number) * units[unit] for number, unit in parts)
     if not complete or not 0 < seconds < 1e9:
         raise ConfigError(f"{key}={shown(text)} is not allowed: {key} must be a time as in 30min, 2h or 90s, or null")
     return seconds

@@ -45,8 +45,8 @@ def _gpu_capability() -> float:
     """The least compute capability of the GPUs; 0 where nvidia-smi does not tell."""
     query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
-        told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout
-        return min(float(line) for line in told.split())
+        output = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout
+        return min(float(line) for line in output.split())
     except (OSError, ValueError, subprocess.SubprocessError):
         return 0.0
 

@@ -63,7 +63,7 @@ def multiplications_per_step(config: RunConfig) -> float:
 
 
 def suitable_threads(config: RunConfig, most: int | None = None) -> int:
-    """Threads of a run: as told, else as many as its steps keep busy, of at most `most` (default: all cores)."""
+    """Return the threads of a run: `trainer.threads`, or else as many as its steps keep busy, at most `most`."""
     if config.trainer.threads:
         return config.trainer.threads
     return max(1, min(most or cores(), int(multiplications_per_step(config) / MULTIPLICATIONS_PER_THREAD)))

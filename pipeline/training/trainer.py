@@ -69,7 +69,7 @@ def restore_model(run: ResolvedRun, checkpoint: Checkpoint) -> keras.Model:
 
 
 class _Training:
-    """One run's network, what is known of its epochs, and who is to be told."""
+    """One run's network and epochs, and the callbacks for them."""
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ class AblationConfig:
                 require_metric(f"ablation.claims.{name}.metric", claim.metric)
         for label, trial in self.trials.items():
             LABEL.check("the name of a trial", label)
-            for metric in (metric for told in trial.published.values() for metric in told):
+            for metric in (metric for numbers in trial.published.values() for metric in numbers):
                 require_metric(f"ablation.trials.{label}.published", metric)
         for remark in self.remarks:
             if remark.trial is not None or remark.numbers:
@@ -111,8 +111,8 @@ class AblationConfig:
         return [
             Published(label, metric, source, value)
             for label, trial in self.trials.items()
-            for source, told in trial.published.items()
-            for metric, value in told.items()
+            for source, numbers in trial.published.items()
+            for metric, value in numbers.items()
         ]
 
     @property

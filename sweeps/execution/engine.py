@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pipeline.config.schema import DataConfig
-from pipeline.progress import Watch, silent
+from pipeline.progress import ProgressReporter
 from pipeline.tracking.retry import StoreError
 from pipeline.training.identity import resolve
 from sweeps.backends.base import Backend, Epoch, Failed, Job, Message, Steps
@@ -39,7 +39,7 @@ class Engine:
         recorder: Recorder,
         data_sha256: Callable[[DataConfig], str],
         interruption: Interruption,
-        reporter: Watch | None = None,
+        reporter: ProgressReporter,
         deadline: float | None = None,
     ) -> None:
         """Prepare; nothing is looked up or trained yet.
@@ -58,7 +58,7 @@ class Engine:
         self.sweep, self.proposer, self.seeds = sweep, proposer, seeds
         self.backend, self.recorder, self.data_sha256 = backend, recorder, data_sha256
         self.interruption, self.deadline = interruption, deadline
-        self.reporter = reporter or silent()
+        self.reporter = reporter
         self.schedule = Schedule()
         self.trials = Trials(sweep, seeds, proposer, self.schedule)
 

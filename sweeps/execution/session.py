@@ -17,7 +17,7 @@ from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import DataConfig, RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
-from pipeline.progress import watch
+from pipeline.progress import report_on
 from pipeline.system.messages import one_line
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
@@ -105,6 +105,7 @@ class Session:
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is recorded.
         """
+        reporter = report_on(self.console)
         engine = Engine(
             self.sweep,
             proposer,
@@ -113,12 +114,13 @@ class Session:
             self.recorder,
             self.data_sha256,
             self.interruption,
+            reporter,
             deadline=None if seeds else self.deadline,
         )
         engine.add_listed()
         self._print_start(engine)
         try:
-            with watch(self.console) as engine.reporter:
+            with reporter:
                 engine.run()
         finally:
             self.runs |= engine.trials.runs

@@ -42,7 +42,7 @@ def test_a_report_without_a_figure_is_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["ablate", "line", "trainer.epochs=2", "seeds=[0]", "workers=1"]) == 0
-    monkeypatch.setattr("sweeps.reports.publish.draw_cost", broken)
+    monkeypatch.setattr("sweeps.reports.figures.draw_cost", broken)
     assert main(["report", "line"]) == 0
     assert "no figure cost.png: ValueError: Key backend" in capsys.readouterr().out
     written = {path.name for path in (root / "reports" / "line").iterdir()}

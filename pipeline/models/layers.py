@@ -118,9 +118,8 @@ def multiplications(stack: Sequence[Layer]) -> int:
     return conv + sum(layer.params for layer in stack if layer.kind == "dense")
 
 
-def summary(config: RunConfig) -> str:
+def summary(stack: Sequence[Layer]) -> str:
     """Return a table with name, kind, output shape and parameters of each layer, and their total."""
-    stack = layers(config)
     rows = [(layer.name, layer.kind, "x".join(map(str, layer.output_shape)), f"{layer.params:,}") for layer in stack]
     lines = [f"{name:12} {kind:8} {shape:>12} {params:>12}" for name, kind, shape, params in rows]
     head = f"{'layer':12} {'kind':8} {'output':>12} {'parameters':>12}"

@@ -123,7 +123,7 @@ class Tracker(RunReader):
             (folder / "config.yaml").write_text(yaml.safe_dump(without_store(config), sort_keys=False))
             given = [override for override in overrides if not is_of_store(override)]
             (folder / "overrides.yaml").write_text(yaml.safe_dump(given))
-            (folder / "model_summary.txt").write_text(model.summary(config) + "\n")
+            (folder / "model_summary.txt").write_text(model.summary(run.layers) + "\n")
 
     def log_epoch(self, run_id: str, epoch: int, metrics: dict[str, float]) -> None:
         """Log one epoch's metrics with step `epoch`, at once or within a few seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.models import layers as model
+from pipeline.models.layers import Layer
 from pipeline.system.hardware import cores, resolve_precision
 
 # Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
@@ -24,17 +26,16 @@ BESIDE_SECONDS = 1.5  # tracing, first weights, final evaluation, once per run
 MULTIPLICATIONS_PER_THREAD = 2e8
 
 
-def expected_seconds(config: RunConfig) -> float:
-    """Expected wall time of one run with its threads, in seconds, TensorFlow being imported; within a factor of two."""
+def expected_seconds(config: RunConfig, stack: Sequence[Layer]) -> float:
+    """Return the seconds of one run of these layers, once TensorFlow is imported; within a factor of two."""
     sizes, trainer = data.split_sizes(config.data), config.trainer
     steps = data.steps_per_epoch(config, sizes["train"])
-    stack = model.layers(config)
     forward = 2.0 * model.multiplications(stack)
     # A training step costs about three forward passes: forward, and backward for weights and inputs.
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
     beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
-    share = min(1.0, suitable_threads(config) / cores())
+    share = min(1.0, suitable_threads(config, stack) / cores())
     epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
     return BESIDE_SECONDS + trainer.epochs * epoch
 
@@ -57,16 +58,16 @@ def why_missing(metric: str, config: RunConfig) -> str:
     return "" if metric.partition("@")[0] in (*alone, *parts) else "there is no such metric"
 
 
-def multiplications_per_step(config: RunConfig) -> float:
-    """Multiply-adds of a training step: a forward pass, and twice as much backward."""
-    return 3.0 * config.trainer.batch_size * model.multiplications(model.layers(config))
+def multiplications_per_step(config: RunConfig, stack: Sequence[Layer]) -> float:
+    """Return the multiply-adds of a training step: a forward pass, and twice as much backward."""
+    return 3.0 * config.trainer.batch_size * model.multiplications(stack)
 
 
-def suitable_threads(config: RunConfig, most: int | None = None) -> int:
+def suitable_threads(config: RunConfig, stack: Sequence[Layer], most: int | None = None) -> int:
     """Return the threads of a run: `trainer.threads`, or else as many as its steps keep busy, at most `most`."""
     if config.trainer.threads:
         return config.trainer.threads
-    return max(1, min(most or cores(), int(multiplications_per_step(config) / MULTIPLICATIONS_PER_THREAD)))
+    return max(1, min(most or cores(), int(multiplications_per_step(config, stack) / MULTIPLICATIONS_PER_THREAD)))
 
 
 @cache

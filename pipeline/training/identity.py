@@ -91,8 +91,8 @@ def resolve(config: RunConfig, data_sha256: str, threads: int | None = None) -> 
         ConfigError: if the layers do not fit the data.
     """
     precision = hardware.resolve_precision(config.trainer.precision)
-    trainer = replace(config.trainer, precision=precision, threads=threads or suitable_threads(config))
     stack = tuple(layers(config))
+    trainer = replace(config.trainer, precision=precision, threads=threads or suitable_threads(config, stack))
     parts = ingredients(config, stack, data_sha256)
     without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
     alike = without_end | {"data": parts["data"] | {"sha256": ""}}

@@ -16,7 +16,6 @@ from pipeline.config.schema import OptimizerConfig, RunConfig
 from pipeline.datasets.dataset import Examples, steps_per_epoch
 from pipeline.models.fused_ops import Adam
 from pipeline.models.tasks import TASKS
-from pipeline.training.cost import multiplications_per_step
 
 CALLS_PER_EPOCH = 20  # of the graph, for progress; fewer if one would take less than about a twentieth of a second:
 MULTIPLICATIONS_PER_CALL = 2e9
@@ -62,8 +61,8 @@ class Training:
         steps: Steps per epoch.
     """
 
-    def __init__(self, net: keras.Model, config: RunConfig, examples: Examples) -> None:
-        """Build the optimizer's variables; trace nothing yet."""
+    def __init__(self, net: keras.Model, config: RunConfig, examples: Examples, multiplications: float) -> None:
+        """Build the optimizer's variables, trace nothing yet; `multiplications` are those of a step."""
         self.net, self.config = net, config
         task = TASKS[config.data.task]
         self.loss, self.hits = task.loss(), task.hits
@@ -71,7 +70,7 @@ class Training:
         self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
         self.steps = steps_per_epoch(config, len(examples))
-        self.at_once = _steps_at_once(config, self.steps)
+        self.at_once = _steps_at_once(config, self.steps, multiplications)
         whole = tf.TensorSpec((), tf.int32)
         signature = [
             *_spec(examples),
@@ -146,9 +145,9 @@ def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
     return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
 
 
-def _steps_at_once(config: RunConfig, steps: int) -> int:
+def _steps_at_once(config: RunConfig, steps: int, multiplications: float) -> int:
     """Return `steps_per_execution`, else steps for about 20 calls per epoch of at least 2e9 multiply-adds each."""
-    least = int(MULTIPLICATIONS_PER_CALL / max(multiplications_per_step(config), 1.0))
+    least = int(MULTIPLICATIONS_PER_CALL / max(multiplications, 1.0))
     return min(steps, config.trainer.steps_per_execution or max(-(-steps // CALLS_PER_EPOCH), least, 1))
 
 

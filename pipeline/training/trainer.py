@@ -16,6 +16,7 @@ from pipeline.models.build import build
 from pipeline.models.layers import optimized_layers
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
+from pipeline.training.cost import multiplications_per_step
 from pipeline.training.identity import ResolvedRun
 from pipeline.training.result import RunResult, TrainingError
 
@@ -87,7 +88,8 @@ class _Training:
         from pipeline.training.loop import Evaluation, Training
 
         self.net = build(run.config, optimized_layers(run.config, run.layers))
-        self.loop = Training(self.net, run.config, self.parts.train)
+        multiplications = multiplications_per_step(run.config, run.layers)
+        self.loop = Training(self.net, run.config, self.parts.train, multiplications)
         self.evaluate = Evaluation(self.net, run.config, self.parts.test)
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []

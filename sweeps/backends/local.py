@@ -13,6 +13,7 @@ from typing import Self
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig
 from pipeline.datasets.cache import source_key
+from pipeline.models.layers import layers
 from pipeline.system.hardware import cores
 from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import resolve
@@ -37,7 +38,7 @@ def local_resources(sweep: Sweep) -> Resources:
 
 def _threads(base: RunConfig, most: int) -> int:
     try:
-        return suitable_threads(base, most)
+        return suitable_threads(base, layers(base), most)
     except ConfigError:  # the base of a search need not be a network
         return 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,6 +13,9 @@ from pipeline.config.compose import compose, compose_from
 from pipeline.config.schema import RunConfig
 from sweeps.cli.arguments import DRY_RUN, OVERRIDES, Commands
 from sweeps.cli.console import DONE
+
+if TYPE_CHECKING:
+    from pipeline.models.layers import Layer
 
 
 def add_parser(commands: Commands) -> None:
@@ -48,16 +52,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         config = compose(RunConfig, "train", overrides)
     else:
         config = compose_from(Path(arguments.start), overrides)
-    model.layers(config)  # raises for a network that does not fit
+    stack = model.layers(config)  # raises for a network that does not fit
     if arguments.dry_run:
-        _print_plan(config, console)
+        _print_plan(config, stack, console)
         return DONE
     from pipeline.run import run as train
 
     return train(config, overrides, console)
 
 
-def _print_plan(config: RunConfig, console: Console) -> None:
+def _print_plan(config: RunConfig, stack: list[Layer], console: Console) -> None:
     from pipeline.datasets.dataset import split_sizes
     from pipeline.models.layers import summary
     from pipeline.system.hardware import resolve_precision
@@ -70,9 +74,9 @@ def _print_plan(config: RunConfig, console: Console) -> None:
     sizes = ", ".join(f"{part} {size:,}" for part, size in split_sizes(config.data).items() if size)
     console.print(
         f"data={config.data.name} model={config.model.name} optimizer={config.optimizer.name} seed={config.seed} "
-        f"epochs={trainer.epochs} batch_size={trainer.batch_size} precision={precision}\n\n{summary(config)}\n\n"
+        f"epochs={trainer.epochs} batch_size={trainer.batch_size} precision={precision}\n\n{summary(stack)}\n\n"
         f"examples: {sizes}\n"
-        f"expected time: {in_words(START_SECONDS + expected_seconds(config))} (within a factor of two)\n"
+        f"expected time: {in_words(START_SECONDS + expected_seconds(config, stack))} (within a factor of two)\n"
         "dry run: nothing was trained",
         highlight=False,
     )

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.models.layers import layers
 from pipeline.system import hardware
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.cost import suitable_threads
@@ -44,7 +45,7 @@ def time_epochs(
     """
     if not trials:
         return {}
-    threads = min(suitable_threads(trial.base) for trial in trials)  # more would hold the smallest network up
+    threads = min(suitable_threads(trial.base, layers(trial.base)) for trial in trials)  # for the smallest network
     runs = {trial.label: _timed(trial, timing, threads) for trial in trials}
     machine = {"processor": hardware.processor(), "threads": threads}
     subject = machine | asdict(timing) | {"work": {label: run.cost_key for label, run in runs.items()}}

@@ -71,7 +71,7 @@ class _Times:
             earlier = self.tracker.epoch_times(run.cost_key, self.threads) if self.tracker else []
             self.measured[run.cost_key] = median(seconds / n for seconds, n in earlier) if earlier else None
         per_epoch = self.measured[run.cost_key]
-        return expected_seconds(run.config) if per_epoch is None else per_epoch * run.config.trainer.epochs
+        return expected_seconds(run.config, run.layers) if per_epoch is None else per_epoch * run.config.trainer.epochs
 
     @property
     def source(self) -> str:

@@ -144,4 +144,6 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
 
 
 def test_summary_ends_with_the_total() -> None:
-    assert model.summary(compose(RunConfig, "train", ["model.filters=64"])).endswith("Total params: 243,786")
+    assert model.summary(model.layers(compose(RunConfig, "train", ["model.filters=64"]))).endswith(
+        "Total params: 243,786"
+    )

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.config.compose import compose
 from pipeline.config.schema import RunConfig
+from pipeline.models.layers import layers
 from pipeline.system.hardware import cores
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.checkpoints import CheckpointStore
@@ -189,4 +190,5 @@ def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> No
     ],
 )
 def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
-    assert suitable_threads(compose(RunConfig, "train", overrides), most) == wanted
+    config = compose(RunConfig, "train", overrides)
+    assert suitable_threads(config, layers(config), most) == wanted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -23,23 +23,18 @@ if TYPE_CHECKING:
 Schema = TypeVar("Schema", bound=RunConfig)
 
 
-def compose(
-    schema: type[Schema], primary: str, overrides: Sequence[str], values: Mapping[str, Mapping[str, Any]] | None = None
-) -> Schema:
+def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Schema:
     """Compose conf/`primary`.yaml with Hydra `overrides` and check it against `schema`: types first, then values.
 
     Args:
         schema: What the config must be.
         primary: File of conf/ to start from.
         overrides: Options of groups and single keys, as on the command line.
-        values: Plain values to set last, by section and key; of the section "" for the keys that are in none.
 
     Raises:
         ConfigError: for an unknown key or option, a wrong type, or a value out of range.
     """
     tree = _tree(primary, parse_overrides(schema, overrides), schema)
-    for section, items in (values or {}).items():
-        (tree[section] if section else tree).update(items)
     return cast(Schema, typed(schema, tree))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, shown
 from pipeline.config.compose import compose_run, flatten, to_dict
+from pipeline.config.overrides import key_of
 from pipeline.config.rules import LABEL, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.models import layers as model
@@ -234,7 +235,7 @@ def refuse_varied(keys: Iterable[str]) -> None:
 def refuse(overrides: Sequence[str], **keys: str) -> None:
     """Raise ConfigError for an override of one of `keys`, with the reason given for it."""
     for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
+        key = key_of(override)
         if key in keys:
             raise ConfigError(f"{shown(override)}: {keys[key]}")
 

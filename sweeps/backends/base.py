@@ -15,6 +15,9 @@ from pipeline.training.result import RunResult
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
 
+# How long to wait for messages before looking at signals again.
+POLL_SECONDS = 0.25
+
 
 @dataclass(frozen=True)
 class Resources:

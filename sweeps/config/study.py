@@ -24,7 +24,6 @@ from sweeps.sweep import (
     Sweep,
     SweepConfig,
     base_identity,
-    duration,
     refuse,
     refuse_varied,
     require_name,
@@ -109,8 +108,6 @@ def search(
     Raises:
         ConfigError: for a space that no config fits.
     """
-    budget = duration("budget", config.budget) if config.budget else None
-    seconds = min((limit for limit in (study.timeout, budget) if limit is not None), default=None)
     precision = resolve_precision(config.trainer.precision)
     # What a sampler must not compare across: seeds, versions, precision.
     trained_by = {"training_version": TRAINING_VERSION, **versions(), "precision": precision}
@@ -128,7 +125,7 @@ def search(
         sampler=study.sampler,
         sampler_seed=study.sampler_seed,
         pruner=study.pruner,
-        limits=Limits(study.n_trials, seconds, study.stop_after_no_improvement),
+        limits=Limits(study.n_trials, study.timeout, study.stop_after_no_improvement),
         confirm_seeds=tuple(study.confirm_seeds),
     )
     _check_points(sweep, space)

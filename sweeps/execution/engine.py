@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,15 +10,13 @@ from pipeline.config.schema import DataConfig
 from pipeline.progress import ProgressReporter
 from pipeline.tracking.retry import StoreError
 from pipeline.training.identity import resolve
-from sweeps.backends.base import Backend, Epoch, Failed, Job, Message, Steps
+from sweeps.backends.base import POLL_SECONDS, Backend, Epoch, Failed, Job, Message, Steps
 from sweeps.execution.recorder import Recorder
 from sweeps.execution.schedule import Schedule, SweepRun
 from sweeps.execution.signals import Interruption, handled_by
 from sweeps.execution.trials import Trials
 from sweeps.search.proposers import Proposer
 from sweeps.sweep import Sweep, Trial
-
-POLL_SECONDS = 0.25
 
 
 class Engine:
@@ -40,7 +37,7 @@ class Engine:
         data_sha256: Callable[[DataConfig], str],
         interruption: Interruption,
         reporter: ProgressReporter,
-        deadline: float | None = None,
+        is_over: Callable[[], bool],
     ) -> None:
         """Prepare; nothing is looked up or trained yet.
 
@@ -53,12 +50,11 @@ class Engine:
             data_sha256: Gives the hash of a dataset's content.
             interruption: Whether to stop, because of a signal.
             reporter: Shows progress.
-            deadline: Time of `time.monotonic` after which no run is started.
+            is_over: Whether nothing more is to be started: the time is up, or there was a signal.
         """
         self.sweep, self.proposer, self.seeds = sweep, proposer, seeds
         self.backend, self.recorder, self.data_sha256 = backend, recorder, data_sha256
-        self.interruption, self.deadline = interruption, deadline
-        self.reporter = reporter
+        self.interruption, self.reporter, self.is_over = interruption, reporter, is_over
         self.schedule = Schedule()
         self.trials = Trials(sweep, seeds, proposer, self.schedule)
 
@@ -88,11 +84,6 @@ class Engine:
             raise
         self.proposer.interrupt()  # a limit may have cut trials off
 
-    @property
-    def is_out_of_time(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
     def _start_runs(self) -> bool:
         """Hand a run to every idle worker, as far as there are any; return whether one was started."""
         started = False
@@ -105,16 +96,16 @@ class Engine:
 
     def _next(self) -> SweepRun | None:
         """Return the next run to train; None if there is none now."""
-        while not self.is_out_of_time and not self.interruption.is_requested:
+        while not self.is_over():
             run = self.schedule.take()
             if run is None:
                 trial = self.proposer.next()
                 if trial is None:
                     return None
                 self.schedule.add(self._add(trial))
-            elif not self._reuse(run):  # an equal one may have finished since it was queued
+            elif run.run.signature not in self.recorder.finished or not self._reuse(run):
                 return run
-            else:
+            else:  # an equal one has finished since it was queued
                 trial = run.trial
             self._settle(trial)
         return None

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from pipeline.config.schema import RunConfig
 from pipeline.inference.load import ALIAS
 from pipeline.run import NO_CHECKPOINT
-from sweeps.backends.base import Done, Failed, LogModel
+from sweeps.backends.base import POLL_SECONDS, Done, Failed, LogModel
 from sweeps.execution.session import Session
 
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
 
-POLL_SECONDS = 0.25
 ConfiguredRun = tuple[RunConfig, "TrackedRun"]
 
 

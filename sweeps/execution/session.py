@@ -115,7 +115,7 @@ class Session:
             self.data_sha256,
             self.interruption,
             reporter,
-            deadline=None if seeds else self.deadline,
+            is_over=(lambda: self.interruption.is_requested) if seeds else (lambda: self.is_over),
         )
         engine.add_listed()
         self._print_start(engine)

@@ -66,6 +66,12 @@ LABEL = Allowed(
 )
 
 
+CODE = Allowed(
+    "the path of a function, MODULE:FUNCTION as in nets:mixer",
+    re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*").fullmatch,
+)
+
+
 def _all_whole(values: list[Any], high: int) -> bool:
     return all(type(value) is int and 1 <= value <= high for value in values)
 

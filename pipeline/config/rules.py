@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,24 @@ from pipeline.config.checks import did_you_mean, require
 MOST_LAYERS = 100
 MOST_UNITS = 100_000  # of a layer
 MOST_PIXELS = 10_000  # of a side
+MOST_VALUES = 1_000_000  # along an axis of an example
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a value of the right type may be: in words, and as a test. It stands beside the type, in `Annotated`."""
+    """What a value of the right type may be: in words, and as a test. It stands beside the type, in `Annotated`.
+
+    Attributes:
+        words: What is allowed.
+        fits: Whether a value is.
+        options: Words of which a message suggests the nearest.
+        unknown: Makes the value that null stands for where it is read from the data; None where null is not allowed.
+    """
 
     words: str
     fits: Callable[[Any], object]
     options: tuple[str, ...] = ()
+    unknown: Callable[[], Any] | None = None
 
     def check(self, key: str, value: object) -> None:
         """Raise ConfigError unless `value` is allowed."""
@@ -78,13 +87,20 @@ def _all_whole(values: list[Any], high: int) -> bool:
 
 def _file_name(what: str) -> Allowed:
     """Return the rule for names where a path would lead out of the cache, or look as if it named another dataset."""
-    own = "a dataset of your own needs a file in conf/data/, and is a folder of images per class, or IDX files"
+    own = "a dataset of your own needs a file in conf/data/: docs/extending.md"
     return Allowed(f"{what}; {own}", lambda name: re.fullmatch(r"\w[^/\\:]*", name) and PATH.fits(name))
 
 
 SHAPE = Allowed(
-    f"one size, or three as in [28,28,1], each from 1 to {MOST_PIXELS}",
-    lambda shape: len(shape) in (1, 3) and _all_whole(shape, MOST_PIXELS),
+    f"one to four sizes, as in [28,28,1], each from 1 to {MOST_VALUES}",
+    lambda shape: 1 <= len(shape) <= 4 and _all_whole(shape, MOST_VALUES),
+    unknown=list,
+)
+CLASS_NAMES = Allowed("names, as in [cat,dog]", lambda names: True, unknown=list)
+SIZE = replace(whole(1, 100_000_000), unknown=int)
+LOADER = Allowed(
+    "MODULE:FUNCTION, as in shapes:load or keras.datasets.cifar10:load_data",
+    re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*").fullmatch,
 )
 FOLDER = _file_name("the name of a folder within data.dir=FOLDER, or CONVSWEEP_DATA_DIR")
 ARCHIVE = _file_name("the name of Keras's archive of this very dataset in its cache, as mnist.npz")

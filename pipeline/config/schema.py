@@ -6,28 +6,13 @@ raises ConfigError.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require
-from pipeline.config.rules import (
-    ARCHIVE,
-    FILTERS,
-    FOLDER,
-    LABEL,
-    MOST_LAYERS,
-    MOST_PIXELS,
-    MOST_UNITS,
-    PATH,
-    SHAPE,
-    UNITS,
-    Allowed,
-    number,
-    one_of,
-    whole,
-)
+from pipeline.config.data import DataConfig
+from pipeline.config.rules import FILTERS, LABEL, MOST_LAYERS, MOST_PIXELS, PATH, UNITS, number, one_of, whole
 from pipeline.system.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
 from pipeline.system.messages import hide, masked_whole, shown_address
 
@@ -39,95 +24,6 @@ AboveZero = Annotated[float, number(above=0)]
 FromZero = Annotated[float, number(at_least=0)]
 Seed = Annotated[int, whole(0, 2**31 - 1)]
 Label = Annotated[str, LABEL]
-
-
-@dataclass
-class FileConfig:
-    """One file of a dataset: its name without `.gz`, and the SHA-256 of its uncompressed content."""
-
-    name: Label
-    sha256: Annotated[str, Allowed("64 digits from 0 to f", re.compile(r"[0-9a-f]{64}").fullmatch)]
-
-
-DIGITS = 1797  # in scikit-learn
-FILES = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-@dataclass
-class PointsConfig:
-    """A dataset so small that its config holds it: x and y of training and test."""
-
-    train_x: list[float]
-    train_y: list[float]
-    test_x: list[float]
-    test_y: list[float]
-
-    def __post_init__(self) -> None:
-        for part in ("train", "test"):
-            x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
-            pairs = len(x) == len(y) > 0
-            require(pairs, f"data.points.{part}_y", y, f"as many numbers as data.points.{part}_x has, {len(x)}, from 1")
-
-
-@dataclass
-class DataConfig:
-    """A dataset and how it is split: conf/data/fashion_mnist.yaml."""
-
-    name: Label
-    description: str
-    format: Annotated[str, one_of("idx", "digits", "folders", "points")]
-    task: Annotated[str, one_of("multiclass", "binary", "regression")]
-    shape: Annotated[list[int], SHAPE]
-    scale: AboveZero
-    class_names: list[str]
-    train_size: Examples
-    test_size: Examples
-    folder: Annotated[str | None, FOLDER]
-    files: dict[str, FileConfig] | None
-    urls: list[str]
-    debian_package: str | None
-    keras_npz: Annotated[str | None, ARCHIVE]
-    sha256: str | None
-    points: PointsConfig | None
-    dir: Annotated[str | None, PATH]
-    cache: Annotated[str, PATH]
-    timeout: Annotated[float, number(above=0, at_most=86400, unit="a number of seconds")]
-    limit: Annotated[int | None, whole(1, 100_000_000)]
-    val_fraction: Share
-    train_fraction: Annotated[float, number(above=0, at_most=1)]
-
-    def __post_init__(self) -> None:
-        needed = {"idx": ("folder", "files"), "folders": ("folder",), "points": ("points",), "digits": ()}
-        for key in needed[self.format]:
-            require(getattr(self, key) is not None, f"data.{key}", None, f"given with data.format={self.format}")
-        names = list(self.files or {})
-        fits = self.format != "idx" or set(names) == set(FILES)
-        require(fits, "data.files", names, f"{', '.join(FILES)} with data.format=idx")
-        classes = {"multiclass": (2, MOST_UNITS, "at least two names"), "binary": (2, 2, "two names")}
-        low, high, allowed = classes.get(self.task, (0, MOST_UNITS, "[]"))
-        fits = low <= len(self.class_names) <= high
-        require(fits, "data.class_names", self.class_names, f"{allowed} with data.task={self.task}")
-        self._check_content()
-
-    def _check_content(self) -> None:
-        """Refuse what a dataset that is known without being read does not hold."""
-        if self.format == "digits":
-            sizes = self.train_size + self.test_size == DIGITS
-            require(sizes, "data.test_size", self.test_size, f"the rest of the {DIGITS} digits, with data.train_size")
-            require(self.shape == [8, 8, 1], "data.shape", self.shape, "[8,8,1] with data.format=digits")
-            fits = self.task == "regression" or (self.task == "multiclass" and len(self.class_names) >= 10)
-            require(fits, "data.class_names", self.class_names, "ten names, of data.task=multiclass, for ten digits")
-        if self.format == "points" and self.points is not None:
-            for part in ("train", "test"):
-                size, points = getattr(self, f"{part}_size"), len(getattr(self.points, f"{part}_x"))
-                require(size == points, f"data.{part}_size", size, f"{points}, as many as data.points has")
-            require(self.shape == [1], "data.shape", self.shape, "[1] with data.format=points")
-            require(self.task == "regression", "data.task", self.task, "regression with data.format=points")
-
-    @property
-    def outputs(self) -> int:
-        """Units of the output layer: one per class, or a single one for binary and regression."""
-        return len(self.class_names) if self.task == "multiclass" else 1
 
 
 @dataclass
@@ -283,6 +179,8 @@ class RunConfig:
     seed: Seed
 
     def __post_init__(self) -> None:
+        if not self.data.is_complete:  # checked when it is
+            return
         is_image = len(self.data.shape) == 3
         allowed = f"0 with data={self.data.name}, whose examples have the shape {self.data.shape}"
         require(is_image or self.model.conv_layers == 0, "model.conv_layers", self.model.conv_layers, allowed)

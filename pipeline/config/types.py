@@ -28,6 +28,8 @@ def typed(hint: Any, value: Any, key: str = "") -> Any:
         raise ConfigError(f"{key} has no value: it must be given")
     if value is None and may_be_null:
         return value
+    if value is None and rule and rule.unknown:
+        return rule.unknown()
     if dataclasses.is_dataclass(kind):
         return _section(kind, value, key)
     if value is None and kind is not Any:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.schema import DataConfig, RunConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.schema import RunConfig
 from pipeline.datasets.cache import DataError, Say, sha256_of_arrays
 from pipeline.datasets.download import fetch
 from pipeline.datasets.idx import read_idx

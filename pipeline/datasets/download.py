@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.schema import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.datasets.cache import DataError, Say, cache_dir, unusable_cache
 from pipeline.datasets.idx import idx_bytes
 from pipeline.datasets.network import AwayError, decompressed, download, require_at_most, unpack_debian

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.config.schema import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.datasets.cache import DataError, Say, cache_dir, sha256_of_arrays, unusable_cache
 from pipeline.system.files import require_regular
 from pipeline.system.messages import printable, reason

@@ -6,7 +6,7 @@ import signal
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.schema import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
 from pipeline.system.messages import one_line

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipeline.config.schema import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.progress import ProgressReporter
 from pipeline.tracking.retry import StoreError
 from pipeline.training.identity import resolve

@@ -13,8 +13,9 @@ from filelock import Timeout
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
+from pipeline.config.data import DataConfig
 from pipeline.config.overrides import is_of_store
-from pipeline.config.schema import DataConfig, RunConfig
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
 from pipeline.progress import report_on

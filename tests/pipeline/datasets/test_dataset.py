@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.schema import DataConfig, FileConfig, RunConfig
+from pipeline.config.data import DataConfig, FileConfig
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.idx import idx_bytes
 

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
-from pipeline.config.schema import DataConfig, FileConfig, RunConfig
+from pipeline.config.data import DataConfig, FileConfig
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import download as sources
 from pipeline.datasets.cache import DataError
 from pipeline.datasets.idx import idx_bytes, read_idx

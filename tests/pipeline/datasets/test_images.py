@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from pipeline.config.schema import DataConfig, RunConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.images import ImageError, read_image
 

@@ -74,7 +74,7 @@ def floor(precision: str) -> float:
     operations = 0.0
     for filters in FILTERS:
         config = compose(RunConfig, "train", [f"model.filters={filters}"])
-        stack = model.optimized_layers(config, model.layers(config))
+        stack = model.optimized_layers(config.model, config.data, model.layers(config.model, config.data))
         forward = model.multiplications(stack)
         first = forward - model.multiplications([layer for layer in stack if layer.name != "conv_1"])
         # Backward: as much for the weights, as much for the inputs, of which the first layer's are not wanted.

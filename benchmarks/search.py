@@ -35,7 +35,7 @@ def theirs(seed: int, folder: Path) -> Measured:
     from pipeline.datasets import dataset as data
 
     config = compose(RunConfig, "train", DATA)
-    parts = data.split(data.load(config.data), config)  # as convsweep splits it
+    parts = data.split(data.load(config.data), config.data, config.seed)  # as convsweep splits it
     arrays = {"x_train": parts.train.x, "y_train": parts.train.y, "x_val": parts.val.x, "y_val": parts.val.y}
     np.savez(folder / "data.npz", **arrays)
     return _looked_up(peer("optuna_mlflow_search.py", (seed, TRIALS, EPOCHS), folder), folder / "optuna.db", folder)

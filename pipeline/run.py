@@ -65,7 +65,7 @@ def _show_tracked(
     has_checkpoint = tracked.metrics["epochs"] in recall(config, tracked.tags).checkpoints.epochs()
     if not has_checkpoint and not any(tracker.models.has(each.run_id) for each in tracker.with_sources(tracked)):
         console.print("its model is gone: it is trained again, and logged if it gives the same numbers")
-        tracker.models.log(tracked.run_id, train_again(config, tracked, dataset), config)
+        tracker.models.log(tracked.run_id, train_again(config, tracked, dataset), config.data)
 
 
 def _train_and_track(
@@ -101,7 +101,7 @@ def _log_model(resolved: ResolvedRun, result: RunResult, run_id: str, console: C
     if resolved.config.store.log_model == "none":
         return
     if net := trained_model(resolved, result.epochs):
-        tracker.models.log(run_id, net, resolved.config)
+        tracker.models.log(run_id, net, resolved.config.data)
     else:
         console.print(f"no model is logged: {NO_CHECKPOINT}")
 

@@ -198,7 +198,7 @@ class Sweep:
             ConfigError: if they give no config that can be run and compared.
         """
         base = self.compose(overrides)
-        model.layers(base)
+        model.layers(base.model, base.data)
         self.require_objectives(base)
         return Trial(label, tuple(overrides), dict(params), base)
 

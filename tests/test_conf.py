@@ -27,7 +27,7 @@ def test_every_option_composes(option: str) -> None:
     group, _, name = option.partition("=")
     fitting = {"model": FITTING, "data": FOR_DATA}.get(group, {}).get(name, [])
     config = compose(RunConfig, "train", [option, *fitting])
-    assert model.total_params(model.layers(config)) > 0
+    assert model.total_params(model.layers(config.model, config.data)) > 0
 
 
 @pytest.mark.parametrize("name", config_groups()["model"])
@@ -36,8 +36,8 @@ def test_every_model_is_built_as_its_table_says(name: str) -> None:
 
     start_tensorflow(1)
     config = compose(RunConfig, "train", [f"model={name}", *FITTING.get(name, [])])
-    planned = model.layers(config)
-    built = build(config, planned)
+    planned = model.layers(config.model, config.data)
+    built = build(config.model, config.data.shape, planned)
     assert [layer.name for layer in built.layers] == [layer.name for layer in planned]
     assert [tuple(layer.output.shape[1:]) for layer in built.layers] == [layer.output_shape for layer in planned]
     assert [layer.count_params() for layer in built.layers] == [layer.params for layer in planned]

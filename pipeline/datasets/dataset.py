@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.data import DataConfig
-from pipeline.config.schema import RunConfig
+from pipeline.config.schema import TrainerConfig
 from pipeline.datasets.cache import DataError, Say, sha256_of_arrays
 from pipeline.datasets.download import fetch
 from pipeline.datasets.idx import read_idx
@@ -96,14 +96,13 @@ def data_sha256(data: DataConfig, say: Say = print) -> str:
     return data.sha256 or load(data, say).sha256
 
 
-def split(dataset: Dataset, config: RunConfig) -> Dataset:
+def split(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
     """The examples that one run uses: `limit`, then `val_fraction` set aside, then `train_fraction` of the rest.
 
-    Stratified by class (a regression has none), and a function of `config.seed` alone: never of threads, order of
+    Stratified by class (a regression has none), and a function of `seed` alone: never of threads, order of
     runs or earlier splits.
     """
-    data, classes = config.data, TASKS[config.data.task].has_accuracy
-    rng = np.random.default_rng([config.seed, 0x5EED])
+    rng, classes = np.random.default_rng([seed, 0x5EED]), TASKS[data.task].has_accuracy
     train = _draw(dataset.train.y, min(data.limit or len(dataset.train), len(dataset.train)), rng, classes)
     test = _draw(dataset.test.y, min(data.limit or len(dataset.test), len(dataset.test)), rng, classes)
     # A folder of images may hold more or fewer than its config says.
@@ -124,10 +123,10 @@ def split_sizes(data: DataConfig) -> dict[str, int]:
     return {"train": kept, "val": val, "test": min(data.limit or data.test_size, data.test_size)}
 
 
-def steps_per_epoch(config: RunConfig, examples: int) -> int:
+def steps_per_epoch(trainer: TrainerConfig, examples: int) -> int:
     """Steps of an epoch over so many training examples."""
-    every = -(-examples // config.trainer.batch_size)
-    return min(config.trainer.steps_per_epoch or every, every)
+    every = -(-examples // trainer.batch_size)
+    return min(trainer.steps_per_epoch or every, every)
 
 
 def fixed_slice(examples: Examples, size: int, stratified: bool) -> Examples:

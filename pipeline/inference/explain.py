@@ -43,7 +43,7 @@ def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder
     config = saved.config
     if len(config.data.shape) != 3:
         raise ConfigError(f"run {saved.run.run_id} takes no images: there is nothing to look at")
-    test = data.split(data.load(config.data, console.print), config).test
+    test = data.split(data.load(config.data, console.print), config.data, config.seed).test
     _check(saved, images, filter_number, len(test))
     folder.mkdir(parents=True, exist_ok=True)
     found = []

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.schema import ModelConfig, RunConfig
+from pipeline.config.schema import ModelConfig
 from pipeline.models.layers import Layer
 
 if TYPE_CHECKING:
     import keras
 
 
-def build(config: RunConfig, stack: Sequence[Layer]) -> keras.Model:
-    """Return the Keras model of these layers, uncompiled, with first weights from Keras's current seed."""
+def build(model: ModelConfig, shape: Sequence[int], stack: Sequence[Layer]) -> keras.Model:
+    """Return the Keras model of these layers for examples of this shape, uncompiled, with Keras's current seed."""
     import keras
 
-    made = [_keras_layer(layer, config.model) for layer in stack]
-    return keras.Sequential([keras.Input(tuple(config.data.shape)), *made], name=config.model.name)
+    made = [_keras_layer(layer, model) for layer in stack]
+    return keras.Sequential([keras.Input(tuple(shape)), *made], name=model.name)
 
 
 def _keras_layer(layer: Layer, model: ModelConfig) -> Any:

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.schema import StoreConfig
 from pipeline.system.messages import shown_address
 from pipeline.tracking.retry import retried
 
@@ -25,7 +26,7 @@ class ModelRegistry:
         self.client = client
         self._retried = partial(retried, seconds=store.retry_seconds, name=shown_address(store.mlflow_uri))
 
-    def log(self, run_id: str, net: keras.Model, config: RunConfig) -> None:
+    def log(self, run_id: str, net: keras.Model, data: DataConfig) -> None:
         """Log a Keras model with its signature as the run's `model`."""
         import keras
         import mlflow.keras
@@ -45,7 +46,7 @@ class ModelRegistry:
             name="model",
             run_id=run_id,
             model=net,
-            signature=ModelSignature(batch_of(config.data.shape), batch_of((config.data.outputs,))),
+            signature=ModelSignature(batch_of(data.shape), batch_of((data.outputs,))),
             pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
         )
         self._retried(log)

@@ -112,15 +112,15 @@ class Tracker(RunReader):
         """Log a new run's params, dataset and config files."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-        config = run.composed
-        params = [Param(key, as_text(value)) for key, value in flatten(without_store(config)).items()]
+        config, data = without_store(run.composed), run.composed.data
+        params = [Param(key, as_text(value)) for key, value in flatten(config).items()]
         self.client.log_batch(run_id, params=params)
-        source = json.dumps({"uri": config.data.name})
-        schema = json.dumps({"shape": config.data.shape, "task": config.data.task})
-        used = Dataset(config.data.name, run.data_sha256[:32], "local", source, schema)
+        source = json.dumps({"uri": data.name})
+        schema = json.dumps({"shape": data.shape, "task": data.task})
+        used = Dataset(data.name, run.data_sha256[:32], "local", source, schema)
         self.client.log_inputs(run_id, [DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
         with self._folder_for(run_id) as folder:
-            (folder / "config.yaml").write_text(yaml.safe_dump(without_store(config), sort_keys=False))
+            (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
             given = [override for override in overrides if not is_of_store(override)]
             (folder / "overrides.yaml").write_text(yaml.safe_dump(given))
             (folder / "model_summary.txt").write_text(model.summary(run.layers) + "\n")

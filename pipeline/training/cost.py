@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.config.schema import RunConfig
+from pipeline.config.schema import RunConfig, TrainerConfig
 from pipeline.datasets import dataset as data
 from pipeline.models import layers as model
 from pipeline.models.layers import Layer
@@ -29,13 +29,13 @@ MULTIPLICATIONS_PER_THREAD = 2e8
 def expected_seconds(config: RunConfig, stack: Sequence[Layer]) -> float:
     """Return the seconds of one run of these layers, once TensorFlow is imported; within a factor of two."""
     sizes, trainer = data.split_sizes(config.data), config.trainer
-    steps = data.steps_per_epoch(config, sizes["train"])
+    steps = data.steps_per_epoch(trainer, sizes["train"])
     forward = 2.0 * model.multiplications(stack)
     # A training step costs about three forward passes: forward, and backward for weights and inputs.
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
     gain = BFLOAT16_GAIN if resolve_precision(trainer.precision) == "mixed_bfloat16" else 1.0
     beside = SECONDS_PER_STEP + SECONDS_PER_CONVOLUTION * sum(layer.kind == "conv" for layer in stack)
-    share = min(1.0, suitable_threads(config, stack) / cores())
+    share = min(1.0, suitable_threads(trainer, stack) / cores())
     epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
     return BESIDE_SECONDS + trainer.epochs * epoch
 
@@ -58,16 +58,15 @@ def why_missing(metric: str, config: RunConfig) -> str:
     return "" if metric.partition("@")[0] in (*alone, *parts) else "there is no such metric"
 
 
-def multiplications_per_step(config: RunConfig, stack: Sequence[Layer]) -> float:
+def multiplications_per_step(batch_size: int, stack: Sequence[Layer]) -> float:
     """Return the multiply-adds of a training step: a forward pass, and twice as much backward."""
-    return 3.0 * config.trainer.batch_size * model.multiplications(stack)
+    return 3.0 * batch_size * model.multiplications(stack)
 
 
-def suitable_threads(config: RunConfig, stack: Sequence[Layer], most: int | None = None) -> int:
+def suitable_threads(trainer: TrainerConfig, stack: Sequence[Layer], most: int | None = None) -> int:
     """Return the threads of a run: `trainer.threads`, or else as many as its steps keep busy, at most `most`."""
-    if config.trainer.threads:
-        return config.trainer.threads
-    return max(1, min(most or cores(), int(multiplications_per_step(config, stack) / MULTIPLICATIONS_PER_THREAD)))
+    busy = int(multiplications_per_step(trainer.batch_size, stack) / MULTIPLICATIONS_PER_THREAD)
+    return trainer.threads or max(1, min(most or cores(), busy))
 
 
 @cache

@@ -38,6 +38,8 @@ class ResolvedRun:
         signature: SHA-256, in hexadecimal, of all that decides the run's numbers.
         resume_key: The same without when to stop: runs that share it continue each other.
         cost_key: The same without seed and content of the data: runs that share it take equally long per epoch.
+        threads: Threads that it trains with.
+        checkpoints: Where its checkpoints are.
     """
 
     config: RunConfig
@@ -47,21 +49,8 @@ class ResolvedRun:
     signature: str
     resume_key: str
     cost_key: str
-
-    @property
-    def threads(self) -> int:
-        """Threads that it trains with."""
-        return self.config.trainer.threads or 1
-
-    @property
-    def checkpoints(self) -> CheckpointStore:
-        """Where its checkpoints are.
-
-        Threads change rounding, so they are not in the signature; resuming must be bit-exact, so they are in the path.
-        """
-        if not self.config.checkpoints.max_gib:
-            return NoCheckpoints()
-        return CheckpointStore(folder_of(self.config.store) / f"{self.resume_key[:40]}-{self.threads}")
+    threads: int
+    checkpoints: CheckpointStore
 
     @property
     def tags(self) -> dict[str, str]:
@@ -91,20 +80,23 @@ def resolve(config: RunConfig, data_sha256: str, threads: int | None = None) -> 
         ConfigError: if the layers do not fit the data.
     """
     precision = hardware.resolve_precision(config.trainer.precision)
-    stack = tuple(layers(config))
-    trainer = replace(config.trainer, precision=precision, threads=threads or suitable_threads(config, stack))
+    stack = tuple(layers(config.model, config.data))
+    threads = threads or suitable_threads(config.trainer, stack)
     parts = ingredients(config, stack, data_sha256)
     without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
     alike = without_end | {"data": parts["data"] | {"sha256": ""}}
     del alike["seed"]
+    resume_key = _sha256(without_end)
     return ResolvedRun(
-        config=replace(config, trainer=trainer),
+        config=replace(config, trainer=replace(config.trainer, precision=precision, threads=threads)),
         composed=config,
         layers=stack,
         data_sha256=data_sha256,
         signature=_sha256(parts),
-        resume_key=_sha256(without_end),
+        resume_key=resume_key,
         cost_key=_sha256(alike),
+        threads=threads,
+        checkpoints=_checkpoints(config, resume_key, threads),
     )
 
 
@@ -120,7 +112,14 @@ def recall(config: RunConfig, tags: Mapping[str, str]) -> ResolvedRun:
     run = resolve(replace(config, trainer=trainer), tags.get("convsweep.data_sha256", ""), threads)
     # Stores from before November 2026 call the resume key a chain.
     resume_key = tags.get("convsweep.resume_key", tags.get("convsweep.chain", run.resume_key))
-    return replace(run, signature=tags.get("convsweep.signature", run.signature), resume_key=resume_key)
+    signature, checkpoints = tags.get("convsweep.signature"), _checkpoints(config, resume_key, run.threads)
+    return replace(run, signature=signature or run.signature, resume_key=resume_key, checkpoints=checkpoints)
+
+
+def _checkpoints(config: RunConfig, resume_key: str, threads: int) -> CheckpointStore:
+    # Threads change rounding, so they are not in the signature; resuming must be bit-exact, so they are in the path.
+    path = folder_of(config.store) / f"{resume_key[:40]}-{threads}"
+    return CheckpointStore(path) if config.checkpoints.max_gib else NoCheckpoints()
 
 
 def ingredients(config: RunConfig, stack: Sequence[Layer], data_sha256: str) -> dict[str, Any]:

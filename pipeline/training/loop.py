@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config.schema import OptimizerConfig, RunConfig
+from pipeline.config.schema import OptimizerConfig, RunConfig, TrainerConfig
 from pipeline.datasets.dataset import Examples, steps_per_epoch
 from pipeline.models.fused_ops import Adam
-from pipeline.models.tasks import TASKS
+from pipeline.models.tasks import TASKS, Task
 
 CALLS_PER_EPOCH = 20  # of the graph, for progress; fewer if one would take less than about a twentieth of a second:
 MULTIPLICATIONS_PER_CALL = 2e9
@@ -30,24 +30,22 @@ class Evaluation:
 
     def __init__(self, net: keras.Model, config: RunConfig, like: Examples) -> None:
         """For examples of the shape and type of `like`; traces nothing yet, the first call does."""
-        self.net, self.config = net, config
-        task = TASKS[config.data.task]
-        self.loss, self.hits = task.loss(), task.hits
+        self.net, self.task = net, TASKS[config.data.task]
+        self.loss = self.task.loss()
+        self.scale, self.size = config.data.scale, config.trainer.eval_batch_size
         self.graph = tf.function(self._graph, autograph=False, input_signature=_spec(like))
 
     def __call__(self, examples: Examples) -> dict[str, float]:
         """Return means over all examples, computed in batches of `trainer.eval_batch_size`."""
         _, loss, hits = self.graph(tf.constant(examples.x), tf.constant(examples.y))
-        return _means(self.config, float(loss), float(hits), len(examples))
+        return _means(self.task, float(loss), float(hits), len(examples))
 
     def _graph(self, x: tf.Tensor, y: tf.Tensor) -> Any:
-        size = self.config.trainer.eval_batch_size
-
         def body(at: tf.Tensor, loss: tf.Tensor, hits: tf.Tensor) -> tuple[Any, Any, Any]:
-            labels = y[at : at + size]
-            outputs = self.net(_scaled(x[at : at + size], self.config), training=False)
+            labels = y[at : at + self.size]
+            outputs = self.net(_scaled(x[at : at + self.size], self.scale), training=False)
             batch = (self.loss(labels, outputs) + sum(self.net.losses)) * _count(labels)
-            return at + size, loss + tf.cast(batch, tf.float64), hits + self.hits(labels, outputs)
+            return at + self.size, loss + tf.cast(batch, tf.float64), hits + self.task.hits(labels, outputs)
 
         begin = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0.0))
         return tf.while_loop(lambda at, *_: at < tf.shape(y)[0], body, begin, parallel_iterations=1)
@@ -63,14 +61,13 @@ class Training:
 
     def __init__(self, net: keras.Model, config: RunConfig, examples: Examples, multiplications: float) -> None:
         """Build the optimizer's variables, trace nothing yet; `multiplications` are those of a step."""
-        self.net, self.config = net, config
-        task = TASKS[config.data.task]
-        self.loss, self.hits = task.loss(), task.hits
+        self.net, self.config, self.task = net, config, TASKS[config.data.task]
+        self.loss = self.task.loss()
         self.optimizer = _optimizer(config.optimizer)
         self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
-        self.steps = steps_per_epoch(config, len(examples))
-        self.at_once = _steps_at_once(config, self.steps, multiplications)
+        self.steps = steps_per_epoch(config.trainer, len(examples))
+        self.at_once = _steps_at_once(config.trainer, self.steps, multiplications)
         whole = tf.TensorSpec((), tf.int32)
         signature = [
             *_spec(examples),
@@ -103,7 +100,7 @@ class Training:
             loss, hits, wrong = totals.numpy().tolist()
             if wrong:
                 raise NotFiniteError(int(wrong))
-            means = _means(self.config, loss, hits, min(last * self.config.trainer.batch_size, len(self.y)))
+            means = _means(self.task, loss, hits, min(last * self.config.trainer.batch_size, len(self.y)))
             on_steps(last, means)
         return means
 
@@ -125,10 +122,10 @@ class Training:
             rows = order[step * size : (step + 1) * size]
             labels = tf.gather(y, rows)
             with tf.GradientTape() as tape:
-                outputs = self.net(_scaled(tf.gather(x, rows), self.config), training=True)
+                outputs = self.net(_scaled(tf.gather(x, rows), self.config.data.scale), training=True)
                 loss = self.loss(labels, outputs) + sum(self.net.losses)
             self.optimizer.apply(tape.gradient(loss, weights), weights)
-            hits += tf.cast(self.hits(labels, outputs), tf.float64)
+            hits += tf.cast(self.task.hits(labels, outputs), tf.float64)
             losses += tf.cast(loss * _count(labels), tf.float64)
             is_first = (wrong == 0) & ~tf.math.is_finite(loss)
             return step + 1, losses, hits, tf.where(is_first, tf.cast(step + 1, tf.float64), wrong)
@@ -145,10 +142,10 @@ def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
     return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
 
 
-def _steps_at_once(config: RunConfig, steps: int, multiplications: float) -> int:
+def _steps_at_once(trainer: TrainerConfig, steps: int, multiplications: float) -> int:
     """Return `steps_per_execution`, else steps for about 20 calls per epoch of at least 2e9 multiply-adds each."""
     least = int(MULTIPLICATIONS_PER_CALL / max(multiplications, 1.0))
-    return min(steps, config.trainer.steps_per_execution or max(-(-steps // CALLS_PER_EPOCH), least, 1))
+    return min(steps, trainer.steps_per_execution or max(-(-steps // CALLS_PER_EPOCH), least, 1))
 
 
 def _spec(examples: Examples) -> list[Any]:
@@ -156,14 +153,14 @@ def _spec(examples: Examples) -> list[Any]:
     return [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in (examples.x, examples.y)]
 
 
-def _scaled(x: tf.Tensor, config: RunConfig) -> tf.Tensor:
-    return tf.cast(x, tf.float32) / np.float32(config.data.scale)
+def _scaled(x: tf.Tensor, scale: float) -> tf.Tensor:
+    return tf.cast(x, tf.float32) / np.float32(scale)
 
 
 def _count(labels: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.shape(labels)[0], tf.float32)
 
 
-def _means(config: RunConfig, loss: float, hits: float, examples: int) -> dict[str, float]:
-    accuracy = {"accuracy": hits / examples} if TASKS[config.data.task].has_accuracy else {}
+def _means(task: Task, loss: float, hits: float, examples: int) -> dict[str, float]:
+    accuracy = {"accuracy": hits / examples} if task.has_accuracy else {}
     return accuracy | {"loss": loss / examples}

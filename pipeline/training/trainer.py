@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.models.build import build
 from pipeline.models.layers import optimized_layers
@@ -63,7 +62,7 @@ def restore_model(run: ResolvedRun, checkpoint: Checkpoint) -> keras.Model:
     import keras
 
     keras.config.set_dtype_policy(run.config.trainer.precision)
-    net = build(run.config, run.layers)
+    net = build(run.config.model, run.config.data.shape, run.layers)
     for variable, value in zip(net.variables, checkpoint.arrays, strict=False):  # the optimizer's come after
         variable.assign(value)
     return net
@@ -81,16 +80,16 @@ class _Training:
         checkpoints: CheckpointStore,
     ) -> None:
         self.start = time.perf_counter()
-        self.config, self.checkpoints = run.config, checkpoints
-        self.on_epoch, self.on_steps = on_epoch, on_steps
-        self.parts = data.split(dataset or data.load(run.config.data), run.config)
+        self.config = config = run.config
+        self.on_epoch, self.on_steps, self.checkpoints = on_epoch, on_steps, checkpoints
+        self.parts = data.split(dataset or data.load(config.data), config.data, config.seed)
         _seed_everything(run)
         from pipeline.training.loop import Evaluation, Training
 
-        self.net = build(run.config, optimized_layers(run.config, run.layers))
-        multiplications = multiplications_per_step(run.config, run.layers)
-        self.loop = Training(self.net, run.config, self.parts.train, multiplications)
-        self.evaluate = Evaluation(self.net, run.config, self.parts.test)
+        self.net = build(config.model, config.data.shape, optimized_layers(config.model, config.data, run.layers))
+        multiplications = multiplications_per_step(config.trainer.batch_size, run.layers)
+        self.loop = Training(self.net, config, self.parts.train, multiplications)
+        self.evaluate = Evaluation(self.net, config, self.parts.test)
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
         self.stopped = ""
@@ -105,7 +104,7 @@ class _Training:
     def _restored(self) -> Checkpoint | None:
         """Load the newest checkpoint that is not beyond the run's end into the model."""
         checkpoint = self.checkpoints.latest(self.config.trainer.epochs)
-        end = _stop_epoch(self.config, checkpoint.history) if checkpoint else None
+        end = _stop_epoch(self.config.trainer.stop_at_accuracy, checkpoint.history) if checkpoint else None
         if checkpoint and end and end < checkpoint.epoch:
             checkpoint = self.checkpoints.latest(end)
         if checkpoint:
@@ -139,7 +138,7 @@ class _Training:
             self._save(epoch)
         if not self.on_epoch(epoch, metrics):
             self.stopped = "asked"
-        elif _stop_epoch(self.config, self.history):
+        elif _stop_epoch(self.config.trainer.stop_at_accuracy, self.history):
             self.stopped = "stop_at_accuracy"
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
@@ -206,9 +205,8 @@ class _Training:
         return final | {"epochs": float(result.epochs), "parameters": float(self.net.count_params())}
 
 
-def _stop_epoch(config: RunConfig, history: dict[str, list[float]]) -> int | None:
+def _stop_epoch(target: float | None, history: dict[str, list[float]]) -> int | None:
     """Return the epoch after which `stop_at_accuracy` ends a run with this history, or None."""
-    target = config.trainer.stop_at_accuracy
     reached = (e for e, value in enumerate(history.get("train/accuracy", []), start=1) if target and value >= target)
     return next(reached, None)
 

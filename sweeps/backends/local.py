@@ -38,7 +38,7 @@ def local_resources(sweep: Sweep) -> Resources:
 
 def _threads(base: RunConfig, most: int) -> int:
     try:
-        return suitable_threads(base, layers(base), most)
+        return suitable_threads(base.trainer, layers(base.model, base.data), most)
     except ConfigError:  # the base of a search need not be a network
         return 1
 

@@ -70,7 +70,7 @@ def _log_model(job: LogModel, datasets: Datasets) -> Done:
     net = find_model(job.config, job.run, tracker)
     if net is None:
         net = train_again(job.config, job.run, _loaded(job.config.data, datasets))
-    tracker.models.log(job.run.run_id, net, job.config)
+    tracker.models.log(job.run.run_id, net, job.config.data)
     return Done()
 
 

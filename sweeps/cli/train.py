@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         config = compose(RunConfig, "train", overrides)
     else:
         config = compose_from(Path(arguments.start), overrides)
-    stack = model.layers(config)  # raises for a network that does not fit
+    stack = model.layers(config.model, config.data)  # raises for a network that does not fit
     if arguments.dry_run:
         _print_plan(config, stack, console)
         return DONE

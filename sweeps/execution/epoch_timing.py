@@ -45,7 +45,8 @@ def time_epochs(
     """
     if not trials:
         return {}
-    threads = min(suitable_threads(trial.base, layers(trial.base)) for trial in trials)  # for the smallest network
+    bases = [trial.base for trial in trials]  # threads that suit the smallest network:
+    threads = min(suitable_threads(base.trainer, layers(base.model, base.data)) for base in bases)
     runs = {trial.label: _timed(trial, timing, threads) for trial in trials}
     machine = {"processor": hardware.processor(), "threads": threads}
     subject = machine | asdict(timing) | {"work": {label: run.cost_key for label, run in runs.items()}}

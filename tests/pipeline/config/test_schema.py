@@ -57,9 +57,14 @@ REFUSED = [
 ]
 
 
+def layers_of(override: str) -> list[model.Layer]:
+    config = compose(RunConfig, "train", [override])
+    return model.layers(config.model, config.data)
+
+
 @pytest.mark.parametrize(("override", "told", "allowed"), REFUSED, ids=[r[0] for r in REFUSED])
 def test_bad_input_is_refused_with_key_value_and_what_is_allowed(override: str, told: str, allowed: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        model.layers(compose(RunConfig, "train", [override]))
+        layers_of(override)
     assert told in str(refused.value)
     assert allowed in str(refused.value)

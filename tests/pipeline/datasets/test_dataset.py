@@ -43,7 +43,7 @@ def test_fashion_mnist_is_as_published() -> None:
 
 def test_splits_are_stratified_and_of_the_size_told(config: Compose) -> None:
     cut = config("data.limit=500", "data.val_fraction=0.2", "data.train_fraction=0.5")
-    parts = data.split(data.load(cut.data), cut)
+    parts = data.split(data.load(cut.data), cut.data, cut.seed)
     assert (len(parts.train), len(parts.val), len(parts.test)) == (200, 100, 360)
     assert data.split_sizes(cut.data) == {"train": 200, "val": 100, "test": 360}
     for part in (parts.train, parts.val):
@@ -52,7 +52,7 @@ def test_splits_are_stratified_and_of_the_size_told(config: Compose) -> None:
 
 def test_splits_are_a_function_of_the_seed_alone(config: Compose) -> None:
     loaded = data.load(config().data)
-    one, again, other = (data.split(loaded, config("data.val_fraction=0.3", f"seed={s}")) for s in (1, 1, 2))
+    one, again, other = (data.split(loaded, config("data.val_fraction=0.3").data, s) for s in (1, 1, 2))
     assert (one.val.x == again.val.x).all()
     assert (one.train.x == again.train.x).all()
     assert not (one.val.x == other.val.x).all()
@@ -61,7 +61,7 @@ def test_splits_are_a_function_of_the_seed_alone(config: Compose) -> None:
 def test_splits_do_not_overlap_and_lose_nothing(config: Compose) -> None:
     cut = config("data.val_fraction=0.3")
     loaded = data.load(cut.data)
-    parts = data.split(loaded, cut)
+    parts = data.split(loaded, cut.data, cut.seed)
     together = np.concatenate([parts.train.x, parts.val.x]).reshape(1437, -1)
     assert sorted(map(bytes, together)) == sorted(map(bytes, loaded.train.x.reshape(1437, -1)))
 
@@ -69,12 +69,12 @@ def test_splits_do_not_overlap_and_lose_nothing(config: Compose) -> None:
 @pytest.mark.parametrize("overrides", [["data.limit=1", "data.val_fraction=0.9"], ["data.train_fraction=0.00001"]])
 def test_something_is_left_to_train_on(config: Compose, overrides: list[str]) -> None:
     cut = config(*overrides)
-    assert len(data.split(data.load(cut.data), cut).train) == 1
+    assert len(data.split(data.load(cut.data), cut.data, cut.seed).train) == 1
 
 
 def test_without_splits_nothing_is_copied(config: Compose) -> None:
     loaded = data.load(config().data)
-    assert data.split(loaded, config()).train is loaded.train
+    assert data.split(loaded, config().data, 0).train is loaded.train
 
 
 def test_a_set_other_than_its_config_says_is_refused(config: Compose) -> None:

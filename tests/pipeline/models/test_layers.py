@@ -38,7 +38,8 @@ COMPUTED = [
 
 
 def layers(overrides: list[str]) -> list[model.Layer]:
-    return model.layers(compose(RunConfig, "train", overrides))
+    config = compose(RunConfig, "train", overrides)
+    return model.layers(config.model, config.data)
 
 
 @pytest.mark.parametrize(("overrides", "parameters"), PRINTED, ids=[" ".join(p[0]) for p in PRINTED])
@@ -144,6 +145,4 @@ def test_a_window_larger_than_the_image_is_refused() -> None:
 
 
 def test_summary_ends_with_the_total() -> None:
-    assert model.summary(model.layers(compose(RunConfig, "train", ["model.filters=64"]))).endswith(
-        "Total params: 243,786"
-    )
+    assert model.summary(layers(["model.filters=64"])).endswith("Total params: 243,786")

@@ -31,10 +31,10 @@ def nets(config: RunConfig) -> tuple[Any, Any]:
 
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(1)
-    stack = model.layers(config)
-    plain = build(config, stack)
+    stack = model.layers(config.model, config.data)
+    plain = build(config.model, config.data.shape, stack)
     keras.utils.set_random_seed(2)
-    optimized = build(config, model.optimized_layers(config, stack))
+    optimized = build(config.model, config.data.shape, model.optimized_layers(config.model, config.data, stack))
     assert [v.name for v in optimized.variables] == [v.name for v in plain.variables]
     for ours, theirs in zip(optimized.variables, plain.variables, strict=True):
         ours.assign(theirs)
@@ -77,7 +77,7 @@ def test_whatever_the_shape_an_optimized_model_computes_the_same(
 
 def test_an_optimized_model_computes_only_what_is_used() -> None:
     def optimized(config: RunConfig) -> list[model.Layer]:
-        return model.optimized_layers(config, model.layers(config))
+        return model.optimized_layers(config.model, config.data, model.layers(config.model, config.data))
 
     course = compose(RunConfig, "train", [])
     stack = {layer.name: layer.output_shape for layer in optimized(course)}
@@ -124,9 +124,9 @@ def fitted(config: RunConfig) -> dict[str, list[float]]:
     import keras
     import tensorflow as tf
 
-    parts = data.split(data.load(config.data), config)
+    parts = data.split(data.load(config.data), config.data, config.seed)
     keras.utils.set_random_seed(config.seed)
-    net = build(config, model.layers(config))
+    net = build(config.model, config.data.shape, model.layers(config.model, config.data))
     told = config.optimizer
     optimizers = {
         "adam": lambda: keras.optimizers.Adam(told.learning_rate),
@@ -170,8 +170,8 @@ def test_an_epoch_of_the_course_is_handed_over_some_twenty_times() -> None:
     from pipeline.training.loop import _steps_at_once
 
     course = compose(RunConfig, "train", [])
-    multiplications = multiplications_per_step(course, model.layers(course))
-    assert -(-1875 // _steps_at_once(course, 1875, multiplications)) == 20
+    multiplications = multiplications_per_step(course.trainer.batch_size, model.layers(course.model, course.data))
+    assert -(-1875 // _steps_at_once(course.trainer, 1875, multiplications)) == 20
 
 
 def orders(config: RunConfig) -> list[list[int]]:
@@ -179,8 +179,9 @@ def orders(config: RunConfig) -> list[list[int]]:
     start_tensorflow(1)
     from pipeline.training.loop import Training
 
-    parts = data.split(data.load(config.data), config)
-    training = Training(build(config, model.layers(config)), config, parts.train, multiplications=1e6)
+    parts = data.split(data.load(config.data), config.data, config.seed)
+    net = build(config.model, config.data.shape, model.layers(config.model, config.data))
+    training = Training(net, config, parts.train, multiplications=1e6)
     return [np.asarray(training._order(epoch)).tolist() for epoch in range(3)]
 
 

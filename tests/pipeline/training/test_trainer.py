@@ -96,20 +96,22 @@ def test_stops_once_training_accuracy_is_reached(config: Compose) -> None:
 
 
 @pytest.mark.parametrize("target", [0.9, 1.0])
-def test_the_target_itself_is_enough(config: Compose, target: float) -> None:
+def test_the_target_itself_is_enough(target: float) -> None:
     reached = {"train/accuracy": [0.85, target, target]}
-    assert _stop_epoch(config(f"trainer.stop_at_accuracy={target}"), reached) == 2
-    assert _stop_epoch(config(f"trainer.stop_at_accuracy={target}"), {"train/accuracy": [target - 1e-6]}) is None
+    assert _stop_epoch(target, reached) == 2
+    assert _stop_epoch(target, {"train/accuracy": [target - 1e-6]}) is None
 
 
 @pytest.mark.slow
 def test_augmentation_changes_training_images_alone(config: Compose) -> None:
     plain, augmented = trained(config()), trained(config(*AUGMENTED))
     assert plain.history["train/loss"] != augmented.history["train/loss"]
-    kinds = [layer.kind for layer in model.layers(config(*AUGMENTED))]
+    settings = config(*AUGMENTED)
+    stack = model.layers(settings.model, settings.data)
+    kinds = [layer.kind for layer in stack]
     assert kinds[:5] == ["augment"] * 4 + ["conv"]
     start_tensorflow(1)
-    net = build(config(*AUGMENTED), model.layers(config(*AUGMENTED)))
+    net = build(settings.model, settings.data.shape, stack)
     x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     for layer in net.layers[:4]:
         assert (np.asarray(layer(x, training=False)) == x).all()

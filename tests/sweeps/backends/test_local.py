@@ -191,4 +191,4 @@ def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> No
 )
 def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
     config = compose(RunConfig, "train", overrides)
-    assert suitable_threads(config, layers(config), most) == wanted
+    assert suitable_threads(config.trainer, layers(config.model, config.data), most) == wanted

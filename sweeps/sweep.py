@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pipeline.config.checks import ConfigError, require, shown
 from pipeline.config.compose import compose_run, flatten, to_dict
 from pipeline.config.overrides import key_of
-from pipeline.config.rules import LABEL, number, whole
+from pipeline.config.rules import LABEL, Allowed, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
-from sweeps.claims.config import StatisticsConfig
+from sweeps.claims.config import MOST_SEEDS, StatisticsConfig
 
 if TYPE_CHECKING:
     from sweeps.search.space import Space, Value
@@ -46,29 +46,34 @@ NOT_OF_THE_BASE = (
     "trainer.eval_batch_size",
 )
 MOST_WORKERS = 256
-MOST_SEEDS = 1_000
 # Names of MLflow's and our own experiments, and of what lies beside the reports, in older stores explain's figures too.
 RESERVED = ("train", "default", "explain", "index.html", "results.md")
+SWEEP_NAME = Allowed(
+    f"{LABEL.words}, and other than {', '.join(RESERVED)}, which are names of our own",
+    lambda name: LABEL.fits(name) and name.lower() not in RESERVED,
+)
+SweepName = Annotated[str, SWEEP_NAME]
+BUDGET = Allowed("a time as in 30min, 2h or 90s", lambda text: 0 < duration(text) < 1e9)
+
+
+def seeds_from(least: int) -> Allowed:
+    """Return the rule for lists of at least so many seeds."""
+    return Allowed(
+        f"a list of {least} to {MOST_SEEDS:,} different whole numbers from 0 to 2147483647, as in [0,1,2]",
+        lambda seeds: least <= len(set(seeds)) == len(seeds) <= MOST_SEEDS and all(0 <= seed < 2**31 for seed in seeds),
+    )
 
 
 @dataclass
 class SweepConfig(RunConfig):
     """A run's config and what every sweep has beside it. conf/sweep.yaml explains each key."""
 
-    seeds: list[int]
+    seeds: Annotated[list[int], seeds_from(1)]
     workers: Annotated[int | None, whole(1, MOST_WORKERS)]
     workers_max_memory: Annotated[float, number(above=0, unit="a number of GiB")]
     retries: Annotated[int, whole(0, 100)]
-    budget: str | None
+    budget: Annotated[str | None, BUDGET]
     statistics: StatisticsConfig
-
-    def __post_init__(self) -> None:
-        """Check ranges; raise ConfigError."""
-        super().__post_init__()
-        require_seeds("seeds", self.seeds)
-        require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed, as in [0,1,2]")
-        if self.budget is not None:
-            duration("budget", self.budget)
 
 
 @dataclass(frozen=True)
@@ -240,29 +245,9 @@ def refuse(overrides: Sequence[str], **keys: str) -> None:
             raise ConfigError(f"{shown(override)}: {keys[key]}")
 
 
-def require_seeds(key: str, seeds: list[int]) -> None:
-    """Raise ConfigError unless `seeds` are different whole numbers from 0, and not too many."""
-    legal = len(set(seeds)) == len(seeds) <= MOST_SEEDS and all(0 <= seed < 2**31 for seed in seeds)
-    allowed = f"a list of at most {MOST_SEEDS:,} different whole numbers from 0 to 2147483647, as in [0,1,2]"
-    require(legal, key, seeds, allowed)
-
-
-def require_name(key: str, name: str) -> None:
-    """Raise ConfigError unless `name` can name a sweep."""
-    LABEL.check(key, name)
-    require(name.lower() not in RESERVED, key, name, f"other than {', '.join(RESERVED)}, which are names of our own")
-
-
-def duration(key: str, text: str) -> float:
-    """Seconds of a text as in 30min, 2h, 90s or 1h30min.
-
-    Raises:
-        ConfigError: if it is none.
-    """
+def duration(text: str) -> float:
+    """Seconds of a text as in 30min, 2h, 90s or 1h30min; 0 of any other."""
     units = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
-    complete = "".join(number + unit for number, unit in parts) == text.replace(" ", "")
-    seconds = sum(float(number) * units[unit] for number, unit in parts)
-    if not complete or not 0 < seconds < 1e9:
-        raise ConfigError(f"{key}={shown(text)} is not allowed: {key} must be a time as in 30min, 2h or 90s, or null")
-    return seconds
+    is_time = "".join(number + unit for number, unit in parts) == text.replace(" ", "")
+    return sum(float(number) * units[unit] for number, unit in parts) if is_time else 0.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pipeline.config.checks import require
+from pipeline.config.rules import number, whole
+from pipeline.config.schema import FromZero
+
+MOST_SEEDS = 1_000
 
 
 @dataclass
@@ -25,14 +28,7 @@ class ClaimConfig:
     value: float | None = None
     along: list[str] = field(default_factory=list)
     metric: str | None = None
-    margin: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check; raise ConfigError."""
-        for key in ("margin", "value"):
-            number = getattr(self, key)
-            require(number is None or math.isfinite(number), f"{key} of {self}", number, "a finite number")
-        require(self.margin is None or self.margin >= 0, f"margin of {self}", self.margin, "a number from 0")
+    margin: Annotated[float | None, number(at_least=0)] = None
 
     def __str__(self) -> str:
         return f"the claim '{self.says}' ({self.kind})"
@@ -62,16 +58,7 @@ class Published:
 class StatisticsConfig:
     """How published numbers and claims are judged. conf/ablation.yaml explains each key."""
 
-    confidence: float
-    min_seeds: int
-    tolerance: dict[str, float]
-    harmless: float
-
-    def __post_init__(self) -> None:
-        """Check ranges; raise ConfigError."""
-        is_inside = 0.5 < self.confidence < 1
-        require(is_inside, "statistics.confidence", self.confidence, "above 0.5 and below 1")
-        require(self.min_seeds >= 3, "statistics.min_seeds", self.min_seeds, "a whole number from 3")
-        for name, value in self.tolerance.items():
-            require(value >= 0, f"statistics.tolerance.{name}", value, "a number from 0")
-        require(self.harmless >= 0, "statistics.harmless", self.harmless, "a number from 0")
+    confidence: Annotated[float, number(above=0.5, below=1)]
+    min_seeds: Annotated[int, whole(3, MOST_SEEDS)]
+    tolerance: dict[str, FromZero]
+    harmless: FromZero

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
 from pipeline.config.overrides import key_of, parse_override
-from pipeline.config.rules import LABEL, whole
+from pipeline.config.rules import LABEL, Allowed, one_of, whole
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.search.space import Value
-from sweeps.sweep import Sweep, SweepConfig, Trial, base_identity, grid_objectives, refuse, refuse_varied, require_name
+from sweeps.sweep import Sweep, SweepConfig, SweepName, Trial, base_identity, grid_objectives, refuse, refuse_varied
 
 
 @dataclass
@@ -51,12 +51,7 @@ class DiscussionConfig:
     text: str
     date: str
     seeds: list[int]
-    verdicts: dict[str, str]
-
-    def __post_init__(self) -> None:
-        """Check; raise ConfigError."""
-        for name, verdict in self.verdicts.items():
-            require_one_of(f"discussion.verdicts.{name}", verdict, (REPRODUCED, CONTRADICTED, INCONCLUSIVE))
+    verdicts: dict[str, Annotated[str, one_of(REPRODUCED, CONTRADICTED, INCONCLUSIVE)]]
 
     def fits(self, seeds: Sequence[int], verdicts: Mapping[str, str], claims: Iterable[str]) -> bool:
         """Whether it may stand beside a result with these seeds and verdicts: the authors', on each of the `claims`."""
@@ -76,18 +71,16 @@ class TimingConfig:
 class AblationConfig:
     """The `ablation` section. conf/ablation/filter_count.yaml shows one."""
 
-    name: str
+    name: SweepName
     description: str
     axis: str
-    trials: dict[str, TrialConfig]
+    trials: Annotated[dict[str, TrialConfig], Allowed("at least one trial", bool)]
     claims: dict[str, ClaimConfig]
     discussion: DiscussionConfig | None = None
     remarks: list[RemarkConfig] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check; raise ConfigError."""
-        require_name("ablation.name", self.name)
-        require(len(self.trials) > 0, "ablation.trials", self.trials, "at least one trial")
         for name, claim in self.claims.items():
             LABEL.check("the name of a claim", name)
             check_claim(claim)

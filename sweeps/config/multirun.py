@@ -11,17 +11,16 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.checks import ConfigError, require_one_of, shown
+from pipeline.config.checks import ConfigError, shown
 from pipeline.config.compose import compose, to_dict
 from pipeline.config.groups import CONF
 from pipeline.config.overrides import key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import typed
-from sweeps.claims.config import StatisticsConfig
-from sweeps.config.study import DIRECTIONS, StudyConfig, check_search, search, space_identity
+from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
 from sweeps.search.space import Space
-from sweeps.sweep import Sweep, SweepConfig, Trial, grid_objectives, require_name
+from sweeps.sweep import SWEEP_NAME, Sweep, SweepConfig, Trial, grid_objectives
 
 SWEEPER = "hydra.sweeper"
 ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
@@ -33,7 +32,7 @@ class SweeperConfig:
     """`hydra.sweeper.KEY=...`, as in conf/study/smoke.yaml and conf/sweep.yaml; None if it is not given."""
 
     name: str | None = None
-    objectives: dict[str, str] | None = None
+    objectives: dict[str, Direction] | None = None
     sampler: str | None = None
     sampler_seed: int | None = None
     pruner: str | None = None
@@ -86,8 +85,6 @@ def compose_multirun(overrides: Sequence[str], settings: Mapping[str, Any]) -> S
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
     fixed = [text for text in overrides if text not in swept]
     space = space_of(parse_sweep(text) for text in _take_seeds(swept, fixed, given))
-    for metric, direction in given.get("objectives", {}).items():
-        require_one_of(f"{SWEEPER}.objectives.{metric}", direction, DIRECTIONS)
     command = [f"{SWEEPER}.{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
     description = f"convsweep train -m {' '.join(swept)}"
     build = _grid if space.is_finite else _search
@@ -145,7 +142,7 @@ def _grid(space: Space, fixed: list[str], given: dict[str, Any], description: st
         trials=[],
         space=space,
     )
-    require_name(sweep.name_key, sweep.name)
+    SWEEP_NAME.check(sweep.name_key, sweep.name)
     points = islice(space.points(sweep.base_value), given.get("n_trials"))
     return replace(sweep, trials=[_trial(sweep, space, point) for point in points])
 
@@ -162,12 +159,8 @@ def _trial(sweep: Sweep, space: Space, point: dict[str, Any]) -> Trial:
 def _config(fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     """Return the base config, with the settings and what conf/sweep.yaml has beside it, but for a single seed."""
     beside: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
-    beside |= {"seeds": [0], "statistics": StatisticsConfig(**beside["statistics"])}
-    base = compose(RunConfig, "train", fixed)
-    return SweepConfig(
-        **{item.name: getattr(base, item.name) for item in fields(RunConfig)},
-        **{key: given.get(key, value) for key, value in beside.items()},
-    )
+    beside = {key: given.get(key, value) for key, value in (beside | {"seeds": [0]}).items()}
+    return typed(SweepConfig, to_dict(compose(RunConfig, "train", fixed)) | beside)  # type: ignore[no-any-return]
 
 
 def _study(given: Mapping[str, Any], description: str, defaults: Mapping[str, Any]) -> StudyConfig:

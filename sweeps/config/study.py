@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
 from pipeline.config.overrides import check_keys
-from pipeline.config.rules import whole
+from pipeline.config.rules import Allowed, number, one_of, whole
 from pipeline.config.schema import RunConfig, Seed
 from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
@@ -23,14 +23,15 @@ from sweeps.sweep import (
     Limits,
     Sweep,
     SweepConfig,
+    SweepName,
     base_identity,
     refuse,
     refuse_varied,
-    require_name,
-    require_seeds,
+    seeds_from,
 )
 
-DIRECTIONS = ("maximize", "minimize")
+Direction = Annotated[str, one_of("maximize", "minimize")]
+Objectives = Annotated[dict[str, Direction], Allowed("at least one, as in {val/accuracy: maximize}", bool)]
 COSTS = ("parameters", "seconds", "seconds_per_epoch")
 # With fewer pairs, Wilcoxon's smallest p is above the pruner's threshold of 0.1.
 WILCOXON_SEEDS = 5
@@ -40,30 +41,24 @@ WILCOXON_SEEDS = 5
 class StudyConfig:
     """The `study` section. conf/study/smoke.yaml explains each key."""
 
-    name: str
+    name: SweepName
     description: str
-    space: dict[str, Any]  # a sweep in Hydra's grammar, or {sweep, when}
-    objectives: dict[str, str]
-    sampler: str
+    # Values are a sweep in Hydra's grammar, or {sweep, when}.
+    space: Annotated[dict[str, Any], Allowed("at least one parameter", bool)]
+    objectives: Objectives
+    sampler: Annotated[str, one_of(*SAMPLERS)]
     sampler_seed: Seed
-    pruner: str
+    pruner: Annotated[str, one_of(*PRUNERS)]
     n_trials: Annotated[int | None, whole(1, 1_000_000)]
-    timeout: float | None
+    timeout: Annotated[float | None, number(above=0, below=1e9, unit="a number of seconds")]
     stop_after_no_improvement: Annotated[int | None, whole(1, 1_000_000)]
-    confirm_seeds: list[int]
+    confirm_seeds: Annotated[list[int], seeds_from(0)]
 
     def __post_init__(self) -> None:
-        """Check ranges; raise ConfigError."""
-        require_name("study.name", self.name)
-        require(len(self.space) > 0, "study.space", self.space, "at least one parameter")
+        """Check what spans several values; raise ConfigError."""
         _check_objectives(self.objectives)
-        require_one_of("study.sampler", self.sampler, SAMPLERS)
-        require_one_of("study.pruner", self.pruner, PRUNERS)
         several = len(self.objectives) > 1
         require(not several or self.pruner == "none", "study.pruner", self.pruner, "none with several objectives")
-        fits = self.timeout is None or 0 < self.timeout < 1e9
-        require(fits, "study.timeout", self.timeout, "seconds above 0 and below 1e9, or null")
-        require_seeds("study.confirm_seeds", self.confirm_seeds)
 
 
 @dataclass
@@ -151,17 +146,15 @@ def _in_a_line(parameter: Parameter) -> str:
 
 
 def _check_objectives(objectives: dict[str, str]) -> None:
-    require(len(objectives) > 0, "study.objectives", objectives, "at least one, as in {val/accuracy: maximize}")
-    for number, (metric, direction) in enumerate(objectives.items()):
+    for place, metric in enumerate(objectives):
         first = "val/accuracy or val/loss"
         if metric.startswith(("test/", "gap/", "train")):
             raise ConfigError(
                 f"study.objectives: {metric} is not allowed: a sampler must not see it, it would be selected for. "
                 f"Choose {first}"
             )
-        legal = ["val/accuracy", "val/loss", *(COSTS if number else ())]
+        legal = ["val/accuracy", "val/loss", *(COSTS if place else ())]
         require_one_of("study.objectives", metric, legal)
-        require_one_of(f"study.objectives.{metric}", direction, DIRECTIONS)
 
 
 def check_search(config: SweepConfig, study: StudyConfig) -> None:

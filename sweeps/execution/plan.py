@@ -114,7 +114,7 @@ def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: 
         f"{len(seconds)} runs to train, {known} known{duplicates}; {_workers(resources, len(seconds))}, "
         f"expected time {in_words(wall)} ({times.source})"
     )
-    if sweep.config.budget is not None and wall > duration("budget", sweep.config.budget):
+    if sweep.config.budget is not None and wall > duration(sweep.config.budget):
         lines.append(f"budget={sweep.config.budget} is not enough: what it cuts off, the same command continues")
     return lines
 

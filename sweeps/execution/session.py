@@ -92,7 +92,7 @@ class Session:
         """Look up what the sweep has finished already."""
         self.recorder = Recorder(self.sweep, self.tracker, self.parent)
         budget = self.sweep.config.budget
-        limits = [self.sweep.limits.seconds, duration("budget", budget) if budget else None]
+        limits = [self.sweep.limits.seconds, duration(budget) if budget else None]
         seconds = min((limit for limit in limits if limit is not None), default=None)
         self.deadline = None if seconds is None else time.monotonic() + seconds
 

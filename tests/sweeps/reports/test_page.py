@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.checks import ConfigError
+from pipeline.config.types import typed
 from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
@@ -109,7 +110,7 @@ def test_a_remark_names_a_trial_and_metrics_that_there_are() -> None:
         with pytest.raises(ConfigError):
             config(wrong)
     with pytest.raises(ConfigError, match=r"discussion\.verdicts\.it=MAYBE"):
-        DiscussionConfig("text", "2026-11-22", [0], {"it": "MAYBE"})
+        typed(DiscussionConfig, {"text": "", "date": "", "seeds": [0], "verdicts": {"it": "MAYBE"}}, "discussion")
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,9 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
 def grid_objectives(config: RunConfig) -> dict[str, str]:
     """What a grid's trials are compared by: accuracy, or a regression's loss; on the test set, if evaluated."""
     part = "test" if config.trainer.evaluate_test else "val"
-    regression = config.data.task == "regression"
     can = not why_missing(f"{part}/loss", config)
     require(can, "trainer.evaluate_test", False, "true, or data.val_fraction above 0: something has to be evaluated")
-    return {f"{part}/loss": "minimize"} if regression else {f"{part}/accuracy": "maximize"}
+    return {f"{part}/accuracy": "maximize"} if config.data.has_classes else {f"{part}/loss": "minimize"}
 
 
 def refuse_varied(keys: Iterable[str]) -> None:

@@ -186,5 +186,10 @@ class RunConfig:
         require(is_image or self.model.conv_layers == 0, "model.conv_layers", self.model.conv_layers, allowed)
         allowed = f"none of it with data={self.data.name}, whose examples are no images"
         require(is_image or not self.model.augmentation.used, "model.augmentation", self.model.augmentation, allowed)
-        stop, has_accuracy = self.trainer.stop_at_accuracy, self.data.task != "regression"
-        require(stop is None or has_accuracy, "trainer.stop_at_accuracy", stop, "null: a regression has no accuracy")
+        stop = self.trainer.stop_at_accuracy
+        require(
+            stop is None or self.data.has_classes,
+            "trainer.stop_at_accuracy",
+            stop,
+            "null: a regression has no accuracy",
+        )

@@ -15,6 +15,7 @@ from rich.console import Console
 from pipeline.config.checks import ConfigError
 from pipeline.datasets.images import ImageError, image_endings, read_image
 from pipeline.inference.load import SavedModel
+from pipeline.models.tasks import TASKS
 from pipeline.system.messages import printable, reason
 
 BATCH = 64
@@ -71,8 +72,8 @@ def prepared(saved: SavedModel, x: np.ndarray) -> np.ndarray:
 def probabilities(saved: SavedModel, x: np.ndarray) -> np.ndarray:
     """Probability of every class, shape (n, classes), for examples x as stored, shape (n, *data.shape)."""
     scaled = prepared(saved, x)
-    found = np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
-    return np.concatenate([1 - found, found], axis=1) if saved.config.data.task == "binary" else found
+    outputs = np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
+    return TASKS[saved.config.data.task].probabilities(outputs)
 
 
 def classify(saved: SavedModel, x: np.ndarray) -> Iterator[tuple[str, float]]:
@@ -135,7 +136,7 @@ def _predict_numbers(saved: SavedModel, words: Sequence[str], console: Console) 
                 f"{printable(word)} is not allowed: this model takes finite numbers of 32 bits, as 7 or 1e3"
             )
         numbers.append([number])
-    found = saved.net.predict_on_batch(prepared(saved, np.array(numbers, np.float32)))
-    for word, value in zip(words, found, strict=True):
+    outputs = saved.net.predict_on_batch(prepared(saved, np.array(numbers, np.float32)))
+    for word, value in zip(words, outputs, strict=True):
         console.print(f"{printable(word)}: {float(value[0]):.4f}", highlight=False)
     return 0

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -22,6 +24,10 @@ def _above_half(outputs: tf.Tensor) -> tf.Tensor:
     return tf.cast(outputs[:, 0] > 0.5, tf.int32)
 
 
+def _of_both(outputs: np.ndarray) -> np.ndarray:
+    return np.concatenate([1 - outputs, outputs], axis=1)
+
+
 @dataclass(frozen=True)
 class Task:
     """What a network is trained for.
@@ -31,12 +37,14 @@ class Task:
         activation: Of the output layer.
         has_accuracy: Whether labels are classes; splits are then stratified by them.
         predicted: Class of every example, shape (n,), from outputs of shape (n, units).
+        probabilities: Of every class, shape (n, classes), from the same outputs.
     """
 
     loss_name: str
     activation: str
     has_accuracy: bool = True
     predicted: Callable[[Any], Any] = _most_probable
+    probabilities: Callable[[np.ndarray], np.ndarray] = np.asarray
 
     def loss(self) -> Callable[[Any, Any], Any]:
         """Return the mean loss of a batch as a function of labels and outputs."""
@@ -55,6 +63,6 @@ class Task:
 
 TASKS = {
     "multiclass": Task("SparseCategoricalCrossentropy", "softmax"),
-    "binary": Task("BinaryCrossentropy", "sigmoid", predicted=_above_half),
+    "binary": Task("BinaryCrossentropy", "sigmoid", predicted=_above_half, probabilities=_of_both),
     "regression": Task("MeanSquaredError", "linear", has_accuracy=False),
 }

@@ -12,6 +12,7 @@ from pipeline.config.schema import RunConfig, TrainerConfig
 from pipeline.datasets import dataset as data
 from pipeline.models import layers as model
 from pipeline.models.layers import Layer
+from pipeline.models.tasks import TASKS
 from pipeline.system.hardware import cores, resolve_precision
 
 # Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
@@ -42,16 +43,16 @@ def expected_seconds(config: RunConfig, stack: Sequence[Layer]) -> float:
 
 def why_missing(metric: str, config: RunConfig) -> str:
     """Why a run of `config` will have no such metric, and what helps; empty where it will have it."""
-    sizes, trainer, regression = data.split_sizes(config.data), config.trainer, config.data.task == "regression"
+    sizes, trainer, task = data.split_sizes(config.data), config.trainer, TASKS[config.data.task]
     part, _, kind = metric.partition("@")[0].partition("/")
     if part == "val" and not sizes["val"]:
         of = f"data.val_fraction={config.data.val_fraction:g} of {sizes['train']:,} examples is none"
         return f"{of} for validation; raise data.val_fraction or data.limit"
     if part in ("test", "gap", "prediction") and not trainer.evaluate_test:
         return "trainer.evaluate_test=false leaves the test set out"
-    if kind == "accuracy" and regression:
+    if kind == "accuracy" and not task.has_accuracy:
         return f"data={config.data.name} is a regression, which has no accuracy"
-    if part == "prediction" and not regression:
+    if part == "prediction" and task.has_accuracy:
         return f"data={config.data.name} is no regression, and only those predict a number"
     alone = ("epochs", "parameters", "seconds", "seconds_per_epoch", "prediction", "gap/accuracy")
     parts = [f"{name}/{what}" for name in ("train", "train_eval", "val", "test") for what in ("loss", "accuracy")]

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.datasets import dataset as data
 from pipeline.models.build import build
 from pipeline.models.layers import optimized_layers
+from pipeline.models.tasks import TASKS
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
 from pipeline.training.cost import multiplications_per_step
@@ -192,13 +193,12 @@ class _Training:
 
     def _final_metrics(self, result: RunResult) -> dict[str, float]:
         """Evaluate on a fixed slice of the training set; add the gap to the test set, size and prediction."""
-        config = self.config
-        regression = config.data.task == "regression"
-        part = data.fixed_slice(self.parts.train, config.trainer.train_eval_size, stratified=not regression)
+        config, has_accuracy = self.config, TASKS[self.config.data.task].has_accuracy
+        part = data.fixed_slice(self.parts.train, config.trainer.train_eval_size, stratified=has_accuracy)
         final = _named("train_eval/", self.evaluate(part))
         if tested := result.history.get("test/accuracy"):
             final["gap/accuracy"] = final["train_eval/accuracy"] - tested[-1]
-        if regression and config.trainer.evaluate_test:
+        if not has_accuracy and config.trainer.evaluate_test:
             # Of one number from one: what the course's first network predicts for its last point.
             x = self.parts.test.x.astype(np.float32) / np.float32(config.data.scale)
             final["prediction"] = float(np.mean(self.net.predict_on_batch(x)))

@@ -166,8 +166,8 @@ def check_search(config: SweepConfig, study: StudyConfig) -> None:
         config.data.val_fraction,
         "above 0 where a sampler searches, as in data.val_fraction=0.1: it must not be judged on the test set",
     )
-    regression = config.data.task == "regression" and "val/accuracy" in study.objectives
-    require(not regression, "study.objectives", study.objectives, "{val/loss: minimize}: a regression has no accuracy")
+    fits = config.data.has_classes or "val/accuracy" not in study.objectives
+    require(fits, "study.objectives", study.objectives, "{val/loss: minimize}: a regression has no accuracy")
     for metric in study.objectives:
         if why := why_missing(metric, config):
             raise ConfigError(f"study.objectives: {metric} is not measured: {why}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.config.overrides import is_of_store
+from pipeline.config.overrides import is_of_store, key_of, value_text
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.progress import report_on
@@ -135,17 +135,9 @@ def train_again(config: RunConfig, tracked: TrackedRun, dataset: data.Dataset | 
 
 def run_name(overrides: Sequence[str], seed: int) -> str:
     """Name a run by what differs: `filters=32 seed=1`."""
-    words = [o.lstrip("+").rpartition(".")[2] if "=" not in o else _short(o) for o in overrides]
-    return " ".join([*(word for word in words if word and not word.startswith("seed=")), f"seed={seed}"])
-
-
-def _short(override: str) -> str:
-    key, _, value = override.partition("=")
-    return (
-        ""
-        if is_of_store(override) or key.startswith(("data.dir", "data.cache"))
-        else f"{key.rpartition('.')[2]}={value}"
-    )
+    named = [o for o in overrides if not is_of_store(o) and key_of(o) not in ("seed", "data.dir", "data.cache")]
+    words = [key_of(o).rpartition(".")[2] + f"={value_text(o)}" * ("=" in o) for o in named]
+    return " ".join([*words, f"seed={seed}"])
 
 
 @contextmanager

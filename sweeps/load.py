@@ -12,7 +12,7 @@ from pipeline.config.groups import config_groups
 from pipeline.config.overrides import is_of_store
 from pipeline.inference.load import open_store
 from sweeps.config.ablation import Ablation, compose_ablation
-from sweeps.config.multirun import compose_multirun
+from sweeps.config.multirun import compose_multirun, divide_settings
 from sweeps.config.study import compose_study
 from sweeps.execution.epoch_timing import tracked_timings
 from sweeps.reports.findings import AblationFindings, judge_ablation
@@ -99,7 +99,7 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
         results = ablation_results(ablation, runs, tracker)
         findings = judge_ablation(ablation, results, seconds)
         return AblationResult(sweep, tracker, parent.run_id, left_out, [], "", ablation, results, seconds, findings)
-    sweep = compose_study(words[0], words[1:]) if kind == "study" else _multirun(words)
+    sweep = compose_study(words[0], words[1:]) if kind == "study" else compose_multirun(*divide_settings(words[1:]))
     runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
     failures: list[str] = []
     common = (sweep, tracker, parent.run_id, left_out, failures, "")
@@ -136,10 +136,3 @@ def command_of(name: str, parent: TrackedRun) -> list[str]:
         if name in config_groups()[group]:
             return [command, name]
     raise ConfigError(f"the sweep {name} does not say how it was launched; launch it again, which trains nothing twice")
-
-
-def _multirun(words: Sequence[str]) -> Sweep:
-    """Compose the sweep of `train -m` words, with hydra.sweeper.KEY=JSON as a launch writes them."""
-    settings = [word.partition("=") for word in words if word.startswith("hydra.sweeper.")]
-    overrides = [word for word in words if word != "-m" and not word.startswith("hydra.sweeper.")]
-    return compose_multirun(overrides, {key.rpartition(".")[2]: json.loads(value) for key, _, value in settings})

@@ -83,6 +83,11 @@ def key_of(text: str) -> str:
     return text.partition("=")[0].lstrip("+~")
 
 
+def value_text(text: str) -> str:
+    """Return the text of an override's value; empty if it has none."""
+    return text.partition("=")[2]
+
+
 def is_of_store(text: str) -> bool:
     """Return whether an override says where results are stored: no part of what they are, and never logged."""
     return key_of(text).split(".")[0] == "store"

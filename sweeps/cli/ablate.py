@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sweeps.cli.arguments import DRY_RUN, SWEEP_KEYS, Commands, require_option, split_words
-from sweeps.cli.console import DONE, FAILED, complain, show_end
+from sweeps.cli.arguments import Commands, add_sweep_parser, options_and_overrides
+from sweeps.cli.console import DONE, FAILED, complain, show_end, show_plans
 
 if TYPE_CHECKING:
     from sweeps.config.ablation import Ablation
@@ -16,27 +16,19 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("ablate", help="run an ablation of conf/ablation beside its published numbers")
-    parser.set_defaults(run=run)
-    words = f"an ablation, or several in turn; `convsweep list` shows all; {SWEEP_KEYS}, strict=true"
-    parser.add_argument("words", nargs="*", metavar="name", help=words)
-    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    what = "run an ablation of conf/ablation beside its published numbers"
+    words = "an ablation, or several in turn"
+    add_sweep_parser(commands, "ablate", what, words, "strict=true").set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run ablations one after the other, or print their plans; return the highest exit code."""
     from sweeps.config.ablation import compose_ablation
 
-    names, overrides = split_words("ablate", arguments.words)
-    for name in names:
-        require_option("ablation", name)
+    names, overrides = options_and_overrides("ablate", "ablation", arguments.words)
     ablations = [compose_ablation(name, overrides) for name in dict.fromkeys(names)]
     if arguments.dry_run:
-        from sweeps.execution.plan import print_plan
-
-        for ablation in ablations:
-            print_plan(ablation.sweep, console)
-        return DONE
+        return show_plans([ablation.sweep for ablation in ablations], console)
     from pipeline.datasets.cache import DataError
 
     code = DONE

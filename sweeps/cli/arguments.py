@@ -14,7 +14,6 @@ from pipeline.config.schema import RunConfig, StoreConfig
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
-SWEEP_KEYS = f"{OVERRIDES}; and seeds=[0,1,2], workers=2, retries=2, budget=30min"
 MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
 DRY_RUN = "print what would be done; train nothing"
 
@@ -36,12 +35,26 @@ def split_words(
     return names, overrides
 
 
-def require_option(group: str, name: str) -> None:
-    """Raise ConfigError unless `conf/group/name.yaml` exists."""
+def add_sweep_parser(commands: Commands, command: str, what: str, names: str, key: str) -> argparse.ArgumentParser:
+    """Add a command that launches sweeps of conf/; help on `what` it does, its `names`, and a `key` of its own."""
+    parser = commands.add_parser(command, help=what)
+    words = f"{names}; `convsweep list` shows all; {OVERRIDES}; and seeds=[0,1,2], workers=2, retries=2, budget=30min"
+    parser.add_argument("words", nargs="*", metavar="name", help=f"{words}, {key}")
+    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    return parser
+
+
+def options_and_overrides(
+    command: str, group: str, words: Sequence[str], most: int | None = None
+) -> tuple[list[str], list[str]]:
+    """Return as `split_words`, and raise ConfigError for a name that is no option of `group` in conf/."""
+    names, overrides = split_words(command, words, most=most)
     options = describe(group)
-    if name not in options:
-        suggestion = did_you_mean(name, options)
-        raise ConfigError(f"there is no {group} {shown(name)}{suggestion}. There are: {', '.join(options)}")
+    for name in names:
+        if name not in options:
+            suggestion = did_you_mean(name, options)
+            raise ConfigError(f"there is no {group} {shown(name)}{suggestion}. There are: {', '.join(options)}")
+    return names, overrides
 
 
 def store_of(overrides: Sequence[str]) -> StoreConfig:

@@ -12,6 +12,7 @@ from pipeline.system.messages import masked, printable
 
 if TYPE_CHECKING:
     from sweeps.load import SweepResult
+    from sweeps.sweep import Sweep
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -36,6 +37,15 @@ def complain(message: str, code: int) -> int:
     lines = "\n".join(printable(line) for line in masked(message).split("\n"))
     print(f"convsweep: {lines}", file=sys.stderr)
     return code
+
+
+def show_plans(sweeps: list[Sweep], console: Console) -> int:
+    """Print what launches of these sweeps would do; return the exit code."""
+    from sweeps.execution.plan import print_plan
+
+    for sweep in sweeps:
+        print_plan(sweep, console)
+    return DONE
 
 
 def show_end(result: SweepResult, console: Console) -> int:

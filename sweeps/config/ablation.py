@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
-from pipeline.config.overrides import key_of, parse_override
+from pipeline.config.overrides import key_of, parse_override, value_text
 from pipeline.config.rules import LABEL, Allowed, one_of, whole
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
@@ -236,5 +236,5 @@ def _param(override: str) -> tuple[str, Value]:
     """Key and value of a trial's override, as Optuna keeps them: numbers as numbers, all else as text."""
     parsed = parse_override(override)
     value = parsed.value()
-    kept = value if value is None or isinstance(value, bool | int | float) else override.partition("=")[2]
+    kept = value if value is None or isinstance(value, bool | int | float) else value_text(override)
     return str(parsed.key_or_group), kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -58,7 +59,7 @@ def divide_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     for word in words:
         if word in overrides:
             continue
-        override = parse_override(word)
+        override = parse_override(re.sub(r'"([^"]*)":', r"\1:", word))  # JSON's keys, which a launch tags, are quoted
         section, _, key = override.key_or_group.rpartition(".")
         if section != SWEEPER or override.is_delete():
             raise ConfigError(f"{shown(word)} is not allowed: of Hydra's own keys there is hydra.sweeper.KEY=... alone")

@@ -172,12 +172,12 @@ class Sweep:
         """All values of every key that a grid varies."""
         if self.space:  # all of them, also where only the first trials are asked for
             return {parameter.key: list(parameter.values or ()) for parameter in self.space.parameters}
-        found: dict[str, list[Value]] = {key: [] for key in self.varied}
+        choices: dict[str, list[Value]] = {key: [] for key in self.varied}
         for trial in self.trials or []:
             for key, value in trial.params.items():
-                if value not in found[key]:
-                    found[key].append(value)
-        return found
+                if value not in choices[key]:
+                    choices[key].append(value)
+        return choices
 
     def base_value(self, key: str) -> Any:
         """The base config's value of a key; a group's is the option's name."""

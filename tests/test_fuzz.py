@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.groups import config_groups
 from pipeline.config.schema import RunConfig
-from pipeline.config.types import known_keys
+from pipeline.config.types import dotted_keys
 from sweeps.cli.main import main
 from sweeps.config.ablation import AblationSweepConfig
 from sweeps.config.multirun import SWEEPER, SweeperConfig
@@ -215,10 +215,10 @@ def test_what_is_odd_and_means_something_is_done(command: str, line: str) -> Non
 
 GROUPS = [group for group in config_groups() if group not in ("ablation", "study")]
 KEYS = sorted(
-    {*known_keys(RunConfig), *known_keys(AblationSweepConfig), *known_keys(StudySweepConfig)}
+    {*dotted_keys(RunConfig), *dotted_keys(AblationSweepConfig), *dotted_keys(StudySweepConfig)}
     - {"data.urls", "data.debian_package"}
 )
-KEYS += [f"{SWEEPER}.{name}" for name in known_keys(SweeperConfig)] + ["ablation", "study", "hydra", "hydra/launcher"]
+KEYS += [f"{SWEEPER}.{name}" for name in dotted_keys(SweeperConfig)] + ["ablation", "study", "hydra", "hydra/launcher"]
 VALUES = """
 0 1 2 -1 3 0.5 1.5 1e9 1e-9 5e-324 1e308 -0.0 nan inf -inf 2147483648 9223372036854775808 1e99 007 0x10 1_000
 null true false yes ??? . .. / ~ * ? ! @ # % & : ; \\ ' " ( ) [ ] { } [] {} [[]] [{}] {a:1} {a:{b:[1]}} [a:1] [1,2] [0.5,x]

@@ -64,15 +64,15 @@ def import_function(key: str, path: str) -> Callable[..., Any]:
         return registered[path].function
     module, _, names = path.partition(":")
     code_sha256(key, path)
-    found: Any = call(f"{key}={path}: importing {module}", importlib.import_module, module)
+    member: Any = call(f"{key}={path}: importing {module}", importlib.import_module, module)
     for name in names.split("."):
-        if not hasattr(found, name):
-            there = [each for each, value in vars(found).items() if callable(value) and not each.startswith("_")]
+        if not hasattr(member, name):
+            there = [each for each, value in vars(member).items() if callable(value) and not each.startswith("_")]
             words = f"{key}={path}: {module} has no function {name}{did_you_mean(name, there)}"
             raise ConfigError(f"{words}. It has: {', '.join(there) or 'none'}")
-        found = getattr(found, name)
-    require(callable(found), key, path, f"a function; {path} is a {type(found).__name__}")
-    return found  # type: ignore[no-any-return]
+        member = getattr(member, name)
+    require(callable(member), key, path, f"a function; {path} is a {type(member).__name__}")
+    return member  # type: ignore[no-any-return]
 
 
 def check_arguments(key: str, function: Callable[..., Any], given: Iterable[str], args: Mapping[str, Any]) -> None:

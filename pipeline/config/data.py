@@ -111,8 +111,8 @@ class DataConfig:
     def _check_content(self) -> None:
         """Refuse what a dataset that is known without being read does not hold."""
         for key in ("shape", "train_size", "test_size"):
-            known = self.has_arrays or getattr(self, key)
-            require(known, f"data.{key}", None, f"given with data.format={self.format}")
+            given = self.has_arrays or getattr(self, key)
+            require(given, f"data.{key}", None, f"given with data.format={self.format}")
         if self.format == "digits":
             sizes = self.train_size + self.test_size == DIGITS
             require(sizes, "data.test_size", self.test_size, f"the rest of the {DIGITS} digits, with data.train_size")
@@ -137,8 +137,8 @@ class DataConfig:
             require(not (self.path and self.url), "data.url", self.url, f"null with data.path={self.path}")
             is_address = self.url is None or re.match(r"https?://[^/\s]", self.url)
             require(is_address, "data.url", self.url, "an address as in https://host/mine.npz")
-            known = self.url is None or self.sha256 is not None
-            require(known, "data.sha256", None, "the SHA-256 of the file at data.url: what comes is checked by it")
+            given = self.url is None or self.sha256 is not None
+            require(given, "data.sha256", None, "the SHA-256 of the file at data.url: what comes is checked by it")
         try:
             json.dumps(self.args)
         except (TypeError, ValueError):

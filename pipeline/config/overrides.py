@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 from pipeline.config.checks import ConfigError, require_one_of, shown
 from pipeline.config.groups import config_groups
-from pipeline.config.types import first_line, hint_at, hint_within, is_text, known_keys, parts_of, unknown_key
+from pipeline.config.types import dotted_keys, first_line, hint_at, hint_within, is_text, parts_of, unknown_key
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -75,7 +75,7 @@ def check_keys(schema: type, keys: Iterable[str]) -> None:
     """Raise ConfigError for a key that is not in `schema`, with the nearest right name and the keys of its section."""
     for key in keys:
         if hint_at(schema, key) is None:
-            raise ConfigError(unknown_key(key, known_keys(schema)))
+            raise ConfigError(unknown_key(key, dotted_keys(schema)))
 
 
 def key_of(text: str) -> str:

@@ -139,14 +139,14 @@ def hint_at(schema: Any, key: str) -> Any:
 
 
 @cache
-def known_keys(schema: Any, prefix: str = "") -> list[str]:
+def dotted_keys(schema: Any, prefix: str = "") -> list[str]:
     """Return all dotted keys of a dataclass `schema`, sections included."""
     keys = []
     for name, hint in hints_of(schema).items():
         kind = parts_of(hint)[0]
         keys.append(prefix + name)
         if dataclasses.is_dataclass(kind):
-            keys += known_keys(cast(Any, kind), f"{prefix}{name}.")
+            keys += dotted_keys(cast(Any, kind), f"{prefix}{name}.")
     return keys
 
 

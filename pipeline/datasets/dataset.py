@@ -109,9 +109,9 @@ def split(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
     sizes = split_sizes(replace(data, train_size=len(dataset.train), test_size=len(dataset.test)))
     in_val = _draw(dataset.train.y[train], sizes["val"], rng, classes)
     val, rest = train[in_val], np.delete(train, in_val)
-    kept = _draw(dataset.train.y[rest], sizes["train"], rng, classes)
+    in_train = _draw(dataset.train.y[rest], sizes["train"], rng, classes)
     return replace(
-        dataset, train=dataset.train.take(rest[kept]), val=dataset.train.take(val), test=dataset.test.take(test)
+        dataset, train=dataset.train.take(rest[in_train]), val=dataset.train.take(val), test=dataset.test.take(test)
     )
 
 
@@ -119,8 +119,8 @@ def split_sizes(data: DataConfig) -> dict[str, int]:
     """Examples in train, val and test after `split`, from the config alone."""
     train = min(data.limit or data.train_size, data.train_size)
     val = min(round(train * data.val_fraction), train - 1)
-    kept = max(1, round((train - val) * data.train_fraction))
-    return {"train": kept, "val": val, "test": min(data.limit or data.test_size, data.test_size)}
+    left = max(1, round((train - val) * data.train_fraction))
+    return {"train": left, "val": val, "test": min(data.limit or data.test_size, data.test_size)}
 
 
 def steps_per_epoch(trainer: TrainerConfig, examples: int) -> int:
@@ -198,6 +198,6 @@ def _read_points(data: DataConfig, say: Say) -> Dataset:
 
 def _read_folders(data: DataConfig, say: Say) -> Dataset:
     """Images in train/CLASS/ and validation/CLASS/, the latter as test set; resized to `data.shape`."""
-    found = read_folders(data, say)
-    train, test = (Examples(*found.arrays[part]) for part in PARTS)
-    return _dataset(train, test, found.sha256)
+    images = read_folders(data, say)
+    train, test = (Examples(*images.arrays[part]) for part in PARTS)
+    return _dataset(train, test, images.sha256)

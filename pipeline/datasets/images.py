@@ -122,19 +122,19 @@ def read_folders(data: DataConfig, say: Say) -> ImageFolders:
     listing = {part: _listing(root / part, data) for part in PARTS}
     digest = _digest(listing, data)
     folder = cache_dir(data) / f"arrays-{'x'.join(map(str, data.shape))}"
-    found = _cached(folder, digest, say)
-    if found is None:
+    images = _cached(folder, digest, say)
+    if images is None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / ".lock"):  # one process reads, the others wait and use what it read
-                found = _cached(folder, digest, lambda line: None)
-                if found is None:
-                    found = _read_all(listing, data, folder, digest, say)
+                images = _cached(folder, digest, lambda line: None)
+                if images is None:
+                    images = _read_all(listing, data, folder, digest, say)
         except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
             raise unusable_cache(folder, error) from error
-    for line in found.problems:
+    for line in images.problems:
         say(f"data={data.name}: {line}")
-    return found
+    return images
 
 
 def _cached(folder: Path, digest: str, say: Say) -> ImageFolders | None:
@@ -174,7 +174,7 @@ def _root(data: DataConfig) -> Path:
 
 def _listing(folder: Path, data: DataConfig) -> list[tuple[Path, int]]:
     """Files of every class with their labels, in order; what is no regular file is left out later, and named."""
-    found = []
+    labelled = []
     for label, name in enumerate(data.class_names):
         files = sorted(folder / name / entry for entry in _entries(folder / name, folders=False))
         if not files:
@@ -184,8 +184,8 @@ def _listing(folder: Path, data: DataConfig) -> list[tuple[Path, int]]:
                 f"data={data.name}: no images of the class {name} in {printable(folder / name)}; {has}. "
                 "data.class_names names the folders"
             )
-        found += [(file, label) for file in files]
-    return found
+        labelled += [(file, label) for file in files]
+    return labelled
 
 
 def _entries(folder: Path, folders: bool) -> list[str]:
@@ -211,10 +211,10 @@ def _digest(listing: Listing, data: DataConfig) -> str:
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:  # a link that leads nowhere: left out, and named, with the files that are no images
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_all(listing: Listing, data: DataConfig, folder: Path, digest: str, say: Say) -> ImageFolders:

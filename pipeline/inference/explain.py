@@ -46,18 +46,18 @@ def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder
     test = data.split(data.load(config.data, console.print), config.data, config.seed).test
     _check(saved, images, filter_number, len(test))
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
+    figures = []
     if any(layer.name.startswith("conv") for layer in saved.net.layers):
-        found += [_draw_activations(saved, test, images, filter_number, folder), _draw_filters(saved, folder)]
+        figures += [_draw_activations(saved, test, images, filter_number, folder), _draw_filters(saved, folder)]
     else:
         console.print("the network has no convolution: there are no activation maps and no filters to draw")
     share = probabilities(saved, test.x)
-    found.append(_draw_confusion(saved, test, share.argmax(axis=1), folder))
+    figures.append(_draw_confusion(saved, test, share.argmax(axis=1), folder))
     if path := _draw_mistakes(saved, test, share, folder):
-        found.append(path)
+        figures.append(path)
     else:
         console.print("the model makes no mistake on its test set")
-    return found
+    return figures
 
 
 def _check(saved: SavedModel, images: Sequence[int], filter_number: int, size: int) -> None:

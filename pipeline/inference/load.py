@@ -104,16 +104,16 @@ def _load(file: Path, run: TrackedRun) -> keras.Model:
 
 def _find(name: str, tracker: Tracker) -> TrackedRun:
     if re.fullmatch(r"[0-9a-f]{4,32}", name):
-        found = tracker.runs_beginning(name)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise ConfigError(f"{name} begins the ids of {len(found)} runs; give more of its letters")
+        runs = tracker.runs_beginning(name)
+        if len(runs) == 1:
+            return runs[0]
+        if runs:
+            raise ConfigError(f"{name} begins the ids of {len(runs)} runs; give more of its letters")
     model, _, alias = name.partition("@")
     if run_id := tracker.models.registered_run(model, alias or ALIAS):
         return tracker.get(run_id)
-    known = tracker.models.registered_names()
+    names = tracker.models.registered_names()
     has = (
-        f"registered models: {', '.join(f'{model}@{ALIAS}' for model in known)}" if known else "no model is registered"
+        f"registered models: {', '.join(f'{model}@{ALIAS}' for model in names)}" if names else "no model is registered"
     )
     raise ConfigError(f"there is no run or registered model {name}; {has}. `convsweep ui` shows every run's id")

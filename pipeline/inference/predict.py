@@ -61,7 +61,7 @@ def check_words(words: Sequence[str]) -> None:
     """Raise ConfigError for a word that is neither a file, a folder nor a number; before a model is loaded for it."""
     for word in words:
         if _number(word) is None:
-            _found(word)
+            _path_of(word)
 
 
 def prepared(saved: SavedModel, x: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def _number(word: str) -> float | None:
         return None
 
 
-def _found(word: str) -> tuple[Path, bool]:
+def _path_of(word: str) -> tuple[Path, bool]:
     """The path that a word stands for, and whether it is a folder; raises ConfigError if it cannot be opened."""
     try:
         path = Path(word).expanduser()
@@ -114,7 +114,7 @@ def _files(words: Sequence[str]) -> list[Path]:
     endings = image_endings()
     files: list[Path] = []
     for word in words:
-        path, is_folder = _found(word)
+        path, is_folder = _path_of(word)
         if not is_folder:
             files.append(path)
             continue

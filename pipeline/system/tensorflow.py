@@ -64,15 +64,15 @@ def _silent_stderr() -> Iterator[None]:
 
     TF_CPP_MIN_LOG_LEVEL does not reach the lines that TensorFlow 2.21 logs before its logging is set up.
     """
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:
             yield
         except Exception:
             chatter.seek(0)
-            os.write(kept, chatter.read())
+            os.write(stderr, chatter.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -60,8 +60,8 @@ class RunReader:
 
     def is_deleted(self, experiment: str) -> bool:
         """Return whether the experiment was deleted in MLflow's pages, which hides it and its runs."""
-        found = self.find_experiment(experiment)
-        return found is not None and found.lifecycle_stage == "deleted"
+        stored = self.find_experiment(experiment)
+        return stored is not None and stored.lifecycle_stage == "deleted"
 
     def sweeps(self) -> list[str]:
         """Return the names of all experiments but MLflow's own."""
@@ -138,8 +138,8 @@ class RunReader:
 
     def _search(self, tags: dict[str, str], status: str = "", experiment: str = "") -> Iterator[TrackedRun]:
         """Yield the runs with these tags and this status, in one experiment or in all; deleted ones are left out."""
-        found = [self.find_experiment(experiment)] if experiment else self.client.search_experiments()
-        ids = [each.experiment_id for each in found if each and each.lifecycle_stage == "active"]
+        experiments = [self.find_experiment(experiment)] if experiment else self.client.search_experiments()
+        ids = [each.experiment_id for each in experiments if each and each.lifecycle_stage == "active"]
         wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
         wanted += [f"attributes.status = '{status}'"] if status else []
         token = None

@@ -66,8 +66,8 @@ class Tracker(RunReader):
     def experiment(self, name: str) -> str:
         """Return the id of the experiment `name`, creating it if needed."""
         if name not in self._experiments:
-            found = self.find_experiment(name)
-            self._experiments[name] = found.experiment_id if found else self._new_experiment(name)
+            stored = self.find_experiment(name)
+            self._experiments[name] = stored.experiment_id if stored else self._new_experiment(name)
         return self._experiments[name]
 
     def _new_experiment(self, name: str) -> str:
@@ -76,8 +76,8 @@ class Tracker(RunReader):
         try:
             return self.client.create_experiment(name, (self.store.folder / "artifacts" / name).as_uri())
         except MlflowException:
-            if found := self.find_experiment(name):  # another process was quicker
-                return found.experiment_id
+            if stored := self.find_experiment(name):  # another process was quicker
+                return stored.experiment_id
             raise
 
     def restore(self, experiment: str, say: Callable[[str], object]) -> None:
@@ -179,8 +179,8 @@ class Tracker(RunReader):
 
     def copy_run(self, source: TrackedRun, run: ResolvedRun, experiment: str, name: str, tags: dict[str, str]) -> str:
         """Create a finished run with the metrics of `source`, tagged with its id; return the new run's id."""
-        kept = {key: source.tags[key] for key in OF_THE_TRAINING if key in source.tags}
-        run_id = self.open_run(run, experiment, name, tags | kept | {REUSED: source.run_id}, [])
+        of_training = {key: source.tags[key] for key in OF_THE_TRAINING if key in source.tags}
+        run_id = self.open_run(run, experiment, name, tags | of_training | {REUSED: source.run_id}, [])
         result = RunResult(self.history(source.run_id))
         result.final = {name: value for name, value in source.metrics.items() if name not in result.history}
         self.log_epochs(run_id, result)

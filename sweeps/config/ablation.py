@@ -236,5 +236,5 @@ def _param(override: str) -> tuple[str, Value]:
     """Key and value of a trial's override, as Optuna keeps them: numbers as numbers, all else as text."""
     parsed = parse_override(override)
     value = parsed.value()
-    kept = value if value is None or isinstance(value, bool | int | float) else value_text(override)
-    return str(parsed.key_or_group), kept
+    choice = value if value is None or isinstance(value, bool | int | float) else value_text(override)
+    return str(parsed.key_or_group), choice

@@ -89,19 +89,19 @@ def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: 
         table.add_column(name, justify="left" if name in ("config", "overrides") else "right")
     hashes, rows = DataHashes(Console(quiet=True), fetch=False), []
     seen: set[str] = set()
-    known = equal = 0
+    tracked = equal = 0
     seconds: list[float] = []  # of every run to train
     for trial in sweep.trials or []:
         sha256 = hashes(trial.base.data)
         runs = [resolve(trial.config(seed), sha256, resources.threads) for seed in sweep.seeds]
         new = [run.signature for run in runs if run.signature not in seen]
-        tracked = [signature for signature in new if tracker and tracker.find_finished(signature)]
+        reused = [signature for signature in new if tracker and tracker.find_finished(signature)]
         seen.update(new)
-        missing, each = len(new) - len(tracked), times.of(runs[0])
-        known, equal = known + len(tracked), equal + len(runs) - len(new)
+        missing, each = len(new) - len(reused), times.of(runs[0])
+        tracked, equal = tracked + len(reused), equal + len(runs) - len(new)
         seconds += [each] * missing
         cells = (trial.label, " ".join(trial.overrides), f"{model.total_params(runs[0].layers):,}")
-        rows.append((*cells, str(len(tracked)), str(missing), in_words(each)))
+        rows.append((*cells, str(len(reused)), str(missing), in_words(each)))
     shown = rows if len(rows) <= sum(SHOWN) else [*rows[: SHOWN[0]], ("...",), *rows[-SHOWN[1] :]]
     for row in shown:
         table.add_row(*row)
@@ -111,7 +111,7 @@ def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: 
     duplicates = f", {equal} equal to another here" if equal else ""
     wall = sum(seconds) / _parallel(resources, len(seconds)) + (START_SECONDS if seconds else 0)
     lines.append(
-        f"{len(seconds)} runs to train, {known} known{duplicates}; {_workers(resources, len(seconds))}, "
+        f"{len(seconds)} runs to train, {tracked} known{duplicates}; {_workers(resources, len(seconds))}, "
         f"expected time {in_words(wall)} ({times.source})"
     )
     if sweep.config.budget is not None and wall > duration(sweep.config.budget):

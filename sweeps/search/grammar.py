@@ -148,16 +148,16 @@ def _is_word(text: str) -> bool:
 
 
 def _conditions(key: str, text: str) -> tuple[Condition, ...]:
-    found = []
+    conditions = []
     for part in filter(None, (part.strip() for part in re.split(r"\band\b", text))):
         match = re.fullmatch(r"([\w.]+)\s*(==|!=|<=|>=|<|>)\s*(\S+)", part)
         if not match:
             raise ConfigError(f"{key}: when: '{part}' is not of the form KEY OP VALUE, as in model.conv_layers>0")
         try:
-            found.append(Condition(match[1], match[2], _constant(match[3])))
+            conditions.append(Condition(match[1], match[2], _constant(match[3])))
         except ValueError:
             raise ConfigError(f"{key}: when: {match[3]} is neither a number, a word, true, false nor null") from None
-    return tuple(found)
+    return tuple(conditions)
 
 
 def _constant(text: str) -> Value:

@@ -37,9 +37,9 @@ class Condition:
     op: str
     value: Value
 
-    def holds(self, known: Callable[[str], Any]) -> bool:
-        """Whether it holds where `known(key)` is the key's value; never for a parameter that does not exist."""
-        left = known(self.key)
+    def holds(self, value_of: Callable[[str], Any]) -> bool:
+        """Whether it holds where `value_of(key)` is the key's value; never for a parameter that does not exist."""
+        left = value_of(self.key)
         try:
             return left is not None and COMPARE[self.op](left, self.value)
         except TypeError:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.rules import number, one_of, whole
-from pipeline.config.types import known_keys, parts_of, typed
+from pipeline.config.types import dotted_keys, parts_of, typed
 
 
 @dataclass
@@ -58,6 +58,6 @@ def test_a_message_names_key_value_and_what_is_allowed(values: dict[str, Any], m
 
 
 def test_keys_and_rules_can_be_read_from_a_schema() -> None:
-    assert known_keys(Outer) == ["count", "inner", "inner.share", "inner.word", "ways", "anything"]
+    assert dotted_keys(Outer) == ["count", "inner", "inner.share", "inner.word", "ways", "anything"]
     kind, rule, may_be_null = parts_of(Annotated[int | None, whole(1, 5)])
     assert (kind, rule and rule.words, may_be_null) == (int, "a whole number from 1 to 5", True)

@@ -17,7 +17,7 @@ from pipeline.config.compose import compose, to_dict
 from pipeline.config.groups import CONF
 from pipeline.config.overrides import key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
-from pipeline.config.types import typed
+from pipeline.config.types import hints_of, typed
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
 from sweeps.search.space import Space
@@ -160,8 +160,9 @@ def _trial(sweep: Sweep, space: Space, point: dict[str, Any]) -> Trial:
 def _config(fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     """Return the base config, with the settings and what conf/sweep.yaml has beside it, but for a single seed."""
     beside: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
-    beside = {key: given.get(key, value) for key, value in (beside | {"seeds": [0]}).items()}
-    return typed(SweepConfig, to_dict(compose(RunConfig, "train", fixed)) | beside)  # type: ignore[no-any-return]
+    hints, beside = hints_of(SweepConfig), beside | {"seeds": [0]}
+    settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
+    return SweepConfig(**vars(compose(RunConfig, "train", fixed)), **settings)
 
 
 def _study(given: Mapping[str, Any], description: str, defaults: Mapping[str, Any]) -> StudyConfig:

@@ -73,7 +73,7 @@ def probabilities(saved: SavedModel, x: np.ndarray) -> np.ndarray:
     """Probability of every class, shape (n, classes), for examples x as stored, shape (n, *data.shape)."""
     scaled = prepared(saved, x)
     outputs = np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
-    return TASKS[saved.config.data.task].probabilities(outputs)
+    return np.asarray(TASKS[saved.config.data.task].probabilities(outputs))
 
 
 def classify(saved: SavedModel, x: np.ndarray) -> Iterator[tuple[str, float]]:

@@ -13,19 +13,18 @@ if TYPE_CHECKING:
 
 
 def build(model: ModelConfig, shape: Sequence[int], stack: Sequence[Layer]) -> keras.Model:
-    """Return the Keras model of these layers for examples of this shape, uncompiled, with Keras's current seed."""
+    """Return the Keras model of these layers for examples of this shape, uncompiled; first weights as seeded."""
     import keras
 
-    made = [_keras_layer(layer, model) for layer in stack]
+    penalty = keras.regularizers.L1L2(l1=model.l1, l2=model.l2) if model.l1 or model.l2 else None
+    made = [_keras_layer(layer, penalty) for layer in stack]
     return keras.Sequential([keras.Input(tuple(shape)), *made], name=model.name)
 
 
-def _keras_layer(layer: Layer, model: ModelConfig) -> Any:
+def _keras_layer(layer: Layer, penalty: keras.Regularizer | None) -> Any:
     from keras import layers as k
-    from keras.regularizers import L1L2
 
     settings = layer.settings
-    penalty = L1L2(l1=model.l1, l2=model.l2) if model.l1 or model.l2 else None
     match layer.kind:
         case "augment":
             return _random_change(layer)

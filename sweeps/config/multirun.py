@@ -54,7 +54,7 @@ def divide_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     Raises:
         ConfigError: for any word for Hydra but `hydra.sweeper.KEY=VALUE`.
     """
-    overrides = [word for word in words if not word.lstrip("+~").startswith("hydra")]
+    overrides = [word for word in words if not key_of(word).startswith("hydra")]
     settings = {}
     for word in words:
         if word in overrides:
@@ -105,7 +105,7 @@ def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> li
 
 def _search(space: Space, fixed: list[str], given: dict[str, Any], description: str, command: tuple[str, ...]) -> Sweep:
     """Return the sweep that samples the space, judged on a validation split."""
-    if not any(override.startswith("trainer.evaluate_test=") for override in fixed):
+    if "trainer.evaluate_test" not in map(key_of, fixed):
         fixed.append("trainer.evaluate_test=false")
     config = _config(fixed, given)
     several = len(given.get("objectives", [0])) > 1 or len(config.seeds) > 1

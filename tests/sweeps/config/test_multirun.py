@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.checks import ConfigError
 from sweeps.cli.main import main
-from sweeps.config.multirun import compose_multirun
+from sweeps.config.multirun import compose_multirun, divide_settings
 
 DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
 
@@ -37,6 +37,7 @@ DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_mo
         (["model.filters=4,8", "hydra.sweeper.objectives=val/loss"], "must be a mapping"),
         (["model.filters=4,8", "hydra.sweeper.n_trials=abc"], "must be a whole number"),
         (["model.filters=4,8", "hydra.sweeper.timeout=1"], "has no effect on a grid"),
+        (["model.filters=4,8", "hydra.sweeper.workers=1000"], "workers must be a whole number from 1 to 256"),
     ],
 )
 def test_bad_hydra_sweeps_are_refused(
@@ -56,6 +57,12 @@ def test_a_hydra_search_has_one_identity_whatever_its_number_of_trials() -> None
     assert sweep.limits.n_trials == 7
     assert sweep.trials is None
     assert not sweep.config.trainer.evaluate_test
+
+
+def test_the_command_that_a_launch_tags_composes_the_same_sweep() -> None:
+    settings = {"objectives": {"val/accuracy": "maximize", "parameters": "minimize"}, "name": "x", "timeout": 1.5}
+    sweep = compose_multirun(["model.dropout=interval(0,0.5)", "data.val_fraction=0.1", "seed=0,1"], settings)
+    assert compose_multirun(*divide_settings(sweep.command[2:])) == sweep
 
 
 def test_swept_seeds_are_seeds_of_every_config() -> None:

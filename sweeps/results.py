@@ -20,6 +20,8 @@ Runs = Mapping[str, Mapping[int, TrackedRun]]  # by trial and seed
 CONFIRMED = " confirmed"
 # Tag of a parent run: what `convsweep` was given, as JSON.
 COMMAND = "convsweep.command"
+# Params that say which dataset a run was trained on; of one that is the same by these the content may have changed.
+SOURCE = ("data.name", "data.loader", "data.args", "data.path", "data.url")
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,8 @@ def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
 def _making(run: TrackedRun) -> dict[str, str | None]:
     """Return how a run was made, beside its config."""
     making = {name: run.tags.get(f"convsweep.{name}") for name in ("training_version", "versions")}
-    making[f"data {run.params.get('data.name')}"] = run.tags.get("convsweep.data_sha256")
+    source = {key: text for key, text in run.params.items() if key.startswith(SOURCE) and text != as_text(None)}
+    making[f"data {sorted(source.items())}"] = run.tags.get("convsweep.data_sha256")
     if run.params.get("trainer.precision") == "auto":
         making["precision"] = run.tags.get("convsweep.precision")
     return making

@@ -13,6 +13,7 @@ from pipeline.config.compose import compose_run, flatten, to_dict
 from pipeline.config.overrides import key_of
 from pipeline.config.rules import LABEL, Allowed, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.datasets.complete import READ, completed
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import MOST_SEEDS, StatisticsConfig
@@ -188,7 +189,7 @@ class Sweep:
 
     def compose(self, overrides: Sequence[str]) -> RunConfig:
         """Compose the config of a run with these overrides over the base; raise ConfigError if there is none such."""
-        config = compose_run(self.primary, self.launched, overrides)
+        config = completed(compose_run(self.primary, self.launched, overrides))
         if self.trials is None and config.trainer.evaluate_test and not self.config.trainer.evaluate_test:
             raise ConfigError(
                 "trainer.evaluate_test=true is not allowed: trainer.evaluate_test must be false: only the confirmation "
@@ -215,8 +216,9 @@ class Sweep:
 
 
 def base_identity(config: RunConfig) -> dict[str, Any]:
-    """Every key of a base config that decides numbers, for a sweep's identity."""
-    return {key: value for key, value in flatten(to_dict(config)).items() if not key.startswith(NOT_OF_THE_BASE)}
+    """Every key of a base config that decides numbers, for a sweep's identity; not what is read from the data."""
+    read = tuple(f"data.{name}" for name in READ) if config.data.has_arrays else ()
+    return {k: v for k, v in flatten(to_dict(config)).items() if not k.startswith((*NOT_OF_THE_BASE, *read))}
 
 
 def grid_objectives(config: RunConfig) -> dict[str, str]:

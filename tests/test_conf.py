@@ -18,7 +18,14 @@ FITTING = {
     "horse_conv": ["data=horse_or_human", "trainer=horse", "optimizer=rmsprop"],
     "line": ["data=line", "trainer=line", "optimizer=sgd"],
 }
-FOR_DATA = {"digits": ["model.padding=same"], "line": ["model=line"], "horse_or_human": ["model=horse_conv"]}
+KNOWN = ["data.name=mine", "data.shape=[28,28,1]", "data.train_size=9", "data.test_size=9", "data.class_names=[a,b]"]
+FOR_DATA = {
+    "digits": ["model.padding=same"],
+    "line": ["model=line"],
+    "horse_or_human": ["model=horse_conv"],
+    "python": ["data.loader=mine:load", *KNOWN],
+    "npz": ["data.path=mine.npz", *KNOWN],
+}
 RUN_GROUPS = ("data", "model", "optimizer", "trainer", "store")
 
 

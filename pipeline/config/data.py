@@ -11,9 +11,9 @@ from pipeline.config.checks import require
 from pipeline.config.rules import (
     ARCHIVE,
     CLASS_NAMES,
+    CODE,
     FOLDER,
     LABEL,
-    LOADER,
     MOST_UNITS,
     PATH,
     SHAPE,
@@ -86,7 +86,7 @@ class DataConfig:
     val_fraction: Annotated[float, number(at_least=0, below=1)]
     train_fraction: Annotated[float, number(above=0, at_most=1)]
     # With defaults: the config.yaml of older runs has none of these.
-    loader: Annotated[str | None, LOADER] = None
+    loader: Annotated[str | None, CODE] = None
     args: dict[str, Any] = field(default_factory=dict)
     path: Annotated[str | None, PATH] = None
     url: str | None = None

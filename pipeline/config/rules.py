@@ -98,10 +98,6 @@ SHAPE = Allowed(
 )
 CLASS_NAMES = Allowed("names, as in [cat,dog]", lambda names: True, unknown=list)
 SIZE = replace(whole(1, 100_000_000), unknown=int)
-LOADER = Allowed(
-    "MODULE:FUNCTION, as in shapes:load or keras.datasets.cifar10:load_data",
-    re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*").fullmatch,
-)
 FOLDER = _file_name("the name of a folder within data.dir=FOLDER, or CONVSWEEP_DATA_DIR")
 ARCHIVE = _file_name("the name of Keras's archive of this very dataset in its cache, as mnist.npz")
 

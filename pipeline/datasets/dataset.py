@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import ARRAYS, DataConfig
 from pipeline.config.schema import TrainerConfig
 from pipeline.datasets.cache import DataError, Say, sha256_of_arrays
+from pipeline.datasets.complete import own_arrays
 from pipeline.datasets.download import fetch
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.images import PARTS, read_folders
@@ -49,11 +50,14 @@ class Dataset:
 def load(data: DataConfig, say: Say = print) -> Dataset:
     """The whole set as arrays; images stay uint8, mapped from the cache where they are files.
 
+    The config of one's own arrays must be completed: see `pipeline.datasets.complete`.
+
     Raises:
         DataError: if the set cannot be had, is damaged, or is not what its config says.
     """
     readers: dict[str, Callable[[DataConfig, Say], Dataset]]
     readers = {"idx": _read_idx_set, "digits": _read_digits, "folders": _read_folders, "points": _read_points}
+    readers |= dict.fromkeys(ARRAYS, _read_arrays)
     dataset = readers[data.format](data, say)
     for part, examples, size in (("train", dataset.train, data.train_size), ("test", dataset.test, data.test_size)):
         # A folder may hold broken images, which are named and left out.
@@ -201,3 +205,10 @@ def _read_folders(data: DataConfig, say: Say) -> Dataset:
     images = read_folders(data, say)
     train, test = (Examples(*images.arrays[part]) for part in PARTS)
     return _dataset(train, test, images.sha256)
+
+
+def _read_arrays(data: DataConfig, say: Say) -> Dataset:
+    """Arrays of one's own."""
+    arrays, sha256 = own_arrays(data, say)
+    train, test = (Examples(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test"))
+    return _dataset(train, test, sha256)

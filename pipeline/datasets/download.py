@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def _sources(data: DataConfig, key: str, name: str, say: Say) -> Iterator[tuple[
     yield from _in_folder("/" / DEBIAN_DATASETS / folder, name, limit)
     for url in data.urls:
         address = f"{url.rstrip('/')}/{name}.gz"
-        yield printable(address), lambda address=address: download(address, limit, data.timeout, say)  # type: ignore[misc]
+        yield printable(address), lambda address=address: _from_server(address, limit, data, say)  # type: ignore[misc]
     if data.debian_package:
         package = data.debian_package
         unpacked = cache_dir(data) / ".debian"
@@ -161,6 +162,11 @@ def _content(path: Path, limit: int) -> bytes:
             return decompressed(file, limit)
         require_at_most(path.stat().st_size, limit)
         return file.read()
+
+
+def _from_server(address: str, limit: int, data: DataConfig, say: Say) -> bytes:
+    """The uncompressed content of the file at `address`."""
+    return decompressed(BytesIO(download(address, limit, data.timeout, say)), limit)
 
 
 def _from_npz(archive: Path, key: str, limit: int) -> bytes:

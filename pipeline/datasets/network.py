@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 from urllib import request
@@ -33,9 +32,7 @@ class AwayError(UnusableError):
 def require_at_most(size: int, limit: int) -> None:
     """Raise UnusableError for a file of more than `limit` bytes."""
     if size > limit:
-        raise UnusableError(
-            f"too large: more than the {limit:,} bytes that data.train_size, data.test_size and data.shape allow"
-        )
+        raise UnusableError(f"too large: more than {limit:,} bytes, which is the most that it can have")
 
 
 def decompressed(file: IO[bytes], limit: int) -> bytes:
@@ -107,7 +104,7 @@ class _Download(threading.Thread):
 
 
 def download(address: str, limit: int, timeout: float, say: Say) -> bytes:
-    """The uncompressed content of the file at `address`.
+    """The content of the file at `address`.
 
     Raises:
         AwayError: if nothing comes for `timeout` seconds, or less than SLOWEST on the whole.
@@ -137,7 +134,7 @@ def download(address: str, limit: int, timeout: float, say: Say) -> bytes:
         raise transfer.error
     if transfer.size is not None and len(transfer.received) != transfer.size:
         raise UnusableError(f"cut off after {len(transfer.received):,} of {transfer.size:,} bytes")
-    return decompressed(BytesIO(transfer.received), limit)
+    return bytes(transfer.received)
 
 
 def unpack_debian(package: str, target: Path, timeout: float, say: Say) -> None:

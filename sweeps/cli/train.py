@@ -46,12 +46,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.start is not None:
             raise ConfigError("--from starts one run; it does not go with -m")
         return start_search(compose_multirun(*divide_settings(overrides)), arguments.dry_run, console)
+    from pipeline.datasets.complete import completed
     from pipeline.models import layers as model
 
     if arguments.start is None:
         config = compose(RunConfig, "train", overrides)
     else:
         config = compose_from(Path(arguments.start), overrides)
+    config = completed(config, console.print)
     stack = model.layers(config.model, config.data)  # raises for a network that does not fit
     if arguments.dry_run:
         _print_plan(config, stack, console)

@@ -11,6 +11,7 @@ from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
 from pipeline.config.overrides import key_of, parse_override, value_text
 from pipeline.config.rules import LABEL, Allowed, one_of, whole
+from pipeline.datasets.complete import completed
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim
@@ -167,7 +168,7 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     """
     refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", ablation=f"the ablation is {name} already")
     launched = (f"ablation={name}", *overrides)
-    config = compose(AblationSweepConfig, "ablation", launched)
+    config = completed(compose(AblationSweepConfig, "ablation", launched))
     sweep = Sweep(
         name=config.ablation.name,
         description=config.ablation.description,

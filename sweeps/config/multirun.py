@@ -18,6 +18,7 @@ from pipeline.config.groups import CONF
 from pipeline.config.overrides import key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
+from pipeline.datasets.complete import completed
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
 from sweeps.search.space import Space
@@ -162,7 +163,7 @@ def _config(fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     beside: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
     hints, beside = hints_of(SweepConfig), beside | {"seeds": [0]}
     settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
-    return SweepConfig(**vars(compose(RunConfig, "train", fixed)), **settings)
+    return SweepConfig(**vars(completed(compose(RunConfig, "train", fixed))), **settings)
 
 
 def _study(given: Mapping[str, Any], description: str, defaults: Mapping[str, Any]) -> StudyConfig:

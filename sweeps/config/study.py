@@ -12,6 +12,7 @@ from pipeline.config.compose import compose
 from pipeline.config.overrides import check_keys
 from pipeline.config.rules import Allowed, number, one_of, whole
 from pipeline.config.schema import RunConfig, Seed
+from pipeline.datasets.complete import completed
 from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
@@ -70,7 +71,8 @@ class StudySweepConfig(SweepConfig):
     def __post_init__(self) -> None:
         """Check what one section cannot know of another; raise ConfigError."""
         super().__post_init__()
-        check_search(self, self.study)
+        if self.data.is_complete:
+            check_search(self, self.study)
 
 
 def compose_study(name: str, overrides: Sequence[str]) -> Sweep:
@@ -81,7 +83,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> Sweep:
     """
     refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", study=f"the study is {name} already")
     launched = (f"study={name}", *overrides)
-    config = compose(StudySweepConfig, "study", launched)
+    config = completed(compose(StudySweepConfig, "study", launched))
     space = parse_space(config.study.space)
     varied = "is what the study varies; its space is in conf/study/"
     refuse(overrides, **{parameter.key: f"{parameter.key} {varied}" for parameter in space.parameters})
@@ -104,8 +106,9 @@ def search(
         ConfigError: for a space that no config fits.
     """
     precision = resolve_precision(config.trainer.precision)
-    # What a sampler must not compare across: seeds, versions, precision.
+    # What a sampler must not compare across: seeds, versions, precision, content of one's own data.
     trained_by = {"training_version": TRAINING_VERSION, **versions(), "precision": precision}
+    trained_by |= {"data": config.data.sha256} if config.data.has_arrays else {}
     sweep = Sweep(
         name=study.name,
         description=study.description,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
+from multiprocessing.connection import Pipe, wait
+from pathlib import Path
 from typing import Self
 
 from pipeline.config.checks import ConfigError
+from pipeline.config.functions import shipped
 from pipeline.config.schema import RunConfig
 from pipeline.datasets.cache import source_key
 from pipeline.models.layers import layers
@@ -18,8 +21,10 @@ from pipeline.system.hardware import cores
 from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import resolve
 from sweeps.backends.base import Done, Failed, Job, LogModel, Message, Resources
-from sweeps.backends.worker import serve
 from sweeps.sweep import Sweep
+
+# Run by its path: found whatever the parent has put on its sys.path.
+START = Path(__file__).with_name("start.py")
 
 
 def local_resources(sweep: Sweep) -> Resources:
@@ -98,17 +103,20 @@ class LocalBackend:
 
 
 class _Worker:
-    """The parent's end of one worker process."""
+    """The parent's end of one worker process.
+
+    No process of `multiprocessing`: that would import the program's main module again, which may be a script without
+    `if __name__ == "__main__"`, or a notebook, which is none.
+    """
 
     def __init__(self, number: int, resources: Resources) -> None:
-        context = multiprocessing.get_context("spawn")
         self.number = number
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, resources.threads), daemon=True)
-        with _pinned(_share_of_cores(number, resources)):
-            self.process.start()
-        theirs.close()
         self.job: Job | LogModel | None = None
+        self.connection, theirs = Pipe()
+        with theirs, _pinned(_share_of_cores(number, resources)):
+            words = [sys.executable, "-P", str(START), str(theirs.fileno()), str(resources.threads)]
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        self.send((sys.path, shipped()))
 
     @property
     def memory(self) -> float:
@@ -120,7 +128,7 @@ class _Worker:
         except psutil.Error:
             return 0.0
 
-    def send(self, message: Job | LogModel | bool) -> None:
+    def send(self, message: Job | LogModel | bool | tuple[list[str], bytes]) -> None:
         """Send; that a worker died is noticed when it is received from."""
         with suppress(OSError):
             self.connection.send(message)
@@ -130,8 +138,7 @@ class _Worker:
         try:
             message: Message = self.connection.recv()
         except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode or 0
+            code = self.process.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             return Failed(f"its worker process died ({how})", died=True)
         return message
@@ -139,7 +146,7 @@ class _Worker:
     def kill(self) -> None:
         """End the process at once."""
         self.process.kill()
-        self.process.join()
+        self.process.wait()
         self.connection.close()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.data import DataConfig
+from pipeline.config.functions import receive
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
 from pipeline.system.messages import one_line
@@ -21,22 +21,32 @@ if TYPE_CHECKING:
 Datasets = dict[str, data.Dataset]
 
 
-def serve(connection: Connection[Any, Any], threads: int) -> None:
+def serve(connection: Connection[Any, Any], threads: int, functions: bytes) -> None:
     """Do what arrives on the connection.
 
     Args:
         connection: Where jobs come from, and messages go to.
         threads: Threads of TensorFlow.
+        functions: The parent's registered functions, as shipped.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     start_tensorflow(threads)
+    unusable = _received(functions)  # may import TensorFlow, so not before
     datasets: Datasets = {}
     try:
         while True:
             job: Job | LogModel = connection.recv()
-            connection.send(_do(job, connection, datasets))
+            connection.send(unusable or _do(job, connection, datasets))
     except (EOFError, ConnectionError):
         return
+
+
+def _received(functions: bytes) -> Failed | None:
+    """Register the parent's functions; return how every job fails if that is not possible."""
+    try:
+        receive(functions)
+    except Exception as error:
+        return Failed(f"functions of the program cannot be unpickled: {one_line(error)}", traceback.format_exc())
+    return None
 
 
 def _do(job: Job | LogModel, connection: Connection[Any, Any], datasets: Datasets) -> Done | Failed:

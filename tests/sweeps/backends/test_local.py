@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +26,7 @@ from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.config.multirun import compose_multirun
 from sweeps.config.study import compose_study
 from sweeps.sweep import Trial
+from tests.conftest import SMALL
 from tests.helpers.training import trained
 
 Compose = Callable[..., RunConfig]
@@ -81,7 +85,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) 
     assert isinstance(ended["no folder"], Failed)
     assert "Traceback" in ended["no folder"].details
     assert isinstance(ended["after"], Done)
-    assert not any(process.is_alive() for process in processes)
+    assert not any(process.poll() is None for process in processes)
 
 
 @pytest.mark.slow
@@ -192,3 +196,63 @@ def test_runs_that_continue_one_another_share_a_worker_with_more_threads() -> No
 def test_threads_are_as_many_as_a_step_keeps_busy(overrides: list[str], most: int, wanted: int) -> None:
     config = compose(RunConfig, "train", overrides)
     assert suitable_threads(config.trainer, layers(config.model, config.data), most) == wanted
+
+
+# Without `if __name__ == "__main__"`: importing it again would start workers without end.
+SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
+from pipeline.training.identity import resolve
+from sweeps.backends.base import Done, Epoch, Job, Resources
+from sweeps.backends.local import LocalBackend
+
+print("started")
+config = compose(RunConfig, "train", {overrides!r})
+with LocalBackend(Resources(1, 1), 8.0) as backend:
+    backend.start(Job("one", resolve(config, "data", threads=1)))
+    while backend.workers[0].job:
+        for key, message in backend.messages(timeout=1.0):
+            if isinstance(message, Epoch):
+                backend.answer(key, True)
+    print("ended", message.result.epochs)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["file", "-c", "-"])
+def test_a_script_needs_no_guard(given: str, tmp_path: Path) -> None:
+    code = SCRIPT.format(folder=str(tmp_path), overrides=[*SMALL, "trainer.epochs=1"])
+    (tmp_path / "script.py").write_text(code)
+    words = {"file": [str(tmp_path / "script.py")], "-c": ["-c", code], "-": ["-"]}[given]
+    done = subprocess.run([sys.executable, *words], input=code, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.split("\n")[:2], done.stderr) == (["started", "ended 1"], "")
+
+
+@pytest.mark.slow
+def test_a_worker_has_the_parents_path_and_functions(
+    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    job = Job("one", run_of(config("trainer.epochs=1")))
+    for module, kind in (("only_here", Done), ("nowhere", Failed)):
+        monkeypatch.setattr("sweeps.backends.local.shipped", lambda module=module: Import(module).pickled())
+        with LocalBackend(Resources(1, 1), 8.0) as backend:
+            ended = follow(backend, [job])["one"]
+        assert isinstance(ended, kind)
+        assert isinstance(ended, Done) or "cannot be unpickled: ModuleNotFoundError" in ended.reason
+
+
+class Import:
+    """What imports a module where it is unpickled, and registers nothing."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return eval, (f"dict(a=__import__({self.module!r})) and {{}}",)
+
+    def pickled(self) -> bytes:
+        return pickle.dumps(self)

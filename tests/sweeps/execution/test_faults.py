@@ -82,7 +82,7 @@ def test_workers_killed_at_random_moments(root: Path) -> None:
             time.sleep(rng.uniform(0.05, 2.0))
             with suppress(psutil.Error):  # it may have ended by itself just now
                 children = psutil.Process(process.pid).children()
-                workers = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+                workers = [c for c in children if "backends/start.py" in " ".join(c.cmdline())]
                 if workers and kills < KILLS:
                     rng.choice(workers).kill()
                     kills += 1
@@ -105,7 +105,7 @@ def test_a_worker_killed_with_an_unread_message_does_not_hang_the_sweep(root: Pa
         parent.suspend()
         time.sleep(1)
         for child in parent.children():
-            if "spawn_main" in " ".join(child.cmdline()):
+            if "backends/start.py" in " ".join(child.cmdline()):
                 child.kill()
         parent.resume()
         told, _ = process.communicate(timeout=200)

@@ -17,6 +17,7 @@ from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import folder_of, free
 from pipeline.training.identity import ResolvedRun, recall, resolve
+from pipeline.training.inspection import inspect
 from pipeline.training.result import RunResult, TrainingError
 from pipeline.training.trainer import restore_model, train
 
@@ -42,6 +43,8 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
 
     dataset = data.load(config.data, console.print)
     resolved = resolve(config, dataset.sha256)
+    if resolved.layers is None:
+        inspect(resolved)
     tracker = Tracker(config.store)
     tracker.close_abandoned()
     tracker.restore(EXPERIMENT, console.print)

@@ -180,6 +180,12 @@ class Sweep:
                     choices[key].append(value)
         return choices
 
+    def examples(self) -> list[RunConfig]:
+        """Return the listed trials' configs; of a search, the config of its first point."""
+        if self.trials is not None or self.space is None:
+            return [trial.base for trial in self.trials or []]
+        return [self.compose(self.space.overrides(self.space.first_point(self.base_value)))]
+
     def base_value(self, key: str) -> Any:
         """The base config's value of a key; a group's is the option's name."""
         value: Any = self.config

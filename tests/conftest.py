@@ -195,3 +195,14 @@ def config() -> Callable[..., RunConfig]:
         return compose(RunConfig, "train", [*base, *overrides])
 
     return composed
+
+
+@pytest.fixture
+def own(config: Callable[..., RunConfig]) -> Callable[..., RunConfig]:
+    """Composes the run of a builder in tests/helpers/networks.py, on digits."""
+
+    def composed(name: str, *overrides: str) -> RunConfig:
+        builder = ["model=builder", f"model.builder=tests.helpers.networks:{name}"]
+        return config("trainer.epochs=2", *builder, *overrides, base=["data=digits", "trainer.threads=1"])
+
+    return composed

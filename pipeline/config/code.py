@@ -11,13 +11,14 @@ import inspect
 import io
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.config.checks import ConfigError, did_you_mean, require, shown
 from pipeline.config.functions import registered
-from pipeline.config.source import module_sha256
+from pipeline.config.source import OURS, is_of_project, module_sha256
 from pipeline.config.types import WORDS, parts_of
 
 
@@ -125,14 +126,18 @@ def _fits(kind: type, value: object) -> bool:
 
 
 def call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """Call a user's function; what it prints is shown only if it fails.
+    """Call a user's function; what it prints is shown only if it fails, and what it warns of not at all.
 
     Raises:
         ConfigError: for any exception, with the user's own lines of the traceback.
     """
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(action="ignore"),
+        ):
             return function(*args, **named)
     except (Exception, SystemExit) as error:
         lines = [f"{what} fails: {type(error).__name__}: {error}", *user_lines(error)]
@@ -150,5 +155,7 @@ def user_lines(error: BaseException) -> list[str]:
 
 
 def _is_of_user(file: str) -> bool:
-    ours = Path(__file__).resolve().parents[1], Path(contextlib.__file__).parent
-    return not file.startswith("<frozen") and not any(Path(file).is_relative_to(folder) for folder in ours)
+    if file.startswith("<"):  # of Python itself, or typed in
+        return not file.startswith("<frozen")
+    root = Path(__file__).resolve().parents[2]
+    return is_of_project(Path(file)) and not any(Path(file).is_relative_to(root / name) for name in OURS)

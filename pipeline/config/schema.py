@@ -6,13 +6,13 @@ raises ConfigError.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pipeline.config.checks import ConfigError, require
+from pipeline.config.checks import ConfigError, require, shown
 from pipeline.config.data import DataConfig
-from pipeline.config.rules import FILTERS, LABEL, MOST_LAYERS, MOST_PIXELS, PATH, UNITS, number, one_of, whole
+from pipeline.config.rules import CODE, FILTERS, LABEL, MOST_LAYERS, MOST_PIXELS, PATH, UNITS, number, one_of, whole
 from pipeline.system.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
 from pipeline.system.messages import hide, masked_whole, shown_address
 
@@ -61,12 +61,27 @@ class ModelConfig:
     l1: FromZero
     l2: FromZero
     augmentation: AugmentationConfig
+    # With defaults, as older stores have none of them.
+    builder: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.builder is not None:
+            self._check_builder()
+        require(self.builder is not None or not self.args, "model.args", self.args, "{} without model.builder")
         require(self.filters is not None or self.conv_layers == 0, "model.filters", self.filters, FILTERS.words)
         if isinstance(self.filters, list):
             matches = len(self.filters) == self.conv_layers
             require(matches, "model.filters", self.filters, f"as long as model.conv_layers={self.conv_layers}")
+
+    def _check_builder(self) -> None:
+        """Refuse what is no path, and what only our own layers heed. It may be empty where trials differ in it."""
+        require(not self.builder or CODE.fits(self.builder), "model.builder", self.builder, f"{CODE.words}, or null")
+        unused: dict[str, Any] = {"filters": None, "conv_layers": 0, "dense_units": [], "dropout": 0, "l1": 0, "l2": 0}
+        for key, neutral in unused.items():
+            value = getattr(self, key)
+            allowed = f"{shown(neutral)} with model.builder, which knows nothing of it; model.args.* are its arguments"
+            require(value == neutral, f"model.{key}", value, allowed)
 
     @property
     def filters_per_layer(self) -> list[int]:

@@ -29,10 +29,10 @@ def module_sha256(module: str) -> str | None:
     while open_modules:
         name = open_modules.pop()
         path = find_source(name) if name not in sources and name.partition(".")[0] not in OURS else None
-        if path is None or (name != module and not _is_of_project(path)):
+        if path is None or (name != module and not is_of_project(path)):
             continue
         sources[name] = path.read_bytes()
-        if _is_of_project(path):
+        if is_of_project(path):
             open_modules += _imported(sources[name], name, is_package=path.name == "__init__.py")
     if module not in sources:
         return None
@@ -55,7 +55,7 @@ def find_source(module: str) -> Path | None:
     return file if file and file.suffix == ".py" and file.is_file() else None
 
 
-def _is_of_project(path: Path) -> bool:
+def is_of_project(path: Path) -> bool:
     """Return whether a file is a user's own: in no installed library, and not in Python's."""
     libraries = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
     resolved = path.resolve()

@@ -47,10 +47,11 @@ def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder
     _check(saved, images, filter_number, len(test))
     folder.mkdir(parents=True, exist_ok=True)
     figures = []
-    if any(layer.name.startswith("conv") for layer in saved.net.layers):
-        figures += [_draw_activations(saved, test, images, filter_number, folder), _draw_filters(saved, folder)]
+    if _seen(saved):
+        figures.append(_draw_activations(saved, test, images, filter_number, folder))
+        figures += [_draw_filters(layer, folder) for layer in _seen(saved) if "Conv" in type(layer).__name__][:1]
     else:
-        console.print("the network has no convolution: there are no activation maps and no filters to draw")
+        console.print("no convolution to be seen in the network: there are no activation maps and no filters to draw")
     share = probabilities(saved, test.x)
     figures.append(_draw_confusion(saved, test, share.argmax(axis=1), folder))
     if path := _draw_mistakes(saved, test, share, folder):
@@ -70,8 +71,15 @@ def _check(saved: SavedModel, images: Sequence[int], filter_number: int, size: i
 
 
 def _seen(saved: SavedModel) -> list[Any]:
-    """Layers whose output is a stack of maps: convolutions and poolings."""
-    return [layer for layer in saved.net.layers if layer.name.startswith(("conv_", "pool_"))]
+    """Layers whose output is a stack of maps: convolutions and poolings; none where Keras does not know their order."""
+    layers = getattr(_graph(saved), "layers", []) if getattr(_graph(saved), "inputs", None) else []
+    named = [layer for layer in layers if "Conv" in type(layer).__name__ or "Pool" in type(layer).__name__]
+    return [layer for layer in named if len(layer.output.shape) == 4]
+
+
+def _graph(saved: SavedModel) -> Any:
+    """The model whose layers can be tapped: of a network of the user's own, the one that the builder returned."""
+    return saved.net.layers[-2] if saved.config.model.builder is not None else saved.net
 
 
 def _draw_activations(
@@ -81,7 +89,7 @@ def _draw_activations(
     import keras
 
     seen = _seen(saved)
-    tap = keras.Model(saved.net.inputs, [layer.output for layer in seen])
+    tap = keras.Model(_graph(saved).inputs, [layer.output for layer in seen])
     maps = [np.asarray(m, np.float32) for m in tap.predict_on_batch(prepared(saved, test.x[list(images)]))]
     figure = _figure(1.55 * (len(seen) + 1), 1.6 * len(images) + 0.9)
     grid = figure.subplots(len(images), len(seen) + 1, squeeze=False)
@@ -96,9 +104,8 @@ def _draw_activations(
     return _save(figure, grid, f"activation maps of filter {filter_number}", folder / "activations.png")
 
 
-def _draw_filters(saved: SavedModel, folder: Path) -> Path:
+def _draw_filters(first: Any, folder: Path) -> Path:
     """The learned kernels of the first convolution; of colour images in colour, else blue below 0 and red above."""
-    first = next(layer for layer in saved.net.layers if layer.name.startswith("conv_"))
     kernels = np.asarray(first.kernel, np.float32)[..., :MOST_FILTERS]
     count = kernels.shape[-1]
     across = min(FILTERS_ACROSS, count)

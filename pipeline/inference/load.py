@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose, compose_from
 from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.models.build import build
 from pipeline.run import trained_model
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
@@ -51,13 +52,16 @@ def open_store(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
     return store, Tracker(store)
 
 
-def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
+def load_model(name: str, store: StoreConfig, tracker: Tracker, trust: bool = False) -> SavedModel:
     """The model called `name`: a run's id, or its first letters, or a registered model as in filter_count@best.
 
-    Loaded in Keras's safe mode: a model with code of its own is refused, not executed.
+    Args:
+        name: Of the model.
+        store, tracker: Where it is.
+        trust: Whether to import the code that its config names, `model.builder` and `data.loader`.
 
     Raises:
-        ConfigError: if there is no such run or model, or none was kept with the run.
+        ConfigError: if there is no such run or model, none was logged with the run, or it needs code and no `trust`.
     """
     run = _find(name, tracker)
     written = tracker.read_file(run.run_id, "config.yaml")
@@ -70,7 +74,7 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
         (Path(scratch) / "config.yaml").write_text(written)
         config = compose_from(Path(scratch) / "config.yaml", [])
     config.store = store
-    net = find_model(config, run, tracker)
+    net = find_model(config, run, tracker, trust)
     if net is None:
         raise ConfigError(
             f"the model of run {run.run_id} is not stored any more. To have it again, save its artifact config.yaml "
@@ -79,25 +83,46 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker) -> SavedModel:
     return SavedModel(net, run, config)
 
 
-def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker) -> keras.Model | None:
+def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker, trust: bool) -> keras.Model | None:
     """Return the model of a finished run: logged with it or with the run that it is a copy of, or its checkpoint's.
 
+    Loaded in Keras's safe mode: a model with code of its own is built anew by it if `trust` allows that, else refused.
+
     Raises:
-        ConfigError: if the logged file cannot be loaded.
+        ConfigError: if the logged file cannot be loaded, or the code must not be imported.
     """
     for each in tracker.with_sources(run):
         with tempfile.TemporaryDirectory() as scratch:
             if file := tracker.models.file(each.run_id, Path(scratch)):
-                return _load(file, each)
+                return _load(file, each, config, trust)
+    if config.model.builder is not None and not trust:
+        require_trust(run, f"model.builder={config.model.builder}")
     return trained_model(recall(config, run.tags), int(run.metrics.get("epochs", 0)))
 
 
-def _load(file: Path, run: TrackedRun) -> keras.Model:
+def require_trust(run: TrackedRun, code: str) -> NoReturn:
+    """Raise the ConfigError for a run whose config names code."""
+    raise ConfigError(
+        f"run {run.run_id} needs {code}, which is imported only if you trust it: stand in the project that holds it, "
+        "and add --trust"
+    )
+
+
+def _load(file: Path, run: TrackedRun, config: RunConfig, trust: bool) -> keras.Model:
     start_tensorflow(None)
     import keras
 
+    own = file.suffix != ".keras"
+    if own and not trust:
+        require_trust(run, f"model.builder={config.model.builder}")
     try:
+        if own:
+            net = build(config.model, config.data, None)
+            net.load_weights(file)
+            return net
         return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except ConfigError:
+        raise
     except Exception as error:  # damaged files fail in as many ways as they can be damaged
         raise ConfigError(f"the model of run {run.run_id} cannot be loaded: {one_line(error)}") from error
 

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.data import DataConfig
 from pipeline.config.schema import ModelConfig
-from pipeline.models.layers import Layer
+from pipeline.models.builder import build_own
+from pipeline.models.layers import Layer, augmentation
 
 if TYPE_CHECKING:
     import keras
 
 
-def build(model: ModelConfig, shape: Sequence[int], stack: Sequence[Layer]) -> keras.Model:
-    """Return the Keras model of these layers for examples of this shape, uncompiled; first weights as seeded."""
+def build(model: ModelConfig, data: DataConfig, stack: Sequence[Layer] | None) -> keras.Model:
+    """Return the Keras model of these layers for this data, uncompiled, with Keras's current seed.
+
+    Without layers, `model.builder` builds it.
+
+    Raises:
+        ConfigError: if the builder fails, or builds something else.
+    """
     import keras
 
+    shape = tuple(data.shape)
+    if stack is None:
+        return build_own(model, data, [_random_change(layer) for layer in augmentation(model.augmentation, shape)])
     penalty = keras.regularizers.L1L2(l1=model.l1, l2=model.l2) if model.l1 or model.l2 else None
     made = [_keras_layer(layer, penalty) for layer in stack]
-    return keras.Sequential([keras.Input(tuple(shape)), *made], name=model.name)
+    return keras.Sequential([keras.Input(shape), *made], name=model.name)
 
 
 def _keras_layer(layer: Layer, penalty: keras.Regularizer | None) -> Any:

@@ -8,8 +8,9 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from pipeline.config.checks import ConfigError
+from pipeline.config.checks import ConfigError, require
 from pipeline.config.data import DataConfig
+from pipeline.config.rules import CODE
 from pipeline.config.schema import AugmentationConfig, ModelConfig
 from pipeline.models.tasks import TASKS
 
@@ -46,15 +47,20 @@ def window_size(size: int, window: int, stride: int, padding: str) -> int:
     return -(-size // stride) if padding == "same" else (size - window) // stride + 1
 
 
-def layers(model: ModelConfig, data: DataConfig) -> list[Layer]:
+def layers(model: ModelConfig, data: DataConfig) -> list[Layer] | None:
     """Return all layers of the model for this data in order, output included. Imports no TensorFlow.
+
+    Return None where `model.builder` builds it: only Keras knows its layers.
 
     Raises:
         ConfigError: a window is larger than its input, with the arithmetic; or the network has more than
             `MOST_PARAMETERS`.
     """
+    if model.builder is not None:
+        require(model.builder, "model.builder", model.builder, CODE.words)
+        return None
     shape = tuple(data.shape)
-    stack = [*_augmentation(model.augmentation, shape), *_network(model, data, shape)]
+    stack = [*augmentation(model.augmentation, shape), *_network(model, data, shape)]
     if (params := total_params(stack)) > MOST_PARAMETERS:
         raise ConfigError(
             f"the network has {params:,} parameters, at most {MOST_PARAMETERS:,} are allowed: "
@@ -91,9 +97,9 @@ def _cropped(model: ModelConfig, data: DataConfig, stack: Sequence[Layer]) -> li
     if sides == shape[:2]:
         return list(stack)
     excess = [[0, whole - used] for whole, used in zip(shape, sides, strict=False)]
-    augmentation = [layer for layer in stack if layer.kind == "augment"]
+    changes = [layer for layer in stack if layer.kind == "augment"]
     cropped = (*sides, shape[2])
-    return [*augmentation, Layer("crop", "crop", {"excess": excess}, cropped), *_network(model, data, cropped)]
+    return [*changes, Layer("crop", "crop", {"excess": excess}, cropped), *_network(model, data, cropped)]
 
 
 def _sides_used(stack: Sequence[Layer], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,9 +128,12 @@ def multiplications(stack: Sequence[Layer]) -> int:
 def summary(stack: Sequence[Layer]) -> str:
     """Return a table with name, kind, output shape and parameters of each layer, and their total."""
     rows = [(layer.name, layer.kind, "x".join(map(str, layer.output_shape)), f"{layer.params:,}") for layer in stack]
-    lines = [f"{name:12} {kind:8} {shape:>12} {params:>12}" for name, kind, shape, params in rows]
-    head = f"{'layer':12} {'kind':8} {'output':>12} {'parameters':>12}"
-    return "\n".join([head, *lines, f"Total params: {total_params(stack):,}"])
+    name_width, kind_width = (max([least, *(len(row[at]) for row in rows)]) for at, least in ((0, 12), (1, 8)))
+    lines = [
+        f"{name:{name_width}} {kind:{kind_width}} {shape:>12} {params:>12}"
+        for name, kind, shape, params in [("layer", "kind", "output", "parameters"), *rows]
+    ]
+    return "\n".join([*lines, f"Total params: {total_params(stack):,}"])
 
 
 def _network(model: ModelConfig, data: DataConfig, shape: tuple[int, ...]) -> list[Layer]:
@@ -139,7 +148,8 @@ def _network(model: ModelConfig, data: DataConfig, shape: tuple[int, ...]) -> li
     return stack
 
 
-def _augmentation(config: AugmentationConfig, shape: tuple[int, ...]) -> list[Layer]:
+def augmentation(config: AugmentationConfig, shape: tuple[int, ...]) -> list[Layer]:
+    """Return the layers that change the training images."""
     flip = config.flip if config.flip != "none" else None
     settings = {"flip": flip, "shift": config.shift, "rotate": config.rotate, "zoom": config.zoom}
     return [Layer(name, "augment", {name: value}, shape) for name, value in settings.items() if value]

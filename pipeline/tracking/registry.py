@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.data import DataConfig
 from pipeline.config.schema import StoreConfig
+from pipeline.models.builder import has_own_code
 from pipeline.system.messages import shown_address
+from pipeline.tracking import weights
 from pipeline.tracking.retry import retried
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class ModelRegistry:
         self._retried = partial(retried, seconds=store.retry_seconds, name=shown_address(store.mlflow_uri))
 
     def log(self, run_id: str, net: keras.Model, data: DataConfig) -> None:
-        """Log a Keras model with its signature as the run's `model`."""
+        """Log a Keras model with its signature as the run's `model`; of one with code of its own, the weights."""
         import keras
         import mlflow.keras
         import numpy as np
@@ -39,16 +41,10 @@ class ModelRegistry:
 
         # Model.log uses the active experiment, not the run's.
         mlflow.set_experiment(experiment_id=self.client.get_run(run_id).info.experiment_id)
-        log = partial(
-            Model.log,
-            None,
-            mlflow.keras,
-            name="model",
-            run_id=run_id,
-            model=net,
-            signature=ModelSignature(batch_of(data.shape), batch_of((data.outputs,))),
-            pip_requirements=[f"keras=={keras.__version__}", "tensorflow"],
-        )
+        requirements = {"pip_requirements": [f"keras=={keras.__version__}", "tensorflow"]}
+        flavor, more = (weights, {}) if has_own_code(net) else (mlflow.keras, requirements)
+        signature = ModelSignature(batch_of(data.shape), batch_of((data.outputs,)))
+        log = partial(Model.log, None, flavor, name="model", run_id=run_id, model=net, signature=signature, **more)
         self._retried(log)
 
     def has(self, run_id: str) -> bool:
@@ -56,14 +52,15 @@ class ModelRegistry:
         return self._id(run_id) is not None
 
     def file(self, run_id: str, folder: Path) -> Path | None:
-        """Download the run's logged model into `folder` and return its `.keras` file; None if there is none."""
+        """Download the run's logged model into `folder` and return its file; None if there is none."""
         import mlflow.artifacts
 
         if not (model_id := self._id(run_id)):
             return None
         uri = f"models:/{model_id}"
         download = partial(mlflow.artifacts.download_artifacts, artifact_uri=uri, dst_path=str(folder))
-        return next(iter(sorted(Path(self._retried(download)).rglob("*.keras"))), None)
+        files = sorted(Path(self._retried(download)).rglob("*"))
+        return next((file for file in files if file.suffix == ".keras" or file.name == weights.WEIGHTS), None)
 
     def register(self, run_id: str, name: str, alias: str) -> bool:
         """Register the run's model as the newest version of `name`, called `alias`; return False if it has none.

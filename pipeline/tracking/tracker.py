@@ -33,6 +33,7 @@ from pipeline.training.result import RunResult
 # Tags on how a run's numbers came about, which a copy keeps.
 OF_THE_TRAINING = tuple(f"convsweep.{name}" for name in ("threads", "processor", "precision", "versions", "stopped"))
 FLUSH_SECONDS = 2.0
+SUMMARY = "model_summary.txt"
 
 
 def existing_tracker(store: StoreConfig) -> Tracker | None:
@@ -123,7 +124,8 @@ class Tracker(RunReader):
             (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
             given = [override for override in overrides if not is_of_store(override)]
             (folder / "overrides.yaml").write_text(yaml.safe_dump(given))
-            (folder / "model_summary.txt").write_text(model.summary(run.layers) + "\n")
+            if run.layers is not None:  # else it comes with the result
+                (folder / SUMMARY).write_text(model.summary(run.layers) + "\n")
 
     def log_epoch(self, run_id: str, epoch: int, metrics: dict[str, float]) -> None:
         """Log one epoch's metrics with step `epoch`, at once or within a few seconds."""
@@ -154,6 +156,8 @@ class Tracker(RunReader):
         if result.stopped:
             self.tag(run_id, {"convsweep.stopped": result.stopped})
         with self._folder_for(run_id) as folder:
+            if result.summary:
+                (folder / SUMMARY).write_text(result.summary + "\n")
             trouble = try_to_draw(partial(draw_learning_curves, result, title), folder / "learning_curves.png")
         self.close(run_id, "FINISHED")
         return trouble
@@ -182,6 +186,7 @@ class Tracker(RunReader):
         of_training = {key: source.tags[key] for key in OF_THE_TRAINING if key in source.tags}
         run_id = self.open_run(run, experiment, name, tags | of_training | {REUSED: source.run_id}, [])
         result = RunResult(self.history(source.run_id))
+        result.summary = "" if run.layers else self.read_file(source.run_id, SUMMARY) or ""
         result.final = {name: value for name, value in source.metrics.items() if name not in result.history}
         self.log_epochs(run_id, result)
         self.finish_run(run_id, result, name)

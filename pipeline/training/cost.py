@@ -29,8 +29,7 @@ MULTIPLICATIONS_PER_THREAD = 2e8
 
 def expected_seconds(config: RunConfig, stack: Sequence[Layer]) -> float:
     """Return the seconds of one run of these layers, once TensorFlow is imported; within a factor of two."""
-    sizes, trainer = data.split_sizes(config.data), config.trainer
-    steps = data.steps_per_epoch(trainer, sizes["train"])
+    sizes, trainer, steps = _examples(config)
     forward = 2.0 * model.multiplications(stack)
     # A training step costs about three forward passes: forward, and backward for weights and inputs.
     operations = forward * (3 * min(steps * trainer.batch_size, sizes["train"]) + sizes["val"] + sizes["test"])
@@ -39,6 +38,19 @@ def expected_seconds(config: RunConfig, stack: Sequence[Layer]) -> float:
     share = min(1.0, suitable_threads(trainer, stack) / cores())
     epoch = steps * beside + operations / (SHARE_OF_MATRIX_RATE * gain * matrix_rate() * share)
     return BESIDE_SECONDS + trainer.epochs * epoch
+
+
+def seconds_at(seconds_per_step: float, config: RunConfig) -> float:
+    """Return the seconds of one run whose training steps take so long; an evaluated batch takes a third of that."""
+    sizes, trainer, steps = _examples(config)
+    evaluated = (sizes["val"] + sizes["test"]) / trainer.batch_size
+    return BESIDE_SECONDS + trainer.epochs * seconds_per_step * (steps + evaluated / 3)
+
+
+def _examples(config: RunConfig) -> tuple[dict[str, int], TrainerConfig, int]:
+    """Return the sizes of the splits, the trainer, and the steps of an epoch."""
+    sizes = data.split_sizes(config.data)
+    return sizes, config.trainer, data.steps_per_epoch(config.trainer, sizes["train"])
 
 
 def why_missing(metric: str, config: RunConfig) -> str:
@@ -59,15 +71,19 @@ def why_missing(metric: str, config: RunConfig) -> str:
     return "" if metric.partition("@")[0] in (*alone, *parts) else "there is no such metric"
 
 
-def multiplications_per_step(batch_size: int, stack: Sequence[Layer]) -> float:
-    """Return the multiply-adds of a training step: a forward pass, and twice as much backward."""
-    return 3.0 * batch_size * model.multiplications(stack)
+def multiplications_per_step(trainer: TrainerConfig, stack: Sequence[Layer] | None) -> float | None:
+    """Return the multiply-adds of a training step, a forward pass and twice as much backward; None without layers."""
+    return None if stack is None else 3.0 * trainer.batch_size * model.multiplications(stack)
 
 
-def suitable_threads(trainer: TrainerConfig, stack: Sequence[Layer], most: int | None = None) -> int:
-    """Return the threads of a run: `trainer.threads`, or else as many as its steps keep busy, at most `most`."""
-    busy = int(multiplications_per_step(trainer.batch_size, stack) / MULTIPLICATIONS_PER_THREAD)
-    return trainer.threads or max(1, min(most or cores(), busy))
+def suitable_threads(trainer: TrainerConfig, stack: Sequence[Layer] | None, most: int | None = None) -> int:
+    """Return the threads of a run: `trainer.threads`, or else as many as its steps keep busy, at most `most`.
+
+    Without layers nobody knows how many these are: `most`.
+    """
+    multiplications, most = multiplications_per_step(trainer, stack), most or cores()
+    busy = most if multiplications is None else int(multiplications / MULTIPLICATIONS_PER_THREAD)
+    return trainer.threads or max(1, min(most, busy))
 
 
 @cache

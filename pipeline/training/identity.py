@@ -10,10 +10,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from pipeline.config.code import code_sha256 as hash_of_code
 from pipeline.config.compose import to_dict
 from pipeline.config.schema import RunConfig
 from pipeline.datasets.dataset import split_sizes
-from pipeline.models.layers import Layer, layers
+from pipeline.models.layers import Layer, augmentation, layers
 from pipeline.system import hardware
 from pipeline.training.checkpoints import CheckpointStore, NoCheckpoints, folder_of
 from pipeline.training.cost import suitable_threads
@@ -33,7 +34,8 @@ class ResolvedRun:
     Attributes:
         config: The config, with `trainer.precision` and `trainer.threads` resolved.
         composed: The config as composed, which is what MLflow's params show.
-        layers: The network's layers.
+        layers: The network's layers; None where `model.builder` builds it.
+        code_sha256: Hash of the builder's code; empty without one.
         data_sha256: Hash of the dataset's content.
         signature: SHA-256, in hexadecimal, of all that decides the run's numbers.
         resume_key: The same without when to stop: runs that share it continue each other.
@@ -44,7 +46,8 @@ class ResolvedRun:
 
     config: RunConfig
     composed: RunConfig
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] | None
+    code_sha256: str
     data_sha256: str
     signature: str
     resume_key: str
@@ -55,7 +58,7 @@ class ResolvedRun:
     @property
     def tags(self) -> dict[str, str]:
         """MLflow tags that say what the run is and what it is trained on."""
-        return {
+        tags = {
             "convsweep.signature": self.signature,
             "convsweep.resume_key": self.resume_key,
             "convsweep.cost_key": self.cost_key,
@@ -66,23 +69,29 @@ class ResolvedRun:
             "convsweep.processor": hardware.processor(),
             "convsweep.versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         }
+        return tags | ({"convsweep.code_sha256": self.code_sha256} if self.code_sha256 else {})
 
 
-def resolve(config: RunConfig, data_sha256: str, threads: int | None = None) -> ResolvedRun:
+def resolve(
+    config: RunConfig, data_sha256: str, threads: int | None = None, code_sha256: str | None = None
+) -> ResolvedRun:
     """Derive everything from a config, on data with the hash `data_sha256`.
 
     Args:
         config: The run.
         data_sha256: Hash of the dataset's content.
         threads: Threads to train with; None for as many as suit the network.
+        code_sha256: Hash of the builder's code; None for as it is now.
 
     Raises:
-        ConfigError: if the layers do not fit the data.
+        ConfigError: if the layers do not fit the data, or the builder cannot be found.
     """
     precision = hardware.resolve_precision(config.trainer.precision)
-    stack = tuple(layers(config.model, config.data))
+    stack, builder = layers(config.model, config.data), config.model.builder
+    if code_sha256 is None:
+        code_sha256 = hash_of_code("model.builder", builder) if builder else ""
     threads = threads or suitable_threads(config.trainer, stack)
-    parts = ingredients(config, stack, data_sha256)
+    parts = ingredients(config, stack, code_sha256, data_sha256)
     without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
     alike = without_end | {"data": parts["data"] | {"sha256": ""}}
     del alike["seed"]
@@ -90,7 +99,8 @@ def resolve(config: RunConfig, data_sha256: str, threads: int | None = None) -> 
     return ResolvedRun(
         config=replace(config, trainer=replace(config.trainer, precision=precision, threads=threads)),
         composed=config,
-        layers=stack,
+        layers=None if stack is None else tuple(stack),
+        code_sha256=code_sha256,
         data_sha256=data_sha256,
         signature=_sha256(parts),
         resume_key=resume_key,
@@ -109,7 +119,11 @@ def recall(config: RunConfig, tags: Mapping[str, str]) -> ResolvedRun:
     """
     trainer = replace(config.trainer, precision=tags.get("convsweep.precision", config.trainer.precision))
     threads = int(tags.get("convsweep.threads", "0")) or None
-    run = resolve(replace(config, trainer=trainer), tags.get("convsweep.data_sha256", ""), threads)
+    hashes = {
+        "data_sha256": tags.get("convsweep.data_sha256", ""),
+        "code_sha256": tags.get("convsweep.code_sha256", ""),
+    }
+    run = resolve(replace(config, trainer=trainer), threads=threads, **hashes)
     # Stores from before November 2026 call the resume key a chain.
     resume_key = tags.get("convsweep.resume_key", tags.get("convsweep.chain", run.resume_key))
     signature, checkpoints = tags.get("convsweep.signature"), _checkpoints(config, resume_key, run.threads)
@@ -122,7 +136,7 @@ def _checkpoints(config: RunConfig, resume_key: str, threads: int) -> Checkpoint
     return CheckpointStore(path) if config.checkpoints.max_gib else NoCheckpoints()
 
 
-def ingredients(config: RunConfig, stack: Sequence[Layer], data_sha256: str) -> dict[str, Any]:
+def ingredients(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: str, data_sha256: str) -> dict[str, Any]:
     """Return what the signature hashes, readable.
 
     Names, descriptions and unused keys have no part in it: two configs with the same layers are the same run. Neither
@@ -141,7 +155,7 @@ def ingredients(config: RunConfig, stack: Sequence[Layer], data_sha256: str) -> 
             # Not the sizes alone: a limit and a fraction of the same size draw different examples.
             "drawn": [data.limit if limited else None, data.val_fraction, data.train_fraction],
         },
-        "layers": [[layer.kind, layer.settings] for layer in stack],
+        "layers": _network(config, stack, code_sha256),
         "penalties": {"l1": config.model.l1, "l2": config.model.l2},
         "optimizer": to_dict(config.optimizer),
         "trainer": {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
@@ -149,6 +163,14 @@ def ingredients(config: RunConfig, stack: Sequence[Layer], data_sha256: str) -> 
         "versions": versions(),
         "training_version": TRAINING_VERSION,
     }
+
+
+def _network(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: str) -> Any:
+    if stack is not None:
+        return [[layer.kind, layer.settings] for layer in stack]
+    model = config.model
+    changes = [[layer.kind, layer.settings] for layer in augmentation(model.augmentation, tuple(config.data.shape))]
+    return {"builder": model.builder, "args": model.args, "code": code_sha256, "augmentation": changes}
 
 
 def _sha256(parts: dict[str, Any]) -> str:

@@ -59,8 +59,8 @@ class Training:
         steps: Steps per epoch.
     """
 
-    def __init__(self, net: keras.Model, config: RunConfig, examples: Examples, multiplications: float) -> None:
-        """Build the optimizer's variables, trace nothing yet; `multiplications` are those of a step."""
+    def __init__(self, net: keras.Model, config: RunConfig, examples: Examples, multiplications: float | None) -> None:
+        """Build the optimizer's variables, trace nothing yet; `multiplications` are those of a step, if known."""
         self.net, self.config, self.task = net, config, TASKS[config.data.task]
         self.loss = self.task.loss()
         self.optimizer = _optimizer(config.optimizer)
@@ -142,9 +142,9 @@ def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
     return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
 
 
-def _steps_at_once(trainer: TrainerConfig, steps: int, multiplications: float) -> int:
+def _steps_at_once(trainer: TrainerConfig, steps: int, multiplications: float | None) -> int:
     """Return `steps_per_execution`, else steps for about 20 calls per epoch of at least 2e9 multiply-adds each."""
-    least = int(MULTIPLICATIONS_PER_CALL / max(multiplications, 1.0))
+    least = int(MULTIPLICATIONS_PER_CALL / max(multiplications, 1.0)) if multiplications else 1
     return min(steps, trainer.steps_per_execution or max(-(-steps // CALLS_PER_EPOCH), least, 1))
 
 

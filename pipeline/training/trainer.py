@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.datasets import dataset as data
 from pipeline.models.build import build
-from pipeline.models.layers import optimized_layers
+from pipeline.models.builder import layers_of
+from pipeline.models.layers import optimized_layers, summary
 from pipeline.models.tasks import TASKS
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
@@ -63,7 +64,7 @@ def restore_model(run: ResolvedRun, checkpoint: Checkpoint) -> keras.Model:
     import keras
 
     keras.config.set_dtype_policy(run.config.trainer.precision)
-    net = build(run.config.model, run.config.data.shape, run.layers)
+    net = build(run.config.model, run.config.data, run.layers)
     for variable, value in zip(net.variables, checkpoint.arrays, strict=False):  # the optimizer's come after
         variable.assign(value)
     return net
@@ -84,12 +85,12 @@ class _Training:
         self.config = config = run.config
         self.on_epoch, self.on_steps, self.checkpoints = on_epoch, on_steps, checkpoints
         self.parts = data.split(dataset or data.load(config.data), config.data, config.seed)
-        _seed_everything(run)
+        seed_everything(run)
         from pipeline.training.loop import Evaluation, Training
 
-        self.net = build(config.model, config.data.shape, optimized_layers(config.model, config.data, run.layers))
-        multiplications = multiplications_per_step(config.trainer.batch_size, run.layers)
-        self.loop = Training(self.net, config, self.parts.train, multiplications)
+        stack = run.layers and optimized_layers(config.model, config.data, run.layers)
+        self.net = build(config.model, config.data, stack)
+        self.loop = Training(self.net, config, self.parts.train, multiplications_per_step(config.trainer, run.layers))
         self.evaluate = Evaluation(self.net, config, self.parts.test)
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
@@ -183,6 +184,8 @@ class _Training:
     def ended(self) -> RunResult:
         """Return the result; without final metrics if it stopped before its checkpoint, whose model is another."""
         result = RunResult(self.history, stopped=self.stopped)
+        if self.config.model.builder is not None:
+            result.summary = summary(layers_of(self.net))
         if self.resumed and len(self.seconds) < self.resumed.epoch:
             return result
         result.final = self._final_metrics(result)
@@ -211,7 +214,8 @@ def _stop_epoch(target: float | None, history: dict[str, list[float]]) -> int | 
     return next(reached, None)
 
 
-def _seed_everything(run: ResolvedRun) -> None:
+def seed_everything(run: ResolvedRun) -> None:
+    """Start TensorFlow, if it is not, and set all that a fresh training begins with: policy, seeds, no old graphs."""
     start_tensorflow(run.threads)
     import keras
 

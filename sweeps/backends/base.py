@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from pipeline.config.schema import RunConfig
 from pipeline.training.checkpoints import CheckpointStore, NoCheckpoints
 from pipeline.training.identity import ResolvedRun
+from pipeline.training.inspection import Inspection
 from pipeline.training.result import RunResult
 
 if TYPE_CHECKING:
@@ -50,6 +51,18 @@ class LogModel:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """A run whose network is to be built, and timed if asked, but not trained."""
+
+    key: str
+    run: ResolvedRun
+    timed: bool
+
+
+AnyJob = Job | LogModel | Inspect
+
+
+@dataclass(frozen=True)
 class Steps:
     """Progress within an epoch; needs no answer."""
 
@@ -69,18 +82,23 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished job; without a result if it logged a model."""
+    """A finished job: the result of a training, or what an inspection has shown."""
 
     result: RunResult = field(default_factory=RunResult)
+    inspection: Inspection | None = None
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that failed for its own reason, with the traceback as `details`, or whose worker `died`."""
+    """A job that failed for its own reason, with the traceback as `details`, or whose worker `died`.
+
+    `is_final` says that it would fail again.
+    """
 
     reason: str
     details: str = ""
     died: bool = False
+    is_final: bool = False
 
 
 Message = Steps | Epoch | Done | Failed
@@ -101,7 +119,7 @@ class Backend(Protocol):
     def idle(self) -> int:
         """Number of workers without a job."""
 
-    def start(self, job: Job | LogModel) -> None:
+    def start(self, job: AnyJob) -> None:
         """Hand a job to an idle worker."""
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:

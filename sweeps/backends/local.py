@@ -20,7 +20,7 @@ from pipeline.models.layers import layers
 from pipeline.system.hardware import cores
 from pipeline.training.cost import suitable_threads
 from pipeline.training.identity import resolve
-from sweeps.backends.base import Done, Failed, Job, LogModel, Message, Resources
+from sweeps.backends.base import AnyJob, Done, Failed, Message, Resources
 from sweeps.sweep import Sweep
 
 # Run by its path: found whatever the parent has put on its sys.path.
@@ -75,7 +75,7 @@ class LocalBackend:
         """Number of workers without a job."""
         return sum(worker.job is None for worker in self.workers)
 
-    def start(self, job: Job | LogModel) -> None:
+    def start(self, job: AnyJob) -> None:
         """Hand a job to an idle worker."""
         worker = next(worker for worker in self.workers if worker.job is None)
         worker.job = job
@@ -111,7 +111,7 @@ class _Worker:
 
     def __init__(self, number: int, resources: Resources) -> None:
         self.number = number
-        self.job: Job | LogModel | None = None
+        self.job: AnyJob | None = None
         self.connection, theirs = Pipe()
         with theirs, _pinned(_share_of_cores(number, resources)):
             words = [sys.executable, "-P", str(START), str(theirs.fileno()), str(resources.threads)]
@@ -128,7 +128,7 @@ class _Worker:
         except psutil.Error:
             return 0.0
 
-    def send(self, message: Job | LogModel | bool | tuple[list[str], bytes]) -> None:
+    def send(self, message: AnyJob | bool | tuple[list[str], bytes]) -> None:
         """Send; that a worker died is noticed when it is received from."""
         with suppress(OSError):
             self.connection.send(message)

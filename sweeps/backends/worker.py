@@ -5,15 +5,18 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.checks import ConfigError
+from pipeline.config.code import user_lines
 from pipeline.config.data import DataConfig
 from pipeline.config.functions import receive
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
+from pipeline.training.inspection import inspect
 from pipeline.training.result import TrainingError
 from pipeline.training.trainer import train
-from sweeps.backends.base import Done, Epoch, Failed, Job, LogModel, Steps
+from sweeps.backends.base import AnyJob, Done, Epoch, Failed, Inspect, Job, LogModel, Steps
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -34,7 +37,7 @@ def serve(connection: Connection[Any, Any], threads: int, functions: bytes) -> N
     datasets: Datasets = {}
     try:
         while True:
-            job: Job | LogModel = connection.recv()
+            job: AnyJob = connection.recv()
             connection.send(unusable or _do(job, connection, datasets))
     except (EOFError, ConnectionError):
         return
@@ -49,15 +52,23 @@ def _received(functions: bytes) -> Failed | None:
     return None
 
 
-def _do(job: Job | LogModel, connection: Connection[Any, Any], datasets: Datasets) -> Done | Failed:
+def _do(job: AnyJob, connection: Connection[Any, Any], datasets: Datasets) -> Done | Failed:
     try:
-        return _log_model(job, datasets) if isinstance(job, LogModel) else _train(job, connection, datasets)
+        match job:
+            case LogModel():
+                return _log_model(job, datasets)
+            case Inspect(run=run, timed=timed):
+                return Done(inspection=inspect(run, timed))
+            case _:
+                return _train(job, connection, datasets)
+    except ConfigError as error:  # it would be wrong again
+        return Failed(str(error), traceback.format_exc(), is_final=True)
     except TrainingError as error:
         return Failed(str(error), traceback.format_exc())
     except (EOFError, ConnectionError):
         raise
     except Exception as error:
-        return Failed(one_line(error), traceback.format_exc())
+        return Failed("\n  ".join([one_line(error), *user_lines(error)]), traceback.format_exc())
 
 
 def _train(job: Job, connection: Connection[Any, Any], datasets: Datasets) -> Done:
@@ -77,7 +88,7 @@ def _log_model(job: LogModel, datasets: Datasets) -> Done:
     from pipeline.tracking.tracker import Tracker
 
     tracker = Tracker(job.config.store)
-    net = find_model(job.config, job.run, tracker)
+    net = find_model(job.config, job.run, tracker, trust=True)  # the user's own config names its code
     if net is None:
         net = train_again(job.config, job.run, _loaded(job.config.data, datasets))
     tracker.models.log(job.run.run_id, net, job.config.data)

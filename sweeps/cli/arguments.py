@@ -15,6 +15,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
 MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
+TRUST = "import the code that the model's config names (model.builder, data.loader) from the project one stands in"
 DRY_RUN = "print what would be done; train nothing"
 
 

@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
-from sweeps.cli.arguments import MODEL, Commands, split_words
+from sweeps.cli.arguments import MODEL, TRUST, Commands, split_words
 from sweeps.cli.console import DONE
 
 
@@ -16,6 +16,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("explain", help="what a tracked model sees: activation maps, filters, mistakes")
     parser.set_defaults(run=run)
     parser.add_argument("words", nargs="*", metavar="RUN", help=f"{MODEL}; store.root=...")
+    parser.add_argument("--trust", action="store_true", help=TRUST)
     images = "images of the test set, by index (default: 0,23,28, three shoes of Fashion-MNIST)"
     parser.add_argument("--images", default="0,23,28", help=images)
     parser.add_argument("--filter", type=int, default=1, help="index of the filter whose maps are shown (default: 1)")
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"--images {arguments.images} is not allowed: write indices as in 0,23,28") from None
     (name,), overrides = split_words("explain", arguments.words, most=1)
     store, tracker = open_store(overrides)
-    saved = load_model(name, store, tracker)
+    saved = load_model(name, store, tracker, arguments.trust)
     run_id = saved.run.run_id
     for path in explain(saved, images, arguments.filter, store.folder / "explain" / run_id, console):
         tracker.log_files(run_id, [path], "explain")

@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
-from sweeps.cli.arguments import MODEL, Commands
+from sweeps.cli.arguments import MODEL, TRUST, Commands
 
 
 def add_parser(commands: Commands) -> None:
@@ -15,6 +15,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("predict", help="class and probability of images, by a tracked model")
     parser.set_defaults(run=run)
     words = f"{MODEL}; files, or folders of them; store.root=...; names that begin with a dash after --"
+    parser.add_argument("--trust", action="store_true", help=TRUST)
     parser.add_argument("words", nargs="*", metavar="RUN IMAGE", help=words)
 
 
@@ -29,4 +30,4 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if not images:
         raise ConfigError("name a model and at least one image, or a folder of images")
     check_words(images)
-    return predict(load_model(name, *open_store(overrides)), images, console)
+    return predict(load_model(name, *open_store(overrides), arguments.trust), images, console)

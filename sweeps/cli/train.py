@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,31 +55,42 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     else:
         config = compose_from(Path(arguments.start), overrides)
     config = completed(config, console.print)
-    stack = model.layers(config.model, config.data)  # raises for a network that does not fit
+    model.layers(config.model, config.data)  # raises for a network that does not fit
     if arguments.dry_run:
-        _print_plan(config, stack, console)
+        _print_plan(config, console)
         return DONE
     from pipeline.run import run as train
 
     return train(config, overrides, console)
 
 
-def _print_plan(config: RunConfig, stack: list[Layer], console: Console) -> None:
+def _print_plan(config: RunConfig, console: Console) -> None:
     from pipeline.datasets.dataset import split_sizes
     from pipeline.models.layers import summary
     from pipeline.system.hardware import resolve_precision
     from pipeline.tracking.databases import refuse_broken
-    from pipeline.training.cost import START_SECONDS, expected_seconds
+    from pipeline.training.cost import START_SECONDS, expected_seconds, seconds_at
+    from pipeline.training.identity import resolve
     from sweeps.execution.plan import in_words
 
     refuse_broken(config.store)
+    resolved = resolve(config, "")
+    if resolved.layers is None:
+        from pipeline.training.inspection import inspect
+
+        inspection = inspect(resolved, timed=True)
+        stack: Sequence[Layer] = inspection.layers
+        seconds, source = seconds_at(inspection.seconds_per_step or 0, config), "from five steps of it"
+    else:
+        stack, source = resolved.layers, "within a factor of two"
+        seconds = expected_seconds(config, stack)
     trainer, precision = config.trainer, resolve_precision(config.trainer.precision)
     sizes = ", ".join(f"{part} {size:,}" for part, size in split_sizes(config.data).items() if size)
     console.print(
         f"data={config.data.name} model={config.model.name} optimizer={config.optimizer.name} seed={config.seed} "
         f"epochs={trainer.epochs} batch_size={trainer.batch_size} precision={precision}\n\n{summary(stack)}\n\n"
         f"examples: {sizes}\n"
-        f"expected time: {in_words(START_SECONDS + expected_seconds(config, stack))} (within a factor of two)\n"
+        f"expected time: {in_words(START_SECONDS + seconds)} ({source})\n"
         "dry run: nothing was trained",
         highlight=False,
     )

@@ -166,7 +166,7 @@ class Engine:
         self.recorder.end(run, message)
         del self.schedule.running[run.key]
         run.attempts += 1
-        again = run.attempts <= self.sweep.config.retries and not run.cancelled
+        again = run.attempts <= self.sweep.config.retries and not (run.cancelled or message.is_final)
         if again:
             self.schedule.retry(run)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ from rich.table import Table
 
 from pipeline.models import layers as model
 from pipeline.system.hardware import cores
-from pipeline.training.cost import START_SECONDS, expected_seconds
+from pipeline.training.cost import START_SECONDS, expected_seconds, seconds_at
 from pipeline.training.identity import ResolvedRun, resolve
+from pipeline.training.inspection import Inspection
 from sweeps.backends.base import Resources
-from sweeps.backends.local import local_resources
+from sweeps.backends.local import LocalBackend, local_resources
+from sweeps.execution.inspection import inspect_networks
 from sweeps.execution.session import DataHashes
 from sweeps.search.history import History
 from sweeps.search.space import Value
@@ -40,12 +42,13 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     tracker = existing_tracker(sweep.store)
     finished = History(open_study(sweep, "plan"), sweep).counts.finished if has_study(sweep) else 0
     resources = local_resources(sweep)
-    times = _Times(tracker, resources.threads)
+    hashes = DataHashes(Console(quiet=True), fetch=False)
+    times = _Times(tracker, resources.threads, _inspected(sweep, hashes, resources.threads))
     table = Table(title=f"{sweep.name}: {sweep.description}", title_justify="left")
     if sweep.trials is None:
         lines = _plan_search(sweep, finished, times, resources, table)
     else:
-        lines = _plan_grid(sweep, tracker, times, resources, table)
+        lines = _plan_grid(sweep, tracker, times, hashes, resources, table)
     console.print(table)
     for line in [*lines, "dry run: nothing was trained"]:
         console.print(line, highlight=False)
@@ -61,8 +64,8 @@ def in_words(seconds: float) -> str:
 class _Times:
     """Expected seconds of runs: from earlier ones that were equally expensive, else from their arithmetic."""
 
-    def __init__(self, tracker: Tracker | None, threads: int) -> None:
-        self.tracker, self.threads = tracker, threads
+    def __init__(self, tracker: Tracker | None, threads: int, inspections: Mapping[str, Inspection]) -> None:
+        self.tracker, self.threads, self.inspections = tracker, threads, inspections
         self.measured: dict[str, float | None] = {}  # seconds per epoch by cost key
 
     def of(self, run: ResolvedRun) -> float:
@@ -71,7 +74,15 @@ class _Times:
             earlier = self.tracker.epoch_times(run.cost_key, self.threads) if self.tracker else []
             self.measured[run.cost_key] = median(seconds / n for seconds, n in earlier) if earlier else None
         per_epoch = self.measured[run.cost_key]
-        return expected_seconds(run.config, run.layers) if per_epoch is None else per_epoch * run.config.trainer.epochs
+        if per_epoch is not None:
+            return per_epoch * run.config.trainer.epochs
+        if run.layers is not None:
+            return expected_seconds(run.config, run.layers)
+        return seconds_at(self.inspections[run.cost_key].seconds_per_step or 0, run.config)
+
+    def parameters(self, run: ResolvedRun) -> int:
+        """Return the number of parameters of a run's network."""
+        return model.total_params(self.inspections[run.cost_key].layers if run.layers is None else run.layers)
 
     @property
     def source(self) -> str:
@@ -79,15 +90,26 @@ class _Times:
         measured = sum(seconds is not None for seconds in self.measured.values())
         if measured == len(self.measured):
             return "from earlier runs"
-        rest = "from the arithmetic: within a factor of two"
+        rest = "from five steps of each" if self.inspections else "from the arithmetic: within a factor of two"
         return f"{measured} of {len(self.measured)} configs from earlier runs, else {rest}" if measured else rest
 
 
-def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: Resources, table: Table) -> list[str]:
+def _inspected(sweep: Sweep, hashes: DataHashes, threads: int) -> dict[str, Inspection]:
+    """Build and time the networks that only Keras knows, if there are any, in a worker."""
+    configs = [config for config in sweep.examples() if config.model.builder is not None]
+    if not configs:
+        return {}
+    with LocalBackend(Resources(1, threads), sweep.config.workers_max_memory) as backend:
+        return inspect_networks(configs, hashes, backend, timed=True)
+
+
+def _plan_grid(
+    sweep: Sweep, tracker: Tracker | None, times: _Times, hashes: DataHashes, resources: Resources, table: Table
+) -> list[str]:
     """Fill the table with a row per config; return what is to be said below it."""
     for name in ("config", "overrides", "parameters", "known", "to train", "per run"):
         table.add_column(name, justify="left" if name in ("config", "overrides") else "right")
-    hashes, rows = DataHashes(Console(quiet=True), fetch=False), []
+    rows: list[tuple[str, ...]] = []
     seen: set[str] = set()
     tracked = equal = 0
     seconds: list[float] = []  # of every run to train
@@ -100,7 +122,7 @@ def _plan_grid(sweep: Sweep, tracker: Tracker | None, times: _Times, resources: 
         missing, each = len(new) - len(reused), times.of(runs[0])
         tracked, equal = tracked + len(reused), equal + len(runs) - len(new)
         seconds += [each] * missing
-        cells = (trial.label, " ".join(trial.overrides), f"{model.total_params(runs[0].layers):,}")
+        cells = (trial.label, " ".join(trial.overrides), f"{times.parameters(runs[0]):,}")
         rows.append((*cells, str(len(reused)), str(missing), in_words(each)))
     shown = rows if len(rows) <= sum(SHOWN) else [*rows[: SHOWN[0]], ("...",), *rows[-SHOWN[1] :]]
     for row in shown:
@@ -134,14 +156,15 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
     lines = [f"{points} points; objectives {sweep.objectives}, sampler {sweep.sampler}, pruner {sweep.pruner}"]
     if finished:
         lines.append(f"{finished} trials are known and count towards the total")
-    base = resolve(sweep.config, "", resources.threads)
+    (example,) = sweep.examples()
+    base = resolve(example if example.model.builder is not None else sweep.config, "", resources.threads)
     each = times.of(base)
     if sweep.limits.n_trials:
         runs = max(0, sweep.limits.n_trials - finished) * len(sweep.seeds)
         wall = in_words(runs * each / _parallel(resources, runs) + START_SECONDS)
         lines.append(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has "
-            f"{model.total_params(base.layers):,} parameters and takes {in_words(each)} per run;\n"
+            f"{times.parameters(base):,} parameters and takes {in_words(each)} per run;\n"
             f"{_workers(resources, runs)}, about {wall} without pruning ({times.source})"
         )
     return lines

@@ -53,8 +53,8 @@ class SweepRun:
 
     @property
     def cost(self) -> int:
-        """Arithmetic of all epochs, for one example."""
-        return multiplications(self.run.layers) * self.epochs
+        """Arithmetic of all epochs, for one example; of a network of the user's own, its epochs."""
+        return (1 if self.run.layers is None else multiplications(self.run.layers)) * self.epochs
 
     @property
     def is_done(self) -> bool:

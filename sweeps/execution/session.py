@@ -26,6 +26,7 @@ from pipeline.tracking.views import save_view
 from sweeps.backends.base import Backend
 from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.execution.engine import Engine
+from sweeps.execution.inspection import inspect_networks
 from sweeps.execution.recorder import Recorder
 from sweeps.execution.schedule import SweepRun
 from sweeps.execution.signals import Interruption
@@ -174,12 +175,13 @@ def open_session(sweep: Sweep, console: Console) -> Iterator[Session]:
         StoreError: if the store fails.
     """
     try:
-        with locked(sweep.store, sweep.name, timeout=0):
-            hashes = DataHashes(console)
-            for base in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
-                hashes(base.data)  # fetch data first
-            # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
-            with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
+        hashes = DataHashes(console)
+        for base in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
+            hashes(base.data)  # fetch data first
+        # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
+        with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
+            inspect_networks(sweep.examples(), hashes, backend)
+            with locked(sweep.store, sweep.name, timeout=0):
                 session = _open(sweep, backend, hashes, console)
                 with _parent_closed(session):
                     yield session

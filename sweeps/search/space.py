@@ -122,6 +122,15 @@ class Space:
         """All points of a countable space, in Hydra's order; `base(key)` is the base config's value of a key."""
         yield from self._points(self.parameters, {}, base)
 
+    def first_point(self, base: Callable[[str], Any]) -> dict[str, Value]:
+        """A point of any space: first values of lists, low ends of intervals."""
+        point: dict[str, Value] = {}
+        for parameter in self.parameters:
+            if _exists(parameter, point, base):
+                low = int(parameter.low) if parameter.whole else parameter.low
+                point[parameter.key] = parameter.values[0] if parameter.values else low
+        return point
+
     @property
     def most_points(self) -> float:
         """Number of points if all conditions hold, counted without making any; infinite for an interval of numbers."""

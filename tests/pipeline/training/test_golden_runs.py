@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.config.schema import RunConfig
+from pipeline.system.hardware import resolve_precision
 from pipeline.training.identity import TRAINING_VERSION
 from tests.helpers.training import trained
 
@@ -46,7 +47,9 @@ GOLDEN = {
 def test_a_run_gives_the_numbers_of_its_version(name: str, config: Callable[..., RunConfig]) -> None:
     precision = [] if "bfloat16" in name else ["trainer.precision=float32"]
     history = trained(config("trainer.threads=1", *precision, *RUNS[name], base=DIGITS)).history
-    tolerance = 1e-1 if "bfloat16" in name else 1e-3
+    # A processor without bfloat16 of its own rounds in other places.
+    bfloat16 = 1e-1 if resolve_precision("auto") == "mixed_bfloat16" else 2e-1
+    tolerance = bfloat16 if "bfloat16" in name else 1e-3
     found = (history["train/loss"][-1], history["test/loss"][-1])
     golden = GOLDEN[TRAINING_VERSION]
     assert found == pytest.approx(golden[name], rel=tolerance)

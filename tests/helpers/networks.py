@@ -1,0 +1,133 @@
+"""Networks as users build them, good ones and bad ones. Named in configs as tests.helpers.networks:NAME."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+from keras import layers
+
+Shape = tuple[int, ...]
+
+
+def mixer(input_shape: Shape, outputs: int, width: int = 8, rate: float = 0.2) -> keras.Model:
+    """Two branches, batch normalization and dropout."""
+    inputs = keras.Input(input_shape)
+    x = layers.Flatten()(inputs)
+    branches = [layers.Dense(width, "relu")(x), layers.Dense(width, "tanh")(layers.BatchNormalization()(x))]
+    return keras.Model(inputs, layers.Dense(outputs)(layers.Dropout(rate)(layers.concatenate(branches))))
+
+
+def sequential(input_shape: Shape, outputs: int, filters: int = 4) -> keras.Model:
+    return keras.Sequential(
+        [
+            layers.Conv2D(filters, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(outputs),
+        ]
+    )
+
+
+class Net(keras.Model):  # type: ignore[misc]
+    """Without get_config: no file of Keras's holds it."""
+
+    def __init__(self, outputs: int, width: int) -> None:
+        super().__init__()
+        self.parts = [layers.Flatten(), layers.Dense(width), layers.BatchNormalization(), layers.Dropout(0.2)]
+        self.end = layers.Dense(outputs)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        for part in self.parts:
+            x = part(x, training=training) if isinstance(part, layers.BatchNormalization | layers.Dropout) else part(x)
+        return self.end(x)
+
+
+def subclassed(input_shape: Shape, outputs: int, width: int = 8) -> keras.Model:
+    return Net(outputs, width)
+
+
+GOOD = ("mixer", "sequential", "subclassed")
+
+
+def returns_nothing(input_shape: Shape, outputs: int) -> None:
+    mixer(input_shape, outputs)
+
+
+def returns_a_layer(input_shape: Shape, outputs: int) -> object:
+    return layers.Dense(outputs)
+
+
+def compiled(input_shape: Shape, outputs: int) -> keras.Model:
+    net = mixer(input_shape, outputs)
+    net.compile(loss="mse")
+    return net
+
+
+def too_wide(input_shape: Shape, outputs: int) -> keras.Model:
+    return mixer(input_shape, outputs + 1)
+
+
+def not_flat(input_shape: Shape, outputs: int) -> keras.Model:
+    return keras.Sequential([layers.Dense(outputs)])
+
+
+def with_softmax(input_shape: Shape, outputs: int) -> keras.Model:
+    return keras.Sequential([layers.Flatten(), layers.Dense(outputs, "softmax")])
+
+
+def two_outputs(input_shape: Shape, outputs: int) -> keras.Model:
+    inputs = keras.Input(input_shape)
+    x = layers.Dense(outputs)(layers.Flatten()(inputs))
+    return keras.Model(inputs, [x, x])
+
+
+def of_another_shape(input_shape: Shape, outputs: int) -> keras.Model:
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, layers.Dense(outputs)(inputs))
+
+
+def raises(input_shape: Shape, outputs: int) -> keras.Model:
+    print("about to fail")
+    raise ValueError("no such block")
+
+
+class Broken(Net):
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        return x["image"]
+
+
+def raises_when_called(input_shape: Shape, outputs: int) -> keras.Model:
+    return Broken(outputs, 4)
+
+
+def differs(input_shape: Shape, outputs: int) -> keras.Model:
+    seed = int.from_bytes(os.urandom(4), "big")
+    return keras.Sequential(
+        [layers.Flatten(), layers.Dense(outputs, kernel_initializer=keras.initializers.GlorotUniform(seed))]
+    )
+
+
+def raises_in_training(input_shape: Shape, outputs: int, width: int = 4) -> keras.Model:
+    """A network that can be built, but not trained with a width of 13."""
+    if width == 13:
+        raise ValueError("an unlucky width")
+    return mixer(input_shape, outputs, width)
+
+
+# Builder, words of its message; each also names the builder.
+BAD = {
+    "returns_nothing": "returns None; it must return a keras.Model. Is a return missing?",
+    "returns_a_layer": "returns a Dense; it must return a keras.Model",
+    "compiled": "returns a compiled model",
+    "too_wide": r"output of shape \(None, 11\); this data needs \(None, 10\)",
+    "not_flat": r"output of shape \(None, 8, 8, 10\)",
+    "with_softmax": "ends in softmax; its last layer must be linear",
+    "two_outputs": r"has a list as output; it must have a single tensor of shape \(None, 10\)",
+    "of_another_shape": r"called on a batch of shape \(None, 8, 8, 1\), fails: ValueError",
+    "raises": r"fails: ValueError: no such block\n  .*networks.py, line \d+, in raises: .*\n  it printed:\n  about",
+    "raises_when_called": r"fails: .*\n(.*\n)*  .*networks.py, line \d+, in call: return x\[",
+    "differs": "is not repeatable: two builds with one seed differ",
+}

@@ -117,6 +117,6 @@ def _in_a_line(metrics: dict[str, float]) -> str:
     parts: dict[str, list[str]] = {}
     for name, value in sorted(metrics.items(), key=lambda item: item[0].endswith("accuracy")):
         part, _, metric = name.partition("/")
-        parts.setdefault(part, []).append(f"{metric} {value:.4f}")
+        parts.setdefault(part, []).append(f"{metric} {value:{'.3g' if metric == 'learning_rate' else '.4f'}}")
     order = [part for part in ("train", "val", "test") if part in parts]
     return ", ".join(f"{part} {' '.join(parts[part])}" for part in order)

@@ -161,5 +161,5 @@ def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
 
 def _print_metrics(metrics: dict[str, float], console: Console) -> None:
     for name in sorted(metrics):
-        digits = 0 if name in ("epochs", "parameters") else 4
-        console.print(f"  {name:22} {metrics[name]:12,.{digits}f}", highlight=False)
+        form = {"epochs": ",.0f", "parameters": ",.0f", "train/learning_rate": ".3g"}.get(name, ",.4f")
+        console.print(f"  {name:22} {metrics[name]:12{form}}", highlight=False)

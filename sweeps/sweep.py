@@ -66,7 +66,15 @@ def seeds_from(least: int) -> Allowed:
 
 
 @dataclass
-class SweepConfig(RunConfig):
+class BaseConfig(RunConfig):
+    """What the configs of trials are composed from; it is not run itself."""
+
+    def check_run(self) -> None:
+        """Leave that to the trials: they may vary what does not go together here."""
+
+
+@dataclass
+class SweepConfig(BaseConfig):
     """A run's config and what every sweep has beside it. conf/sweep.yaml explains each key."""
 
     seeds: Annotated[list[int], seeds_from(1)]

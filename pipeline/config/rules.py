@@ -102,6 +102,13 @@ FOLDER = _file_name("the name of a folder within data.dir=FOLDER, or CONVSWEEP_D
 ARCHIVE = _file_name("the name of Keras's archive of this very dataset in its cache, as mnist.npz")
 
 
+BOUNDARIES = Allowed(
+    "whole numbers of epochs from 1, each above the one before, as in [10,15]",
+    lambda epochs: _all_whole(epochs, 10**6) and sorted(set(epochs)) == epochs,
+)
+FACTORS = Allowed("numbers above 0, as in [0.1,0.01]", lambda factors: all(factor > 0 for factor in factors))
+
+
 def _are_filters(filters: Any) -> bool:
     numbers = filters if isinstance(filters, list) else [filters]
     return filters is None or (bool(numbers) and _all_whole(numbers, MOST_UNITS))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, shown
 from pipeline.config.data import DataConfig
+from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.rules import CODE, FILTERS, LABEL, MOST_LAYERS, MOST_PIXELS, PATH, UNITS, number, one_of, whole
 from pipeline.system.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
 from pipeline.system.messages import hide, masked_whole, shown_address
@@ -87,19 +88,6 @@ class ModelConfig:
     def filters_per_layer(self) -> list[int]:
         """Number of filters of each convolution; `conv_layers` entries."""
         return list(self.filters) if isinstance(self.filters, list) else [self.filters] * self.conv_layers
-
-
-@dataclass
-class OptimizerConfig:
-    """An optimizer by name: conf/optimizer/adam.yaml."""
-
-    name: Annotated[str, one_of("adam", "sgd", "rmsprop")]
-    learning_rate: AboveZero
-    momentum: Share
-
-    def __post_init__(self) -> None:
-        has_none = self.name == "adam" and self.momentum != 0
-        require(not has_none, "optimizer.momentum", self.momentum, "0.0 with optimizer=adam, which has none")
 
 
 @dataclass
@@ -194,6 +182,7 @@ class RunConfig:
     seed: Seed
 
     def __post_init__(self) -> None:
+        self.check_run()
         if not self.data.is_complete:  # checked when it is
             return
         is_image = len(self.data.shape) == 3
@@ -208,3 +197,11 @@ class RunConfig:
             stop,
             "null: a regression has no accuracy",
         )
+
+    def check_run(self) -> None:
+        """Raise ConfigError for what cannot be run, but may be what the configs of runs are composed from."""
+        self.optimizer.require_consistent()
+        rising, epochs = self.optimizer.warmup_epochs, self.trainer.epochs
+        allowed = f"below trainer.epochs={epochs} with optimizer.schedule=cosine, which falls until the run ends"
+        ends_before = rising < epochs or not self.optimizer.depends_on_epochs
+        require(ends_before, "optimizer.warmup_epochs", rising, allowed)

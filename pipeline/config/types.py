@@ -120,6 +120,25 @@ def hints_of(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
+@cache
+def defaults_of(schema: Any) -> dict[str, Any]:
+    """Return the values of all keys that a config of this dataclass may leave out, sections included, by dotted key.
+
+    A config written before there was such a key means its default.
+    """
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(schema):
+        kind = parts_of(hints_of(schema)[item.name])[0]
+        if dataclasses.is_dataclass(kind):
+            within = defaults_of(cast(Any, kind))
+            values |= {f"{item.name}.{name}": value for name, value in within.items()}
+        elif item.default is not dataclasses.MISSING:
+            values[item.name] = item.default
+        elif item.default_factory is not dataclasses.MISSING:
+            values[item.name] = item.default_factory()
+    return values
+
+
 def hint_within(hint: Any, name: str) -> Any:
     """Return the type hint of `name` in a value of the type `hint`; None if it has nothing of that name."""
     kind = parts_of(hint)[0]

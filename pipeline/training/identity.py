@@ -12,7 +12,9 @@ from typing import Any
 
 from pipeline.config.code import code_sha256 as hash_of_code
 from pipeline.config.compose import to_dict
+from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.schema import RunConfig
+from pipeline.config.types import defaults_of
 from pipeline.datasets.dataset import split_sizes
 from pipeline.models.layers import Layer, augmentation, layers
 from pipeline.system import hardware
@@ -38,7 +40,8 @@ class ResolvedRun:
         code_sha256: Hash of the builder's code; empty without one.
         data_sha256: Hash of the dataset's content.
         signature: SHA-256, in hexadecimal, of all that decides the run's numbers.
-        resume_key: The same without when to stop: runs that share it continue each other.
+        resume_key: The same without when to stop: runs that share it continue each other. Where the learning rate
+            depends on the number of epochs, that is part of it.
         cost_key: The same without seed and content of the data: runs that share it take equally long per epoch.
         threads: Threads that it trains with.
         checkpoints: Where its checkpoints are.
@@ -95,6 +98,8 @@ def resolve(
     without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
     alike = without_end | {"data": parts["data"] | {"sha256": ""}}
     del alike["seed"]
+    if config.optimizer.depends_on_epochs:  # a shorter run is no beginning of a longer one
+        without_end |= {"epochs": config.trainer.epochs}
     resume_key = _sha256(without_end)
     return ResolvedRun(
         config=replace(config, trainer=replace(config.trainer, precision=precision, threads=threads)),
@@ -157,7 +162,7 @@ def ingredients(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: s
         },
         "layers": _network(config, stack, code_sha256),
         "penalties": {"l1": config.model.l1, "l2": config.model.l2},
-        "optimizer": to_dict(config.optimizer),
+        "optimizer": _of_optimizer(config.optimizer),
         "trainer": {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
         | {"precision": hardware.resolve_precision(config.trainer.precision)},
         "versions": versions(),
@@ -171,6 +176,13 @@ def _network(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: str)
     model = config.model
     changes = [[layer.kind, layer.settings] for layer in augmentation(model.augmentation, tuple(config.data.shape))]
     return {"builder": model.builder, "args": model.args, "code": code_sha256, "augmentation": changes}
+
+
+def _of_optimizer(config: OptimizerConfig) -> dict[str, Any]:
+    """Return the optimizer's keys that have an effect; AdamW is Adam with weight decay."""
+    without_effect = defaults_of(OptimizerConfig)
+    used = {k: v for k, v in to_dict(config).items() if k not in without_effect or v != without_effect[k]}
+    return used | ({"name": "adam"} if config.name == "adamw" else {})
 
 
 def _sha256(parts: dict[str, Any]) -> str:

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config.schema import OptimizerConfig, RunConfig, TrainerConfig
+from pipeline.config.schema import RunConfig, TrainerConfig
 from pipeline.datasets.dataset import Examples, steps_per_epoch
-from pipeline.models.fused_ops import Adam
 from pipeline.models.tasks import TASKS, Task
+from pipeline.training.optimizers import learning_rate, make_optimizer
 
 CALLS_PER_EPOCH = 20  # of the graph, for progress; fewer if one would take less than about a twentieth of a second:
 MULTIPLICATIONS_PER_CALL = 2e9
@@ -63,10 +63,10 @@ class Training:
         """Build the optimizer's variables, trace nothing yet; `multiplications` are those of a step, if known."""
         self.net, self.config, self.task = net, config, TASKS[config.data.task]
         self.loss = self.task.loss()
-        self.optimizer = _optimizer(config.optimizer)
-        self.optimizer.build(net.trainable_variables)
         self.x, self.y = tf.constant(examples.x), tf.constant(examples.y)
         self.steps = steps_per_epoch(config.trainer, len(examples))
+        self.optimizer = make_optimizer(config, self.steps)
+        self.optimizer.build(net.trainable_variables)
         self.at_once = _steps_at_once(config.trainer, self.steps, multiplications)
         whole = tf.TensorSpec((), tf.int32)
         signature = [
@@ -79,7 +79,7 @@ class Training:
         self.graph = tf.function(self._graph, autograph=False, input_signature=signature)
 
     def epoch(self, number: int, on_steps: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
-        """Train epoch `number`, from 0, and return loss and accuracy averaged over its steps.
+        """Train epoch `number`, from 0, and return loss and accuracy averaged over its steps, and a changing rate.
 
         The order of the examples is a function of (seed, number), or of the seed alone (`trainer.shuffle`): epoch 5 has
         the same whether or not epochs 0 to 4 were trained in this process.
@@ -102,7 +102,12 @@ class Training:
                 raise NotFiniteError(int(wrong))
             means = _means(self.task, loss, hits, min(last * self.config.trainer.batch_size, len(self.y)))
             on_steps(last, means)
-        return means
+        return means | self._last_rate()
+
+    def _last_rate(self) -> dict[str, float]:
+        """Return the learning rate of the step before, if it changes in the run."""
+        rate = learning_rate(self.config, self.steps)
+        return {} if isinstance(rate, float) else {"learning_rate": float(rate(self.optimizer.iterations - 1))}
 
     def _order(self, number: int) -> tf.Tensor:
         """Return row numbers in the order in which epoch `number`, from 0, takes the examples."""
@@ -132,14 +137,6 @@ class Training:
 
         begin = (first, *tf.unstack(totals))
         return tf.stack(tf.while_loop(lambda step, *_: step < last, body, begin, parallel_iterations=1)[1:])
-
-
-def _optimizer(config: OptimizerConfig) -> keras.Optimizer:
-    """Return the optimizer, without variables yet."""
-    if config.name == "adam":
-        return Adam(learning_rate=config.learning_rate)
-    kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop}
-    return kinds[config.name](learning_rate=config.learning_rate, momentum=config.momentum)
 
 
 def _steps_at_once(trainer: TrainerConfig, steps: int, multiplications: float | None) -> int:

@@ -71,7 +71,7 @@ def _print_plan(config: RunConfig, console: Console) -> None:
     from pipeline.tracking.databases import refuse_broken
     from pipeline.training.cost import START_SECONDS, expected_seconds, seconds_at
     from pipeline.training.identity import resolve
-    from sweeps.execution.plan import in_words
+    from sweeps.execution.plan import NOT_EXTENDED, in_words
 
     refuse_broken(config.store)
     resolved = resolve(config, "")
@@ -86,11 +86,13 @@ def _print_plan(config: RunConfig, console: Console) -> None:
         seconds = expected_seconds(config, stack)
     trainer, precision = config.trainer, resolve_precision(config.trainer.precision)
     sizes = ", ".join(f"{part} {size:,}" for part, size in split_sizes(config.data).items() if size)
+    not_extended = f"{NOT_EXTENDED}\n" if config.optimizer.depends_on_epochs else ""
     console.print(
         f"data={config.data.name} model={config.model.name} optimizer={config.optimizer.name} seed={config.seed} "
         f"epochs={trainer.epochs} batch_size={trainer.batch_size} precision={precision}\n\n{summary(stack)}\n\n"
         f"examples: {sizes}\n"
         f"expected time: {in_words(START_SECONDS + seconds)} ({source})\n"
+        f"{not_extended}"
         "dry run: nothing was trained",
         highlight=False,
     )

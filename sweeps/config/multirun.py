@@ -22,7 +22,7 @@ from pipeline.datasets.complete import completed
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
 from sweeps.search.space import Space
-from sweeps.sweep import SWEEP_NAME, Sweep, SweepConfig, Trial, grid_objectives
+from sweeps.sweep import SWEEP_NAME, BaseConfig, Sweep, SweepConfig, Trial, grid_objectives
 
 SWEEPER = "hydra.sweeper"
 ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
@@ -163,7 +163,7 @@ def _config(fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     beside: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
     hints, beside = hints_of(SweepConfig), beside | {"seeds": [0]}
     settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
-    return SweepConfig(**vars(completed(compose(RunConfig, "train", fixed))), **settings)
+    return SweepConfig(**vars(completed(compose(BaseConfig, "train", fixed))), **settings)
 
 
 def _study(given: Mapping[str, Any], description: str, defaults: Mapping[str, Any]) -> StudyConfig:

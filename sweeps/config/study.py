@@ -196,7 +196,7 @@ def _check_points(sweep: Sweep, space: Space) -> None:
             )
             point[parameter.key] = values[0]
             for value in values:
-                _check_value(sweep, parameter.key, space.overrides({parameter.key: value}))
+                _check_value(sweep, parameter.key, space.overrides(point | {parameter.key: value}))
     sweep.compose(space.overrides(point))
 
 
@@ -207,6 +207,6 @@ def _check_value(sweep: Sweep, key: str, overrides: list[str]) -> None:
     except ConfigError as error:
         if "is not measured" in str(error):
             raise ConfigError(f"in the space: {' '.join(overrides)}: {error}") from error
-        if f"{key}=" in str(error):
+        if str(error).startswith(f"{key}="):
             hint = "; for whole numbers write int(interval(low,high))" if "whole number" in str(error) else ""
             raise ConfigError(f"in the space: {error}{hint}") from error

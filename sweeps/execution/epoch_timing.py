@@ -76,7 +76,8 @@ def _timed(trial: Trial, timing: TimingConfig, threads: int) -> ResolvedRun:
     base = trial.base
     trainer = replace(base.trainer, epochs=EPOCHS, evaluate_test=False, train_eval_size=1, stop_at_accuracy=None)
     data = replace(base.data, limit=min(timing.examples, base.data.train_size), val_fraction=0.0, train_fraction=1.0)
-    return resolve(replace(base, data=data, trainer=trainer, seed=0), "", threads)
+    optimizer = replace(base.optimizer, warmup_epochs=0.0)  # which may be longer than the epochs that are timed
+    return resolve(replace(base, data=data, optimizer=optimizer, trainer=trainer, seed=0), "", threads)
 
 
 def _measure(runs: dict[str, ResolvedRun], rounds: int, threads: int, console: Console) -> dict[str, list[float]]:

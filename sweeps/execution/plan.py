@@ -19,13 +19,14 @@ from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.execution.inspection import inspect_networks
 from sweeps.execution.session import DataHashes
 from sweeps.search.history import History
-from sweeps.search.space import Value
+from sweeps.search.space import Space, Value
 from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep, duration
 
 if TYPE_CHECKING:
     from pipeline.tracking.tracker import Tracker
 
+NOT_EXTENDED = "optimizer.schedule=cosine: a run with another number of epochs is trained from the first, not extended"
 # Of more rows, so many of the first and of the last are printed.
 SHOWN = (20, 5)
 
@@ -136,6 +137,8 @@ def _plan_grid(
         f"{len(seconds)} runs to train, {tracked} known{duplicates}; {_workers(resources, len(seconds))}, "
         f"expected time {in_words(wall)} ({times.source})"
     )
+    if any(trial.base.optimizer.depends_on_epochs for trial in sweep.trials or []):
+        lines.append(NOT_EXTENDED)
     if sweep.config.budget is not None and wall > duration(sweep.config.budget):
         lines.append(f"budget={sweep.config.budget} is not enough: what it cuts off, the same command continues")
     return lines
@@ -156,6 +159,9 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
     lines = [f"{points} points; objectives {sweep.objectives}, sampler {sweep.sampler}, pruner {sweep.pruner}"]
     if finished:
         lines.append(f"{finished} trials are known and count towards the total")
+    schedules = {sweep.config.optimizer.schedule, *_values(sweep.space, "optimizer.schedule")}
+    if "cosine" in schedules:
+        lines.append(NOT_EXTENDED)
     (example,) = sweep.examples()
     base = resolve(example if example.model.builder is not None else sweep.config, "", resources.threads)
     each = times.of(base)
@@ -168,6 +174,11 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
             f"{_workers(resources, runs)}, about {wall} without pruning ({times.source})"
         )
     return lines
+
+
+def _values(space: Space, key: str) -> Sequence[Value]:
+    """Return the values of a key that a space varies by a list of them."""
+    return next((parameter.values or () for parameter in space.parameters if parameter.key == key), ())
 
 
 def _listed(values: Sequence[Value]) -> str:

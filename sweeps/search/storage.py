@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pipeline.config.checks import ConfigError
-from pipeline.config.schema import StoreConfig
+from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.types import defaults_of
 from pipeline.system.messages import shown_address
 from pipeline.tracking.databases import OPTUNA, is_made, make, opened
 from pipeline.tracking.retry import Retrying
@@ -67,16 +68,22 @@ def open_study(sweep: Sweep, purpose: Purpose = "launch") -> optuna.Study:
 
 def _check_identity(study: optuna.Study, sweep: Sweep, purpose: Purpose, is_empty: bool) -> None:
     identity = json.loads(json.dumps(sweep.identity | {"objectives": list(sweep.objectives.items())}))
-    before = study.user_attrs.get(IDENTITY)
+    before, without = study.user_attrs.get(IDENTITY), (TRAINED_BY,) if purpose == "report" else ()
     if before is None or is_empty:  # a study without trials may change its identity
         if purpose == "launch":
             study.set_user_attr(IDENTITY, identity)
-    elif difference := _difference(before, identity, (TRAINED_BY,) if purpose == "report" else ()):
+    elif difference := _difference(_completed(before, identity), identity, without):
         raise ConfigError(
             f"the sweep {sweep.name} exists with another config:\n{difference}\n"
             f"to run this one beside it, name it: {sweep.name_key}={sweep.name}_2 "
             "(equal runs are reused, not repeated)"
         )
+
+
+def _completed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the identity from before with those keys of its base that configs had not yet."""
+    added = {key: value for key, value in defaults_of(RunConfig).items() if key in now["base"]}
+    return {**before, "base": added | before["base"]}
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], without: tuple[str, ...]) -> str:

@@ -26,6 +26,15 @@ RUNS = {
     "augmentation": ["model.augmentation.flip=horizontal", "model.augmentation.shift=0.1"],
     "splits": ["data.val_fraction=0.2", "data.train_fraction=0.5", "trainer.batch_size=20", "seed=3"],
     "one order, SGD": ["trainer.shuffle=once", "optimizer=sgd", "optimizer.momentum=0.9"],
+    "AdamW, clipped, cosine": [
+        *("optimizer=adamw", "optimizer.weight_decay=0.1", "optimizer.clip_norm=0.5", "optimizer.schedule=cosine"),
+        "optimizer.warmup_epochs=0.5",
+    ],
+    "Nesterov, piecewise": [
+        *("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true", "optimizer.schedule=piecewise"),
+        *("optimizer.boundaries=[1,2]", "optimizer.factors=[0.5,0.1]"),
+        "optimizer.learning_rate=0.1",
+    ],
     "regression": ["data=line", "model=line", "trainer=line", "optimizer=sgd", "trainer.epochs=50", "data.limit=null"],
 }
 # Training and test loss after the last epoch, for each version of the training.
@@ -38,6 +47,8 @@ GOLDEN = {
         "augmentation": (1.910507, 1.519418),
         "splits": (2.036057, 1.937759),
         "one order, SGD": (2.291444, 2.289125),
+        "AdamW, clipped, cosine": (1.997264, 2.003652),
+        "Nesterov, piecewise": (2.192283, 2.176450),
         "regression": (0.018954, 0.039434),
     }
 }

@@ -1,4 +1,4 @@
-"""Studies that are refused."""
+"""Studies that are refused, and spaces that are not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.main import main
+from sweeps.config.study import compose_study
 
 DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
 
@@ -46,3 +47,20 @@ def test_bad_studies_are_refused_before_anything_starts(
     assert main(["study", "smoke", *overrides]) == 2
     assert told in capsys.readouterr().err
     assert list(empty.iterdir()) == []
+
+
+SPACE = """{
+    optimizer.schedule: 'choice(constant,cosine,exponential)',
+    optimizer.final_fraction: {sweep: "choice(0.1,0.2)", when: 'optimizer.schedule==cosine'},
+    optimizer.decay_rate: {sweep: "interval(0.5,0.9)", when: 'optimizer.schedule==exponential'}
+}""".replace("\n", "")
+
+
+@pytest.mark.parametrize("first", ["constant,cosine,exponential", "cosine,exponential", "exponential,constant"])
+def test_keys_that_only_one_schedule_has_are_searched_with_it(first: str) -> None:
+    sweep = compose_study("smoke", [f"study.space={SPACE.replace('constant,cosine,exponential', first)}"])
+    assert sweep.space is not None
+    assert [parameter.key for parameter in sweep.space.parameters][1:] == [
+        "optimizer.final_fraction",
+        "optimizer.decay_rate",
+    ]

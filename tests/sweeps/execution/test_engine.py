@@ -382,6 +382,35 @@ def test_more_of_a_grid_goes_on_where_less_of_it_ended(root: Path) -> None:
     assert Launched(grid("model.filters=4,8,16")).states == {"COMPLETE": 3}
 
 
+def test_schedules_and_their_keys_are_swept(root: Path) -> None:
+    assert Launched(grid("optimizer.schedule=constant,cosine", "optimizer.clip_norm=null,1")).states == {"COMPLETE": 4}
+    keys = ["optimizer=adam,adamw", "optimizer.warmup_epochs=0,0.5"]
+    assert Launched(grid(*keys)).states == {"COMPLETE": 4}
+    keys = ["optimizer.schedule=piecewise", "optimizer.boundaries=[1],[2]", "optimizer.factors=[0.1]"]
+    assert Launched(grid(*keys)).states == {"COMPLETE": 2}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer.schedule=exponential", "optimizer.decay_rate=0.5,0.9"],
+        ["optimizer=sgd,rmsprop", "optimizer.momentum=0.9"],
+        ["optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0.8,0.9"],
+        ["optimizer.schedule=cosine", "optimizer.warmup_epochs=3", "trainer.epochs=4,5"],
+    ],
+    ids=" ".join,
+)
+def test_what_goes_together_in_every_trial_need_not_in_the_base(root: Path, overrides: list[str]) -> None:
+    assert Launched(grid(*overrides)).states == {"COMPLETE": 2}
+
+
+def test_of_a_cosine_no_run_waits_for_a_shorter_one(root: Path) -> None:
+    epochs = ["trainer.epochs=2,4", "optimizer.schedule=constant,cosine"]
+    launched = Launched(grid(*epochs))
+    keys = {run.tags["convsweep.resume_key"] for run in launched.runs}
+    assert (len(launched.runs), len(keys)) == (4, 3)
+
+
 def test_points_of_a_decimal_range_are_what_hydra_says(root: Path) -> None:
     overrides = ["data=digits", "model.padding=same", "data.val_fraction=0.2", "model.dropout=range(0,0.5,0.1)"]
     overrides += ["optimizer.learning_rate=interval(0.001,0.002)", "store.log_model=none"]

@@ -35,3 +35,36 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     assert before == {p: p.stat().st_mtime_ns for p in before}
     with pytest.raises(KeyError):
         optuna.load_study(study_name="smoke", storage=f"sqlite:///{root / 'optuna.db'}")
+
+
+NOT_EXTENDED = "cosine: a run with another number of epochs is trained from the first, not extended"
+COSINE = ["optimizer.schedule=cosine", *DIGITS]
+VALIDATED = ["data.val_fraction=0.2", "hydra.sweeper.n_trials=3"]
+
+
+@pytest.mark.parametrize(
+    ("command", "is_said"),
+    [
+        (["train", *COSINE], True),
+        (["train", *DIGITS], False),
+        (["train", "-m", "optimizer.schedule=constant,cosine", "trainer.epochs=1,2", *DIGITS[:2]], True),
+        (["train", "-m", "optimizer.schedule=exponential", "optimizer.decay_rate=0.5,0.9", *DIGITS], False),
+        (["train", "-m", "model.dropout=interval(0,0.5)", *VALIDATED, *COSINE], True),
+        (
+            [
+                "train",
+                "-m",
+                "optimizer.learning_rate=interval(0.1,1)",
+                *VALIDATED,
+                "optimizer.schedule=constant,cosine",
+            ],
+            True,
+        ),
+    ],
+    ids=["run", "constant run", "grid", "another grid", "search", "search over schedules"],
+)
+def test_a_plan_says_what_a_cosine_cannot(
+    root: Path, command: list[str], is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--dry-run"]) == 0
+    assert capsys.readouterr().out.count(NOT_EXTENDED) == is_said

@@ -1,15 +1,17 @@
-"""Optuna's storage while it is locked."""
+"""Optuna's storage while it is locked, and studies of earlier versions in it."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
+import optuna
 import pytest
 
+from pipeline.config.checks import ConfigError
 from pipeline.tracking.retry import StoreError
 from sweeps.config.study import compose_study
-from sweeps.search.storage import open_study
+from sweeps.search.storage import IDENTITY, open_study
 
 DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
 
@@ -27,3 +29,15 @@ def test_whatever_is_asked_of_a_locked_storage_says_so(root: Path) -> None:
     database.close()
     proposed.suggest_float("x", 0, 1)
     assert study.tell(proposed, 0.5).params == proposed.params
+
+
+def test_a_study_from_before_a_key_is_continued_with_its_default_alone(root: Path) -> None:
+    study = open_study(compose_study("smoke", []))
+    study.add_trial(optuna.trial.create_trial(value=0.5, params={}, distributions={}))
+    before = study.user_attrs[IDENTITY]
+    for key in ("optimizer.schedule", "optimizer.boundaries"):
+        del before["base"][key]
+    study.set_user_attr(IDENTITY, before)
+    open_study(compose_study("smoke", []))
+    with pytest.raises(ConfigError, match=r"optimizer\.schedule: constant -> cosine"):
+        open_study(compose_study("smoke", ["optimizer.schedule=cosine"]))

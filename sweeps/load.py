@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING
 from pipeline.config.checks import ConfigError, did_you_mean
 from pipeline.config.groups import config_groups
 from pipeline.config.overrides import is_of_store
+from pipeline.datasets.complete import recalled
 from pipeline.inference.load import open_store
 from sweeps.config.ablation import Ablation, compose_ablation
 from sweeps.config.multirun import compose_multirun, divide_settings
 from sweeps.config.study import compose_study
 from sweeps.execution.epoch_timing import tracked_timings
 from sweeps.reports.findings import AblationFindings, judge_ablation
-from sweeps.results import COMMAND, CONFIRMED, Runs, StudyResult, TrialResult, lost_trials, tracked_runs, trial_results
+from sweeps.results import (
+    COMMAND,
+    CONFIRMED,
+    Runs,
+    StudyResult,
+    TrialResult,
+    lost_trials,
+    recall_data,
+    tracked_runs,
+    trial_results,
+)
 from sweeps.search.history import History, study_result
 from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep
@@ -91,6 +102,11 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
         raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, names)}. {hint}")
     kind, *words = command_of(name, parent)
     words = [word for word in words if not is_of_store(word)] + list(overrides)  # older stores tagged those too
+    with recalled(recall_data(tracker, parent.run_id, name)):
+        return _loaded(name, kind, words, tracker, parent)
+
+
+def _loaded(name: str, kind: str, words: list[str], tracker: Tracker, parent: TrackedRun) -> SweepResult:
     if kind == "ablate":
         ablation = compose_ablation(words[0], words[1:])
         sweep = ablation.sweep

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import yaml
+
+from pipeline.config.compose import flatten, to_dict
+from pipeline.config.data import DataConfig
 from pipeline.config.schema import RunConfig
+from pipeline.config.types import typed
+from pipeline.datasets.complete import Recall
 from pipeline.datasets.dataset import split_sizes
 from pipeline.tracking.reader import TRIAL, TrackedRun, as_text
 from pipeline.tracking.tracker import Tracker
@@ -181,6 +188,36 @@ def tracked_runs(tracker: Tracker, parent: str, sweep: Sweep) -> tuple[dict[str,
     return by_trial, len(runs) - len(alike)
 
 
+def recall_data(tracker: Tracker, parent: str, name: str) -> Recall:
+    """Return what knows the data of one's own that a sweep's runs were trained on, the newest runs' where it changed.
+
+    Args:
+        tracker: The store.
+        parent: Id of the sweep's parent run.
+        name: The sweep's.
+    """
+
+    @cache
+    def runs() -> dict[str, TrackedRun]:
+        return {_source(run.params): run for run in reversed(tracker.children(parent, name)) if run.is_finished}
+
+    @cache
+    def tracked(source: str) -> DataConfig | None:
+        run = runs().get(source)
+        written = tracker.read_file(run.run_id, "config.yaml") if run else None
+        return typed(DataConfig, yaml.safe_load(written)["data"], "data") if written else None
+
+    def recall(data: DataConfig) -> DataConfig | None:
+        return tracked(_source({key: as_text(value) for key, value in flatten({"data": to_dict(data)}).items()}))
+
+    return recall
+
+
+def _source(params: Mapping[str, str]) -> str:
+    """Return which dataset a run was trained on, by its params."""
+    return str(sorted((key, text) for key, text in params.items() if key.startswith(SOURCE) and text != as_text(None)))
+
+
 def lost_trials(run_ids: Mapping[int, Sequence[str]], tracker: Tracker, parent: str, sweep: Sweep) -> list[int]:
     """Return the numbers of those trials of which a run was deleted in MLflow's pages, or with its database."""
     tracked = {run.run_id for run in tracker.children(parent, sweep.name) if run.is_finished}
@@ -203,8 +240,7 @@ def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:
 def _making(run: TrackedRun) -> dict[str, str | None]:
     """Return how a run was made, beside its config."""
     making = {name: run.tags.get(f"convsweep.{name}") for name in ("training_version", "versions")}
-    source = {key: text for key, text in run.params.items() if key.startswith(SOURCE) and text != as_text(None)}
-    making[f"data {sorted(source.items())}"] = run.tags.get("convsweep.data_sha256")
+    making[f"data {_source(run.params)}"] = run.tags.get("convsweep.data_sha256")
     if run.params.get("trainer.precision") == "auto":
         making["precision"] = run.tags.get("convsweep.precision")
     return making

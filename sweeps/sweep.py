@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pipeline.config.checks import ConfigError, require, shown
-from pipeline.config.compose import compose_run, flatten, to_dict
+from pipeline.config.compose import compose, compose_run, flatten, to_dict
 from pipeline.config.overrides import key_of
 from pipeline.config.rules import LABEL, Allowed, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
-from pipeline.datasets.complete import READ, completed
+from pipeline.datasets.complete import READ, Recall, completed, current_recall
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import MOST_SEEDS, StatisticsConfig
+
+Config = TypeVar("Config", bound=RunConfig)
 
 if TYPE_CHECKING:
     from sweeps.search.space import Space, Value
@@ -125,6 +127,7 @@ class Sweep:
         space: The search space of a sampled sweep, or of a Hydra grid.
         sampler, sampler_seed, pruner: By name; see conf/study/smoke.yaml.
         confirm_seeds: Fresh seeds on which the best config of a search is run again.
+        recall: Says of one's own data what it was when the sweep was launched; None where it is launched now.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Sweep:
     pruner: str = "none"
     limits: Limits = field(default_factory=Limits)
     confirm_seeds: tuple[int, ...] = ()
+    recall: Recall | None = field(default_factory=current_recall)
 
     @property
     def seeds(self) -> list[int]:
@@ -203,7 +207,7 @@ class Sweep:
 
     def compose(self, overrides: Sequence[str]) -> RunConfig:
         """Compose the config of a run with these overrides over the base; raise ConfigError if there is none such."""
-        config = completed(compose_run(self.primary, self.launched, overrides))
+        config = completed(compose_run(self.primary, self.launched, overrides), recall=self.recall)
         if self.trials is None and config.trainer.evaluate_test and not self.config.trainer.evaluate_test:
             raise ConfigError(
                 "trainer.evaluate_test=true is not allowed: trainer.evaluate_test must be false: only the confirmation "
@@ -227,6 +231,27 @@ class Sweep:
         for metric in self.objectives:
             if why := why_missing(metric, config):
                 raise ConfigError(f"{metric}, by which trials are compared, is not measured: {why}")
+
+
+def complete_base(config: Config, primary: str, launched: Sequence[str], first: Iterable[str]) -> Config:
+    """Return a sweep's base config with what it leaves out of its own data: as it has it, or as its first trial has it.
+
+    Args:
+        config: The base, as composed.
+        primary, launched: From which it was composed.
+        first: Overrides of the first trial. Where they are of the data, the base's own may be none that can be read.
+
+    Raises:
+        ConfigError: if the data cannot be read, or does not fit the config.
+    """
+    of_data = [override for override in first if key_of(override).partition(".")[0] == "data"]
+    if not config.data.has_arrays or not of_data:
+        return completed(config)
+    data = completed(compose(type(config), primary, [*launched, *of_data])).data
+    if not data.has_arrays:
+        return completed(config)
+    left_out = {name: getattr(data, name) for name in READ if not getattr(config.data, name)}
+    return replace(config, data=replace(config.data, **left_out))
 
 
 def base_identity(config: RunConfig) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def _composed(primary: str, groups: tuple[str, ...], environment: frozenset[tupl
 def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
     """Compose the run config in a file (`best.yaml`, or a run's `config.yaml`) with `overrides` of single keys.
 
-    Where data and results are stored is this machine's choice, not the file's.
+    Where data and results are stored is this machine's choice, not the file's. Nor does the file decide what code is
+    imported: `require_named` does.
 
     Raises:
         ConfigError: if the file holds no run config, or for anything wrong in the overrides.

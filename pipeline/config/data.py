@@ -155,6 +155,11 @@ class DataConfig:
         return bool(self.shape and self.train_size and self.test_size and (self.class_names or not self.has_classes))
 
     @property
+    def is_image(self) -> bool:
+        """Whether examples are images as files have them, grey or in colour."""
+        return len(self.shape) == 3 and self.shape[2] in (1, 3)
+
+    @property
     def has_classes(self) -> bool:
         """Whether labels are classes: a regression has none."""
         return self.task != "regression"

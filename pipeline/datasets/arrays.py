@@ -69,6 +69,8 @@ def tidied(given: Mapping[str, Any]) -> Arrays:
 
 def _array(name: str, value: Any) -> np.ndarray:
     """Return what stands for an array as one, if it holds numbers."""
+    if np.ma.is_masked(value):
+        raise WrongDataError(f"{name} has masked values: it must hold numbers")
     try:
         array = np.asarray(value)
     except Exception as error:  # tensors on a device, what else has no array

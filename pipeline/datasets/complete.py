@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +15,8 @@ from pipeline.config.checks import shown
 from pipeline.config.data import DataConfig
 from pipeline.config.rules import MOST_UNITS
 from pipeline.config.schema import RunConfig
-from pipeline.datasets.arrays import Arrays, WrongDataError
+from pipeline.config.trust import require_named
+from pipeline.datasets.arrays import Arrays, WrongDataError, kept
 from pipeline.datasets.cache import Say, source_key
 from pipeline.datasets.npz import npz_arrays
 from pipeline.datasets.python import loaded_arrays
@@ -19,15 +24,37 @@ from pipeline.datasets.python import loaded_arrays
 Config = TypeVar("Config", bound=RunConfig)
 READERS = {"npz": npz_arrays, "python": loaded_arrays}
 
+Recall = Callable[[DataConfig], DataConfig | None]
 READ = ("shape", "train_size", "test_size", "class_names", "sha256")
 
+_recall: ContextVar[Recall | None] = ContextVar("recall", default=None)
 _filled_before: dict[tuple[str, str], DataConfig] = {}
 
 
-def completed(config: Config, say: Say = lambda line: None) -> Config:
+@contextmanager
+def recalled(recall: Recall) -> Iterator[None]:
+    """Let `completed` take what is known of datasets, for reports: nothing is read, no function is called."""
+    before = _recall.set(recall)
+    try:
+        yield
+    finally:
+        _recall.reset(before)
+
+
+def current_recall() -> Recall | None:
+    """Return what `completed` takes data from, inside `recalled`; None outside."""
+    return _recall.get()
+
+
+def completed(config: Config, say: Say = lambda line: None, recall: Recall | None = None) -> Config:
     """Return the config with what its own arrays say of themselves; all other datasets' configs say it already.
 
     `data.sha256` names the content from then on: workers map those very arrays from the cache.
+
+    Args:
+        config: As composed.
+        say: Told of a function that is called, and of a download.
+        recall: Returns an equal dataset of an earlier launch, whose word is taken; None stands for `recalled`'s.
 
     Raises:
         WrongDataError: if the arrays cannot be had or trained on, or are not what the config says.
@@ -36,9 +63,25 @@ def completed(config: Config, say: Say = lambda line: None) -> Config:
     """
     if not config.data.has_arrays:
         return config
+    recall = recall or _recall.get()
+    if recall and (known := recall(config.data)):
+        left_out = {name: getattr(known, name) for name in READ if not getattr(config.data, name)}
+        return replace(config, data=replace(config.data, **left_out))
+    if recall:  # what is composed is an earlier launch's command
+        require_named(config, (), ("data",))
     arrays, sha256 = READERS[config.data.format](config.data, say)
     data = _filled(config.data, arrays, sha256)
     return config if data == config.data else replace(config, data=data)
+
+
+def is_kept(data: DataConfig) -> bool:
+    """Return whether one's own arrays need not be read from where they come from: the cache has this very content."""
+    return _kept(data, lambda line: None) is not None
+
+
+def _kept(data: DataConfig, say: Say) -> Arrays | None:
+    cache = Path(data.cache).expanduser().absolute()
+    return kept(cache, data.sha256, say) if data.has_arrays and data.sha256 else None
 
 
 def own_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
@@ -46,7 +89,9 @@ def own_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
 
     x has the axis for the one channel of grey images where `data.shape` has; y are classes, or floats of a regression.
     """
-    arrays, sha256 = READERS[data.format](data, say)
+    arrays, sha256 = _kept(data, say), data.sha256
+    if arrays is None or sha256 is None:
+        arrays, sha256 = READERS[data.format](data, say)
     _filled(data, arrays, sha256)
     is_whole = arrays["y_train"].dtype.kind != "f"
     kind = np.dtype(np.int32 if data.has_classes else np.float32)

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from pipeline.config.checks import ConfigError
 from pipeline.datasets import dataset as data
-from pipeline.inference.load import SavedModel
+from pipeline.datasets.complete import is_kept
+from pipeline.inference.load import SavedModel, require_trust
 from pipeline.inference.predict import prepared, probabilities
 from pipeline.system.plotting import new_figure
 
@@ -37,12 +38,16 @@ def explain(saved: SavedModel, images: Sequence[int], filter_number: int, folder
         console: Told of what cannot be drawn, and why.
 
     Raises:
-        ConfigError: if a place or the filter does not exist, or the model takes no images.
+        ConfigError: if a place or the filter does not exist, the model takes no images, or its test
+            set comes from a function and is not in the cache, without `trust`.
         DataError: if the data cannot be had.
     """
     config = saved.config
-    if len(config.data.shape) != 3:
-        raise ConfigError(f"run {saved.run.run_id} takes no images: there is nothing to look at")
+    if not config.data.is_image or not config.data.has_classes:
+        takes = "takes no images, grey or in colour, or predicts no classes"
+        raise ConfigError(f"run {saved.run.run_id} {takes}: there is nothing to look at")
+    if config.data.loader is not None and not saved.trust and not is_kept(config.data):
+        require_trust(saved.run, f"data.loader={config.data.loader}")
     test = data.split(data.load(config.data, console.print), config.data, config.seed).test
     _check(saved, images, filter_number, len(test))
     folder.mkdir(parents=True, exist_ok=True)

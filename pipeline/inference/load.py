@@ -28,11 +28,12 @@ ALIAS = "best"
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained model, its run and its config."""
+    """A trained model, its run and its config; `trust`: whether code that this names may be imported."""
 
     net: keras.Model
     run: TrackedRun
     config: RunConfig
+    trust: bool = False
 
 
 def open_store(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
@@ -80,7 +81,7 @@ def load_model(name: str, store: StoreConfig, tracker: Tracker, trust: bool = Fa
             f"the model of run {run.run_id} is not stored any more. To have it again, save its artifact config.yaml "
             "(MLflow's page of the run shows it) and run `convsweep train --from config.yaml`"
         )
-    return SavedModel(net, run, config)
+    return SavedModel(net, run, config, trust)
 
 
 def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker, trust: bool) -> keras.Model | None:

@@ -33,11 +33,18 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
         0, or 1 where a file could not be read: it is named and skipped.
 
     Raises:
-        ConfigError: if a file does not exist, a folder holds no image or cannot be read, or a number is none.
+        ConfigError: if a file does not exist, a folder holds no image or cannot be read, a number is none, or the
+            model takes neither images nor numbers.
     """
     data = saved.config.data
     if list(data.shape) == [1]:
         return _predict_numbers(saved, words, console)
+    if not data.is_image or not data.has_classes:
+        what = f"inputs of the shape {data.shape} and predicts {'classes' if data.has_classes else 'numbers'}"
+        raise ConfigError(
+            f"run {saved.run.run_id} takes {what}; this command classifies images, grey or in colour. In Python: "
+            f"mlflow.keras.load_model('runs:/{saved.run.run_id}/model')"
+        )
     size = "x".join(map(str, data.shape))
     files, broken = _files(words), 0
     console.print(f"{saved.config.model.name} on {data.name} ({size}), run {saved.run.run_id[:8]}", highlight=False)

@@ -203,8 +203,11 @@ class _Training:
             final["gap/accuracy"] = final["train_eval/accuracy"] - tested[-1]
         if not has_accuracy and config.trainer.evaluate_test:
             # Of one number from one: what the course's first network predicts for its last point.
-            x = self.parts.test.x.astype(np.float32) / np.float32(config.data.scale)
-            final["prediction"] = float(np.mean(self.net.predict_on_batch(x)))
+            x, size, scale = self.parts.test.x, config.trainer.eval_batch_size, np.float32(config.data.scale)
+            batches = (x[at : at + size].astype(np.float32) / scale for at in range(0, len(x), size))
+            final["prediction"] = float(
+                np.mean(np.concatenate([self.net.predict_on_batch(batch) for batch in batches]))
+            )
         return final | {"epochs": float(result.epochs), "parameters": float(self.net.count_params())}
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose, compose_from
 from pipeline.config.schema import RunConfig
+from pipeline.config.trust import require_named
 from sweeps.cli.arguments import DRY_RUN, OVERRIDES, Commands
 from sweeps.cli.console import DONE
 
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         config = compose(RunConfig, "train", overrides)
     else:
         config = compose_from(Path(arguments.start), overrides)
+        require_named(config, overrides)
     config = completed(config, console.print)
     model.layers(config.model, config.data)  # raises for a network that does not fit
     if arguments.dry_run:

@@ -11,13 +11,22 @@ from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
 from pipeline.config.overrides import key_of, parse_override, value_text
 from pipeline.config.rules import LABEL, Allowed, one_of, whole
-from pipeline.datasets.complete import completed
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.search.space import Value
-from sweeps.sweep import Sweep, SweepConfig, SweepName, Trial, base_identity, grid_objectives, refuse, refuse_varied
+from sweeps.sweep import (
+    Sweep,
+    SweepConfig,
+    SweepName,
+    Trial,
+    base_identity,
+    complete_base,
+    grid_objectives,
+    refuse,
+    refuse_varied,
+)
 
 
 @dataclass
@@ -168,7 +177,9 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     """
     refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", ablation=f"the ablation is {name} already")
     launched = (f"ablation={name}", *overrides)
-    config = completed(compose(AblationSweepConfig, "ablation", launched))
+    config = compose(AblationSweepConfig, "ablation", launched)
+    first = next(iter(config.ablation.trials.values())).overrides
+    config = complete_base(config, "ablation", launched, first)
     sweep = Sweep(
         name=config.ablation.name,
         description=config.ablation.description,

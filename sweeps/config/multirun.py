@@ -18,11 +18,10 @@ from pipeline.config.groups import CONF
 from pipeline.config.overrides import key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
-from pipeline.datasets.complete import completed
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
 from sweeps.search.space import Space
-from sweeps.sweep import SWEEP_NAME, BaseConfig, Sweep, SweepConfig, Trial, grid_objectives
+from sweeps.sweep import SWEEP_NAME, BaseConfig, Sweep, SweepConfig, Trial, complete_base, grid_objectives
 
 SWEEPER = "hydra.sweeper"
 ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
@@ -108,7 +107,7 @@ def _search(space: Space, fixed: list[str], given: dict[str, Any], description: 
     """Return the sweep that samples the space, judged on a validation split."""
     if "trainer.evaluate_test" not in map(key_of, fixed):
         fixed.append("trainer.evaluate_test=false")
-    config = _config(fixed, given)
+    config = _config(space, fixed, given)
     several = len(given.get("objectives", [0])) > 1 or len(config.seeds) > 1
     defaults = {"objectives": {"val/accuracy": "maximize"}, "pruner": "none" if several else "median"}
     study = _study(given, description, defaults | {"n_trials": 20, "confirm_seeds": [100, 101, 102]})
@@ -121,7 +120,7 @@ def _grid(space: Space, fixed: list[str], given: dict[str, Any], description: st
     """Return the sweep of all points, each composed and checked; of the first `n_trials` if that is given."""
     if idle := [key for key in ONLY_SEARCH if key in given]:
         raise ConfigError(f"{SWEEPER}.{idle[0]} has no effect on a grid: every swept key has a list of values")
-    config = _config(fixed, given)
+    config = _config(space, fixed, given)
     size, seeds = space.most_points, len(config.seeds)
     if size > MOST_LISTED or size * seeds > MOST_RUNS:
         limits = f"at most {MOST_LISTED:,} points and {MOST_RUNS:,} runs are allowed"
@@ -158,12 +157,13 @@ def _trial(sweep: Sweep, space: Space, point: dict[str, Any]) -> Trial:
         raise ConfigError(f"{' '.join(overrides)}: {error}") from error
 
 
-def _config(fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
+def _config(space: Space, fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     """Return the base config, with the settings and what conf/sweep.yaml has beside it, but for a single seed."""
     beside: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
     hints, beside = hints_of(SweepConfig), beside | {"seeds": [0]}
     settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
-    return SweepConfig(**vars(completed(compose(BaseConfig, "train", fixed))), **settings)
+    base = complete_base(compose(BaseConfig, "train", fixed), "train", fixed, space.first)
+    return SweepConfig(**vars(base), **settings)
 
 
 def _study(given: Mapping[str, Any], description: str, defaults: Mapping[str, Any]) -> StudyConfig:

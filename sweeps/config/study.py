@@ -12,7 +12,6 @@ from pipeline.config.compose import compose
 from pipeline.config.overrides import check_keys
 from pipeline.config.rules import Allowed, number, one_of, whole
 from pipeline.config.schema import RunConfig, Seed
-from pipeline.datasets.complete import completed
 from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
@@ -26,6 +25,7 @@ from sweeps.sweep import (
     SweepConfig,
     SweepName,
     base_identity,
+    complete_base,
     refuse,
     refuse_varied,
     seeds_from,
@@ -83,8 +83,9 @@ def compose_study(name: str, overrides: Sequence[str]) -> Sweep:
     """
     refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", study=f"the study is {name} already")
     launched = (f"study={name}", *overrides)
-    config = completed(compose(StudySweepConfig, "study", launched))
+    config = compose(StudySweepConfig, "study", launched)
     space = parse_space(config.study.space)
+    config = complete_base(config, "study", launched, space.first)
     varied = "is what the study varies; its space is in conf/study/"
     refuse(overrides, **{parameter.key: f"{parameter.key} {varied}" for parameter in space.parameters})
     command = ("study", name, *overrides)

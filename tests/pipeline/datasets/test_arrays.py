@@ -72,6 +72,7 @@ def with_nan() -> np.ndarray:
         ({"x_train": np.array([[1, 2]] * 9 + [[3, None]], object)}, "x_train must hold numbers, not Python objects"),
         ({"x_train": [[1, 2], [3]] * 5}, "x_train is no array but a list: sequences of different lengths"),
         ({"y_train": ["a", "b"] * 5}, "y_train must hold numbers, not texts: number the words, or the classes from 0"),
+        ({"x_train": np.ma.masked_less(X, 3)}, "x_train has masked values"),
         ({"x_train": X * 1j}, "x_train must hold numbers, not complex"),
         ({"x_train": X.astype("M8[s]")}, "x_train must hold numbers, not dates"),
         ({"x_test": X[:0], "y_test": Y[:0]}, r"x_test is empty, of shape \(0, 3\)"),

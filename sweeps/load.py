@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.checks import ConfigError, did_you_mean
-from pipeline.config.groups import config_groups
-from pipeline.config.overrides import is_of_store
+from pipeline.config.groups import config_folders, config_groups
+from pipeline.config.overrides import is_of_store, parse_override
 from pipeline.datasets.complete import recalled
 from pipeline.inference.load import open_store
 from sweeps.config.ablation import Ablation, compose_ablation
@@ -101,6 +101,7 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
             hint = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"
         raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, names)}. {hint}")
     kind, *words = command_of(name, parent)
+    _require_files(name, kind, words)
     words = [word for word in words if not is_of_store(word)] + list(overrides)  # older stores tagged those too
     with recalled(recall_data(tracker, parent.run_id, name)):
         return _loaded(name, kind, words, tracker, parent)
@@ -152,3 +153,21 @@ def command_of(name: str, parent: TrackedRun) -> list[str]:
         if name in config_groups()[group]:
             return [command, name]
     raise ConfigError(f"the sweep {name} does not say how it was launched; launch it again, which trains nothing twice")
+
+
+def _require_files(name: str, kind: str, words: Sequence[str]) -> None:
+    """Raise ConfigError unless all options of groups are there that the launch of a sweep has chosen."""
+    group = {"ablate": "ablation", "study": "study"}.get(kind)
+    chosen = {f"{group}={words[0]}"} if group else set[str]()
+    groups = config_groups()
+    for word in words:
+        override = parse_override(word) if word.partition("=")[0] in groups else None
+        if override:
+            values = getattr(override.value(), "list", [override.value()])  # of a choice; other sweeps name no options
+            chosen |= {f"{override.key_or_group}={value}" for value in values if isinstance(value, str)}
+    for choice in sorted(chosen):
+        group, _, option = choice.partition("=")
+        if option not in groups[group]:
+            missing = f"{' or '.join(map(str, config_folders()))} has no {group}/{option}.yaml"
+            todo = "run this in the folder that you launched it from, or name its config folder with --config-dir DIR"
+            raise ConfigError(f"the sweep {name} was launched with {choice}, and {missing}: {todo}")

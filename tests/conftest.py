@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from filelock import FileLock
 from PIL import Image
 
 from pipeline.config.compose import compose
+from pipeline.config.groups import use_config_folder
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.tracking.relocation import relocate
 
@@ -206,3 +207,20 @@ def own(config: Callable[..., RunConfig]) -> Callable[..., RunConfig]:
         return config("trainer.epochs=2", *builder, *overrides, base=["data=digits", "trainer.threads=1"])
 
     return composed
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+    """A folder in which the test runs, as a user's project; what is returned writes a file of its conf/."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "conf" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    yield write
+    os.chdir(before)
+    use_config_folder(None)

@@ -21,11 +21,18 @@ from pipeline.config.functions import registered
 from pipeline.config.source import OURS, is_of_project, module_sha256
 from pipeline.config.types import WORDS, parts_of
 
+_added: list[str] = []  # to the import path
 
-def use_project(folder: Path) -> None:
-    """Put a project's folder first on the import path."""
-    path = str(folder.resolve())
-    sys.path[:] = [path, *(entry for entry in sys.path if entry != path)]
+
+def use_project(folder: Path | None) -> None:
+    """Put a project's folder first on the import path, instead of the one before; None puts none there."""
+    sys.path[:] = [entry for entry in sys.path if entry not in _added]
+    _added.clear()
+    if folder is not None:
+        path = str(folder.resolve())
+        if path not in sys.path:
+            _added.append(path)
+        sys.path[:] = [path, *(entry for entry in sys.path if entry != path)]
 
 
 def code_sha256(key: str, path: str) -> str:

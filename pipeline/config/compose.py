@@ -1,20 +1,19 @@
-"""Composing a config: conf/, chosen options of its groups, overrides; then types, ranges and what fits together."""
+"""Composing a config: its files, chosen options of groups, overrides; then types, ranges and what fits together."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pipeline.config.checks import ConfigError, require
-from pipeline.config.groups import CONF, config_groups
+from pipeline.config.checks import ConfigError
+from pipeline.config.files import compose_files, leaves, located
+from pipeline.config.groups import config_files, config_groups
 from pipeline.config.overrides import apply_overrides, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
-from pipeline.config.types import first_line, hint_at, typed
+from pipeline.config.types import hint_at, typed
 from pipeline.system.files import require_regular
 
 if TYPE_CHECKING:
@@ -34,61 +33,44 @@ def compose(schema: type[Schema], primary: str, overrides: Sequence[str]) -> Sch
     Raises:
         ConfigError: for an unknown key or option, a wrong type, or a value out of range.
     """
-    tree = _tree(primary, parse_overrides(schema, overrides), schema)
-    return cast(Schema, typed(schema, tree))
+    config_files(afresh=True)
+    return _checked(schema, primary, parse_overrides(schema, overrides))
 
 
 def compose_run(primary: str, base: Sequence[str], overrides: Sequence[str]) -> RunConfig:
     """Compose a run of a sweep: the run's part of conf/`primary`.yaml, with `overrides` over those of the `base`.
 
-    The base was checked with the whole sweep; its overrides of other keys than a run's are left out.
+    The base was checked with the whole sweep; its overrides of other keys than a run's are left out. Files are as they
+    were then.
 
     Raises:
         ConfigError: as `compose`.
     """
     parsed = [override for override in map(parse_override, base) if _is_of_run(override.key_or_group)]
     parsed += parse_overrides(RunConfig, overrides)
-    return cast(RunConfig, typed(RunConfig, _tree(primary, parsed, RunConfig, only=True)))
+    return _checked(RunConfig, primary, parsed, only=True)
 
 
 def _is_of_run(key: str) -> bool:
     return key in config_groups() or hint_at(RunConfig, key) is not None
 
 
-def _tree(primary: str, overrides: Sequence[Override], schema: type[RunConfig], only: bool = False) -> dict[str, Any]:
-    """Return conf/`primary`.yaml with the overrides, as plain values; `only` the sections of `schema`.
+def _checked(schema: type[Schema], primary: str, overrides: Sequence[Override], only: bool = False) -> Schema:
+    """Return conf/`primary`.yaml with the overrides as a `schema`; `only` the sections that it has.
 
     Hydra composes the groups, which takes most of the time and is cached; keys are set here.
     """
-    groups = [override for override in overrides if override.key_or_group in config_groups()]
-    chosen = tuple(f"{override.key_or_group}={override.value()}" for override in groups)
-    environment = frozenset(item for item in os.environ.items() if item[0].startswith("CONVSWEEP_"))
-    composed = _composed(primary, chosen, environment)
-    names = [item.name for item in dataclasses.fields(schema)] if only else composed
-    tree = deepcopy({name: composed[name] for name in names if name in composed})
-    apply_overrides([override for override in overrides if override not in groups], tree, schema)
-    return tree
-
-
-@lru_cache(maxsize=256)
-def _composed(primary: str, groups: tuple[str, ...], environment: frozenset[tuple[str, str]]) -> dict[str, Any]:
-    """Return conf/`primary`.yaml with these options of its groups; they may name variables of the `environment`."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
+    options = config_groups()
+    groups = [override for override in overrides if override.key_or_group in options]
+    composed = compose_files(primary, tuple(f"{override.key_or_group}={override.value()}" for override in groups))
+    names = [item.name for item in dataclasses.fields(schema)] if only else composed.tree
+    tree = deepcopy({name: composed.tree[name] for name in names if name in composed.tree})
+    single = [override for override in overrides if override not in groups]
+    apply_overrides(single, tree, schema)
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra_compose(primary, list(groups))
-        for key, value in _leaves(cast(Any, OmegaConf.to_container(config))):
-            only = "a value, or an environment variable's as in ${oc.env:NAME,null}: conf/ has no other interpolation"
-            require("${" not in str(value) or str(value).startswith("${oc.env:"), key, value, only)
-        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"conf/ cannot be composed ({' '.join(groups) or primary}): {first_line(error)}") from error
+        return cast(Schema, typed(schema, tree))
+    except ConfigError as error:
+        raise located(error, composed.own, [override.key_or_group for override in single]) from None
 
 
 def compose_from(path: Path, overrides: Sequence[str]) -> RunConfig:
@@ -137,12 +119,4 @@ def without_store(config: object) -> dict[str, Any]:
 
 def flatten(tree: dict[str, Any]) -> dict[str, Any]:
     """Return nested dictionaries as one, with dotted keys; lists stay values."""
-    return dict(_leaves(tree))
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return dict(leaves(tree))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -14,6 +16,7 @@ from pipeline.config.types import dotted_keys, first_line, hint_at, hint_within,
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+_LOCK = threading.Lock()
 MOST_CHARACTERS = 10_000
 OVERRIDE = "an override: one is written key=value, as in model.filters=64"
 
@@ -35,8 +38,9 @@ def parse_override(text: str, expected: str = OVERRIDE) -> Override:
     if "${" in text:
         raise ConfigError(f"{word}: ${{...}} has no meaning on the command line; write the value itself")
     try:
-        override = OverridesParser.create().parse_override(text)
-        override.value()
+        with hydra_as_1_3():
+            override = OverridesParser.create().parse_override(text)
+            override.value()
     except Exception as error:  # also what Python raises for numbers that it cannot make, or brackets too deep
         raise ConfigError(f"'{word}' is not {expected}\n{shown(first_line(error))}") from error
     if override.package is not None:
@@ -69,6 +73,21 @@ def parse_overrides(schema: type, texts: Iterable[str], swept: bool = False) -> 
         elif key in groups:
             require_one_of(key, override.value(), groups[key])
     return overrides
+
+
+@contextmanager
+def hydra_as_1_3() -> Iterator[None]:
+    """Let Hydra behave as its version 1.3; put back what a program that uses it too has set."""
+    from hydra.version import VersionBase, setbase
+
+    with _LOCK:
+        settings = VersionBase.instance()
+        before = settings.version_base
+        setbase("1.3")
+        try:
+            yield
+        finally:
+            settings.version_base = before
 
 
 def check_keys(schema: type, keys: Iterable[str]) -> None:

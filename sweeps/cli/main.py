@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.config.checks import ConfigError
+from pipeline.config.groups import use_config_folder
 from pipeline.system.messages import hide
 from pipeline.system.plotting import draw_off_screen
 from pipeline.system.tensorflow import collect_rarely
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     collect_rarely()
     draw_off_screen()
     try:
+        use_config_folder(arguments.config_dir)
         return int(arguments.run(arguments, open_console()))
     except (ConfigError, UnopenedStoreError) as error:
         return complain(str(error), REFUSED)
@@ -72,21 +74,43 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
 
 
+class _CommandParser(_Parser):
+    """The parser of a command, with the options that all have."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(parents=[_shared()], **settings)
+
+
+def _shared() -> _Parser:
+    parser = _Parser(prog="convsweep", add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--config-dir",
+        metavar="DIR",
+        help="a folder of configs of your own, searched before ours; they can name functions of the modules beside it "
+        "(default: conf/ of the folder you stand in, if it is one)",
+    )
+    return parser
+
+
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the command, then its words, among which options may stand anywhere."""
+    """Parse the command, then its words, among which options may stand anywhere; shared ones before it, too."""
     parser = _Parser(
         prog="convsweep",
         description="Sweeps convolutional-network variants and says whether published results hold.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_shared()],
     )
     commands = parser.add_subparsers(
-        title="commands", required=True, dest="command", metavar="COMMAND", parser_class=_Parser
+        title="commands", required=True, dest="command", metavar="COMMAND", parser_class=_CommandParser
     )
     for command in COMMANDS:
         command.add_parser(commands)
-    name = parser.parse_args(words[:1]).command
-    return commands.choices[name].parse_intermixed_args(words[1:])
+    end = words.index("--") if "--" in words else len(words)
+    shared, rest = _shared().parse_known_args(words[:end])
+    rest += words[end:]
+    name = parser.parse_args(rest[:1]).command
+    return commands.choices[name].parse_intermixed_args(rest[1:], shared)
 
 
 if __name__ == "__main__":

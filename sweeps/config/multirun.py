@@ -10,11 +10,9 @@ from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
-import yaml
-
 from pipeline.config.checks import ConfigError, shown
 from pipeline.config.compose import compose, to_dict
-from pipeline.config.groups import CONF
+from pipeline.config.files import compose_files
 from pipeline.config.overrides import key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
@@ -159,10 +157,9 @@ def _trial(sweep: Sweep, space: Space, point: dict[str, Any]) -> Trial:
 
 def _config(space: Space, fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     """Return the base config, with the settings and what conf/sweep.yaml has beside it, but for a single seed."""
-    beside: dict[str, Any] = yaml.safe_load((CONF / "sweep.yaml").read_text())
-    hints, beside = hints_of(SweepConfig), beside | {"seeds": [0]}
-    settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
     base = complete_base(compose(BaseConfig, "train", fixed), "train", fixed, space.first)
+    hints, beside = hints_of(SweepConfig), compose_files("sweep").tree | {"seeds": [0]}
+    settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
     return SweepConfig(**vars(base), **settings)
 
 

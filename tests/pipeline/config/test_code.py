@@ -1,5 +1,6 @@
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from pipeline.config.code import call, check_arguments, code_sha256, import_func
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on the import path, whose modules are forgotten afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    before = set(sys.modules)
     use_project(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
 
 
 def build(input_shape: tuple[int, ...], outputs: int, width: int = 8, rate: float = 0.1, name: str = "x") -> None:

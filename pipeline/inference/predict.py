@@ -1,4 +1,4 @@
-"""`convsweep predict`: what a tracked model says of images, prepared as in training."""
+"""`convsweep predict`: what a tracked model says of images, numbers and arrays, prepared as in training."""
 
 from __future__ import annotations
 
@@ -22,28 +22,34 @@ BATCH = 64
 
 
 def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
-    """Print class and probability of every image; folders stand for the images in them. The exit code.
+    """Print class and probability of every example, or the number that a regression predicts. The exit code.
 
     Args:
         saved: The model.
-        words: Files and folders; numbers where the model takes a single number.
+        words: Files of images and folders of them; numbers where the model takes a single number; or .npy files, of one
+            example or many.
         console: Where to.
 
     Returns:
         0, or 1 where a file could not be read: it is named and skipped.
 
     Raises:
-        ConfigError: if a file does not exist, a folder holds no image or cannot be read, a number is none, or the
-            model takes neither images nor numbers.
+        ConfigError: if a file does not exist, a folder holds no image or cannot be read, a number is none, or an array
+            is not of the shape that the model takes.
     """
     data = saved.config.data
+    if all(word.endswith(".npy") for word in words):
+        for word in words:
+            examples = _array(word, tuple(data.shape))
+            _print(saved, examples, [f"{printable(word)}[{number}]" for number in range(len(examples))], console)
+        return 0
     if list(data.shape) == [1]:
-        return _predict_numbers(saved, words, console)
-    if not data.is_image or not data.has_classes:
-        what = f"inputs of the shape {data.shape} and predicts {'classes' if data.has_classes else 'numbers'}"
+        _print(saved, np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)), console)
+        return 0
+    if not data.is_image:
         raise ConfigError(
-            f"run {saved.run.run_id} takes {what}; this command classifies images, grey or in colour. In Python: "
-            f"mlflow.keras.load_model('runs:/{saved.run.run_id}/model')"
+            f"run {saved.run.run_id} takes inputs of the shape {data.shape}, no images: give .npy files, each an "
+            "array of one example or of many"
         )
     size = "x".join(map(str, data.shape))
     files, broken = _files(words), 0
@@ -58,10 +64,18 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
                 broken += 1
                 console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
         if images:
-            for file, (name, probability) in zip(named, classify(saved, np.stack(images)), strict=True):
-                line = f"{printable(file)}: {name} {probability:.4f}"
-                console.print(line, soft_wrap=True, highlight=False, markup=False)
+            _print(saved, np.stack(images), list(map(printable, named)), console)
     return 1 if broken else 0
+
+
+def _print(saved: SavedModel, x: np.ndarray, names: list[str], console: Console) -> None:
+    """Print what the model says of examples x as stored, shape (n, *data.shape), a line each."""
+    if saved.config.data.has_classes:
+        lines = [f"{name} {probability:.4f}" for name, probability in classify(saved, x)]
+    else:
+        lines = [f"{float(value[0]):.4f}" for value in outputs(saved, x)]
+    for name, line in zip(names, lines, strict=True):
+        console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -76,11 +90,15 @@ def prepared(saved: SavedModel, x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) / np.float32(saved.config.data.scale)
 
 
+def outputs(saved: SavedModel, x: np.ndarray) -> np.ndarray:
+    """Outputs of the network, shape (n, data.outputs), for examples x as stored, shape (n, *data.shape)."""
+    scaled = prepared(saved, x)
+    return np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
+
+
 def probabilities(saved: SavedModel, x: np.ndarray) -> np.ndarray:
     """Probability of every class, shape (n, classes), for examples x as stored, shape (n, *data.shape)."""
-    scaled = prepared(saved, x)
-    outputs = np.concatenate([saved.net.predict_on_batch(scaled[i : i + BATCH]) for i in range(0, len(x), BATCH)])
-    return np.asarray(TASKS[saved.config.data.task].probabilities(outputs))
+    return np.asarray(TASKS[saved.config.data.task].probabilities(outputs(saved, x)))
 
 
 def classify(saved: SavedModel, x: np.ndarray) -> Iterator[tuple[str, float]]:
@@ -133,17 +151,22 @@ def _files(words: Sequence[str]) -> list[Path]:
     return files
 
 
-def _predict_numbers(saved: SavedModel, words: Sequence[str], console: Console) -> int:
-    largest = float(np.finfo(np.float32).max)
-    numbers = []
-    for word in words:
-        number = _number(word)
-        if number is None or not math.isfinite(number) or abs(number) > largest:
-            raise ConfigError(
-                f"{printable(word)} is not allowed: this model takes finite numbers of 32 bits, as 7 or 1e3"
-            )
-        numbers.append([number])
-    outputs = saved.net.predict_on_batch(prepared(saved, np.array(numbers, np.float32)))
-    for word, value in zip(words, outputs, strict=True):
-        console.print(f"{printable(word)}: {float(value[0]):.4f}", highlight=False)
-    return 0
+def _array(word: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The examples in an .npy file, shape (n, *shape); raises ConfigError where there are others, or none."""
+    path, _ = _path_of(word)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"{printable(path)} cannot be read as an array: {reason(error)}") from error
+    examples = array[None] if array.shape == shape else array
+    if examples.shape[1:] != shape or not len(examples) or examples.dtype.kind not in "biuf":
+        what = f"numbers of the shape {shape}, or (n, {', '.join(map(str, shape))})"
+        raise ConfigError(f"{printable(path)} holds {array.dtype} of the shape {array.shape}; the model takes {what}")
+    return np.asarray(examples)
+
+
+def _finite(word: str) -> float:
+    number = _number(word)
+    if number is None or not math.isfinite(number) or abs(number) > float(np.finfo(np.float32).max):
+        raise ConfigError(f"{printable(word)} is not allowed: this model takes finite numbers of 32 bits, as 7 or 1e3")
+    return number

@@ -12,11 +12,11 @@ from sweeps.cli.arguments import MODEL, TRUST, Commands
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("predict", help="class and probability of images, by a tracked model")
+    parser = commands.add_parser("predict", help="what a tracked model says of images, numbers or arrays")
     parser.set_defaults(run=run)
-    words = f"{MODEL}; files, or folders of them; store.root=...; names that begin with a dash after --"
+    words = f"{MODEL}; images, or folders of them; .npy files; store.root=...; names that begin with a dash after --"
     parser.add_argument("--trust", action="store_true", help=TRUST)
-    parser.add_argument("words", nargs="*", metavar="RUN IMAGE", help=words)
+    parser.add_argument("words", nargs="*", metavar="RUN FILE", help=words)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -28,6 +28,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     overrides = [word for word in arguments.words if word.startswith("store.") and "=" in word]
     name, *images = [word for word in arguments.words if word not in overrides] or [""]
     if not images:
-        raise ConfigError("name a model and at least one image, or a folder of images")
+        raise ConfigError("name a model and at least one file, or a folder of images")
     check_words(images)
     return predict(load_model(name, *open_store(overrides), arguments.trust), images, console)

@@ -133,3 +133,28 @@ def test_numbers_are_taken_as_they_are_written(config: Compose) -> None:
 def test_what_is_no_finite_number_is_refused(word: str, config: Compose) -> None:
     with pytest.raises(ConfigError, match="is not allowed: this model takes finite numbers"):
         said(config(base=LINE), ["7", word], lambda x: x)
+
+
+def test_arrays_are_examples(config: Compose, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros((8, 8, 1)))
+    np.save(tmp_path / "three.npy", np.zeros((3, 8, 8, 1), np.uint8))
+    code, lines = said(config(), [str(tmp_path / "one.npy"), str(tmp_path / "three.npy")], first_class)
+    assert code == 0
+    assert [line.rpartition("/")[2] for line in lines] == ["one.npy[0]: 0 1.0000"] + [
+        f"three.npy[{number}]: 0 1.0000" for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((8, 8)), r"holds float64 of the shape \(8, 8\); the model takes numbers of the shape \(8, 8, 1\)"),
+        (np.zeros((0, 8, 8, 1)), r"of the shape \(0, 8, 8, 1\)"),
+        (np.full((8, 8, 1), "a"), "holds <U1"),
+        (np.full((8, 8, 1), None), "cannot be read as an array: Object arrays cannot be loaded"),
+    ],
+)
+def test_other_arrays_are_refused(config: Compose, tmp_path: Path, array: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "array.npy", array, allow_pickle=True)
+    with pytest.raises(ConfigError, match=message):
+        said(config(), [str(tmp_path / "array.npy")], first_class)

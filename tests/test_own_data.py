@@ -138,9 +138,7 @@ def test_what_only_looks_at_images_says_so(project: Path, capsys: pytest.Capture
     assert main(["train", *LOADED, "data.args.n=60", *QUICK]) == 0
     run_id = run_id_of(capsys.readouterr().out)
     assert main(["predict", run_id, "7"]) == 2
-    assert (
-        "takes inputs of the shape [4] and predicts classes; this command classifies images" in capsys.readouterr().err
-    )
+    assert "takes inputs of the shape [4], no images: give .npy files" in capsys.readouterr().err
     assert main(["explain", run_id]) == 2
     assert "takes no images" in capsys.readouterr().err
 

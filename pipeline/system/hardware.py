@@ -41,7 +41,7 @@ def _has_cudnn() -> bool:
 
 
 @cache
-def _gpu_capability() -> float:
+def gpu_capability() -> float:
     """The least compute capability of the GPUs; 0 where nvidia-smi does not tell."""
     query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
@@ -68,6 +68,11 @@ def resolve_precision(asked: str) -> str:
     """`asked`, with `auto` decided: mixed_bfloat16 where GPU or processor have instructions for it, else float32."""
     if asked != "auto":
         return asked
-    flags = _cpuinfo().get("flags") or _cpuinfo().get("Features") or ""
-    is_native = _gpu_capability() >= BFLOAT16_CAPABILITY if has_gpu() else BFLOAT16_FLAGS & set(flags.split())
+    is_native = gpu_capability() >= BFLOAT16_CAPABILITY if has_gpu() else bfloat16_flags()
     return "mixed_bfloat16" if is_native else "float32"
+
+
+def bfloat16_flags() -> set[str]:
+    """The processor's flags for instructions that compute in bfloat16."""
+    flags = _cpuinfo().get("flags") or _cpuinfo().get("Features") or ""
+    return BFLOAT16_FLAGS & set(flags.split())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,6 +34,18 @@ class Schema:
     table: str  # a table that only this library has
     work: str  # the table that has rows once anything was done
     upgrade: str  # the library's command that brings an older database to its version; the address follows
+
+    def revisions(self) -> tuple[set[str], set[str]]:
+        """Return all versions of the tables that the installed library knows, and the newest; imports nothing of it."""
+        package = find_spec(self.library)
+        assert package is not None
+        assert package.origin is not None
+        known, before = set[str](), set[str]()
+        for script in (Path(package.origin).parent / self.migrations / "versions").glob("*.py"):
+            text = script.read_text()
+            known |= set(re.findall(r"""^revision\b[^=]*=\s*["']([^"']+)""", text, re.MULTILINE))
+            before |= set(re.findall(r"""^down_revision\b[^=]*=\s*["']([^"']+)""", text, re.MULTILINE))
+        return known, known - before
 
 
 MLFLOW = Schema("mlflow", "store/db_migrations", "experiments", "runs", "mlflow db upgrade")
@@ -110,7 +123,7 @@ def is_made(address: str, schema: Schema, any_version: bool = False) -> bool:
     Args:
         address: An SQLAlchemy URL.
         schema: Whose database it should be.
-        any_version: Skip the check of its version, which imports the library.
+        any_version: Skip the check of its version.
 
     Raises:
         UnopenedStoreError: if it is another application's, of another version, or half built; says what to do.
@@ -151,10 +164,8 @@ def _require_complete(
 
 def _is_of_this_version(connection: Connection, schema: Schema) -> bool:
     from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(files(schema.library) / schema.migrations))
-    return set(MigrationContext.configure(connection).get_current_heads()) == set(scripts.get_heads())
+    return set(MigrationContext.configure(connection).get_current_heads()) == schema.revisions()[1]
 
 
 def refuse_broken(store: StoreConfig) -> None:

@@ -19,6 +19,13 @@ def is_alive(owner: str) -> bool:
     return host != socket.gethostname() or _start_time(int(pid)) == start
 
 
+def whose(owner: str) -> tuple[str, bool | None]:
+    """Return an owner in words, and whether its process is alive; None on another host, which cannot be asked."""
+    host, pid, _ = owner.rsplit(":", 2)
+    is_here = host == socket.gethostname()
+    return f"process {pid} on {host}", is_alive(owner) if is_here else None
+
+
 def _start_time(pid: int) -> str:
     """Return when a process started, since process ids are reused; empty if there is none.
 

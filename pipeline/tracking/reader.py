@@ -89,6 +89,12 @@ class RunReader:
             if REUSED not in run.tags and "convsweep.stopped" not in run.tags and "seconds" in run.metrics
         ]
 
+    def running(self) -> list[tuple[str, str, str | None]]:
+        """Return experiment, name and owner of all RUNNING runs; no owner where another program started them."""
+        names = {each.experiment_id: each.name for each in self.client.search_experiments()}
+        found = self._search({}, status="RUNNING")
+        return [(names[run.experiment_id], run.tags.get("mlflow.runName", ""), run.tags.get(OWNER)) for run in found]
+
     def runs_beginning(self, letters: str) -> list[TrackedRun]:
         """Return all runs whose id begins with `letters`."""
         return [run for run in self._search({}) if run.run_id.startswith(letters)]

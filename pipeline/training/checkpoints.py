@@ -159,6 +159,11 @@ def free(folder: Path, max_gib: float, in_use: Iterable[Path] = ()) -> tuple[int
     return count, freed
 
 
+def size_of(folder: Path) -> int:
+    """Return the bytes that all checkpoints of a store fill."""
+    return sum(stat.st_size for stat, _ in _files(folder))
+
+
 def _files(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
     """Yield all files with their stat, without those that other processes delete meanwhile."""
     for each in folder.glob("*"):

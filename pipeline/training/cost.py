@@ -86,6 +86,19 @@ def suitable_threads(trainer: TrainerConfig, stack: Sequence[Layer] | None, most
     return trainer.threads or max(1, min(most, busy))
 
 
+def why_threads(config: RunConfig) -> str:
+    """Return how many threads a run of `config` gets on all cores, and why."""
+    if config.trainer.threads:
+        return f"trainer.threads={config.trainer.threads} is given"
+    stack = None if config.model.builder else model.layers(config.model, config.data)
+    threads = suitable_threads(config.trainer, stack)
+    multiplications = multiplications_per_step(config.trainer, stack)
+    if multiplications is None:
+        return f"a run of model={config.model.name} alone has all {threads} threads: its arithmetic is not known"
+    why = f"{multiplications:.1e} products per step, one per {MULTIPLICATIONS_PER_THREAD:.0e}, {cores()} cores"
+    return f"a run of model={config.model.name} alone has {threads} thread{'s' * (threads > 1)}: {why}"
+
+
 @cache
 def matrix_rate() -> float:
     """Floating-point operations per second of a float32 matrix product of side 1024 on all cores; best of five."""

@@ -1,47 +1,144 @@
-"""`convsweep doctor`: check whether the store was moved or copied, and repair it."""
+"""`convsweep doctor`: check this machine, datasets and stores, and say what mends what is wrong."""
 
 from __future__ import annotations
 
 import argparse
 import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
-from sweeps.cli.arguments import Commands, store_of
+from pipeline.config.compose import compose
+from pipeline.config.data import ARRAYS
+from pipeline.config.groups import config_groups
+from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.system import machine
+from pipeline.system.notes import Check, Note, notes_of
+from sweeps.cli.arguments import Commands
 from sweeps.cli.console import DONE, FAILED
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("doctor", help="check whether the store was moved or copied; --relocate repairs it")
+    parser = commands.add_parser("doctor", help="check this machine, datasets and stores; say what mends what is wrong")
     parser.set_defaults(run=run)
-    parser.add_argument("overrides", nargs="*", help="store.root=...")
+    parser.add_argument("overrides", nargs="*", help="store.root=..., data=..., or anything else of a run")
     relocate = "let a moved or copied store look for its files where it is now"
     parser.add_argument("--relocate", action="store_true", help=relocate)
+    close = "close the runs as KILLED that are RUNNING though their process has ended"
+    parser.add_argument("--close", action="store_true", help=close)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print where the store looks for its files, after relocating it if asked; return FAILED for an old folder."""
+    """Print the check-up, or mend what is asked; return FAILED where something needs attention."""
+    config = compose(RunConfig, "train", arguments.overrides)
+    if arguments.relocate or arguments.close:
+        mend = _relocate if arguments.relocate else _close
+        console.print(mend(config.store), soft_wrap=True, highlight=False)
+        return DONE
+    count = sum(_print_section(title, check, console) for title, check in _checks(config).items())
+    words = "nothing needs attention" if not count else f"{count} of these need attention: !"
+    console.print(words, style="red" if count else None, highlight=False)
+    return FAILED if count else DONE
+
+
+def _checks(config: RunConfig) -> dict[str, Check]:
+    """Return the sections of the check-up by their title."""
+    store = config.store
+    prune = f"convsweep prune-cache store.root={store.folder}"
+    cache = Path(config.data.cache).expanduser().absolute()
+    elsewhere = f"free space there, or choose another folder: export CONVSWEEP_CACHE_DIR=FOLDER instead of {cache}"
+    return {
+        "versions": machine.version_notes,
+        "cores": machine.core_notes,
+        "GPU": machine.gpu_notes,
+        "precision and threads": partial(_training_notes, config),
+        "datasets": partial(_data_notes, config),
+        "store": partial(_store_notes, store),
+        "checkpoints": partial(_checkpoint_notes, config),
+        "disk of the store": partial(machine.disk_notes, store.folder, "store", prune),
+        "disk of the cache": partial(machine.disk_notes, cache, "cache", elsewhere),
+    }
+
+
+def _print_section(title: str, check: Check, console: Console) -> int:
+    """Print what a check finds; return how much of it needs attention."""
+    notes = notes_of(check)
+    console.print(title, style="bold", highlight=False)
+    for note in notes:
+        sign, style = ("!", "red") if note.mend else (" ", None)
+        console.print(f"{sign} {note.text}", style=style, soft_wrap=True, highlight=False)
+        if note.mend:
+            console.print(f"    {note.mend}", soft_wrap=True, highlight=False)
+    return sum(bool(note.mend) for note in notes)
+
+
+def _training_notes(config: RunConfig) -> Iterator[Note]:
+    from pipeline.training.cost import why_threads
+
+    yield from machine.precision_notes()
+    yield Note(why_threads(config))
+
+
+def _data_notes(config: RunConfig) -> Iterator[Note]:
+    """Yield the folders of datasets, and where each dataset would come from."""
+    from pipeline.datasets.sources import folder_notes, source_note
+
+    yield from folder_notes(config.data)
+    yield source_note(config.data)
+    for name in sorted({*config_groups()["data"]} - {*ARRAYS}):  # which are bases of one's own
+        try:
+            # A network that takes examples of any shape.
+            data = compose(RunConfig, "train", [f"data={name}", "model=softmax"]).data
+        except ConfigError as error:
+            yield Note(f"data={name}: {error}", f"mend conf/data/{name}.yaml")
+            continue
+        if data.name != config.data.name:
+            yield source_note(data)
+
+
+def _store_notes(store: StoreConfig) -> Iterator[Note]:
+    from pipeline.tracking.health import store_notes
+
+    yield from store_notes(store)
+
+
+def _checkpoint_notes(config: RunConfig) -> Iterator[Note]:
+    from pipeline.training.checkpoints import folder_of, size_of
+
+    folder, most = folder_of(config.store), config.checkpoints.max_gib
+    size = size_of(folder) / 2**30
+    yield Note(f"{size:,.2f} GiB in {folder}; the oldest go beyond {most:g} GiB (checkpoints.max_gib)")
+
+
+def _require_store(store: StoreConfig) -> None:
+    if not store.exists:
+        raise ConfigError(f"there is no store in {store.folder}; name another with store.root=...")
+
+
+def _relocate(store: StoreConfig) -> str:
+    """Let the store look for its files where it is; return what was done."""
     from pipeline.tracking.databases import refuse_broken
     from pipeline.tracking.relocation import old_folders, relocate
 
-    store = store_of(arguments.overrides)
     if store.tracking_uri is not None:
-        raise ConfigError("doctor looks at the database in store.root=..., not at that of store.tracking_uri")
-    if not store.exists:
-        raise ConfigError(f"there is no store in {store.folder}; name another with store.root=...")
+        raise ConfigError("--relocate mends the database in store.root=..., not that of store.tracking_uri")
+    _require_store(store)
     refuse_broken(store)
-    lines, code = [f"{store.folder}: its files are where its database says"], DONE
     try:
-        folders = old_folders(store)
-        if folders and arguments.relocate:
-            lines.insert(0, f"{relocate(store)} addresses now name {store.folder}")
-        elif folders:
-            why = "moved or copied: its database looks for files in"
-            lines, code = [f"{store.folder}: {why} {old}; repair it with --relocate" for old in folders], FAILED
+        if not old_folders(store):
+            return f"{store.folder}: its files are where its database says"
+        return f"{relocate(store)} addresses now name {store.folder}"
     except sqlite3.Error as error:
         raise ConfigError(f"{store.folder / 'mlflow.db'} cannot be used: {error}") from error
-    for line in lines:
-        console.print(line, style="red" if code else None, soft_wrap=True, highlight=False)
-    return code
+
+
+def _close(store: StoreConfig) -> str:
+    """Close runs whose process has ended; return how many there were."""
+    from pipeline.tracking.tracker import Tracker
+
+    _require_store(store)
+    return f"{Tracker(store).close_abandoned()} runs are closed as KILLED: their processes have ended"

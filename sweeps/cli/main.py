@@ -30,7 +30,7 @@ convsweep report filter_count                   its tables, figures and page aga
 convsweep explain filter_count@best             what its best model sees
 convsweep predict filter_count@best shoe.png    what that model makes of an image
 convsweep ui filter_count                       its runs in MLflow's pages
-convsweep doctor --relocate                     repair a store that was moved or copied
+convsweep doctor                                this machine, datasets and stores: what needs attention
 
 exit codes: 0 done, 1 something failed (or strict=true and CONTRADICTED),
 2 bad config or arguments (nothing was started), 130 interrupted

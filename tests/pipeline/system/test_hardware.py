@@ -16,7 +16,7 @@ X86, ARM = "flags\t\t: fpu sse {}\nmodel name : One\n\nflags : other\n", "Featur
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
     """Nothing is remembered of another machine, before and after."""
-    known = (hardware._cpuinfo, hardware._gpu_capability, hardware._has_cudnn)
+    known = (hardware._cpuinfo, hardware.gpu_capability, hardware._has_cudnn)
     for each in known:
         each.cache_clear()
     yield

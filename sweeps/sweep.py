@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, shown
-from pipeline.config.compose import compose, compose_run, flatten, to_dict
+from pipeline.config.compose import compose_run, flatten, to_dict
 from pipeline.config.overrides import key_of
 from pipeline.config.rules import LABEL, Allowed, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
@@ -17,8 +17,6 @@ from pipeline.datasets.complete import READ, Recall, completed, current_recall
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import MOST_SEEDS, StatisticsConfig
-
-Config = TypeVar("Config", bound=RunConfig)
 
 if TYPE_CHECKING:
     from sweeps.search.space import Space, Value
@@ -196,18 +194,16 @@ class Sweep:
         """Return the listed trials' configs; of a search, the config of its first point."""
         if self.trials is not None or self.space is None:
             return [trial.base for trial in self.trials or []]
-        return [self.compose(self.space.overrides(self.space.first_point(self.base_value)))]
+        return [self.compose(first_overrides(self.space, self.config))]
 
     def base_value(self, key: str) -> Any:
         """The base config's value of a key; a group's is the option's name."""
-        value: Any = self.config
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
-        return getattr(value, "name", value) if hasattr(value, "__dataclass_fields__") else value
+        return value_of(self.config, key)
 
     def compose(self, overrides: Sequence[str]) -> RunConfig:
         """Compose the config of a run with these overrides over the base; raise ConfigError if there is none such."""
-        config = completed(compose_run(self.primary, self.launched, overrides), recall=self.recall)
+        config = compose_run(self.primary, self.launched, overrides)
+        config = completed(config, recall=self.recall, afresh=False)
         if self.trials is None and config.trainer.evaluate_test and not self.config.trainer.evaluate_test:
             raise ConfigError(
                 "trainer.evaluate_test=true is not allowed: trainer.evaluate_test must be false: only the confirmation "
@@ -233,25 +229,17 @@ class Sweep:
                 raise ConfigError(f"{metric}, by which trials are compared, is not measured: {why}")
 
 
-def complete_base(config: Config, primary: str, launched: Sequence[str], first: Iterable[str]) -> Config:
-    """Return a sweep's base config with what it leaves out of its own data: as it has it, or as its first trial has it.
+def value_of(config: RunConfig, key: str) -> Any:
+    """Return a config's value of a key; a group's is the option's name."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+    return getattr(value, "name", value) if hasattr(value, "__dataclass_fields__") else value
 
-    Args:
-        config: The base, as composed.
-        primary, launched: From which it was composed.
-        first: Overrides of the first trial. Where they are of the data, the base's own may be none that can be read.
 
-    Raises:
-        ConfigError: if the data cannot be read, or does not fit the config.
-    """
-    of_data = [override for override in first if key_of(override).partition(".")[0] == "data"]
-    if not config.data.has_arrays or not of_data:
-        return completed(config)
-    data = completed(compose(type(config), primary, [*launched, *of_data])).data
-    if not data.has_arrays:
-        return completed(config)
-    left_out = {name: getattr(data, name) for name in READ if not getattr(config.data, name)}
-    return replace(config, data=replace(config.data, **left_out))
+def first_overrides(space: Space, config: RunConfig) -> list[str]:
+    """Return the overrides of a space's first point, over this base config."""
+    return space.overrides(space.first_point(partial(value_of, config)))
 
 
 def base_identity(config: RunConfig) -> dict[str, Any]:

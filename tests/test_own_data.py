@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from pipeline.config.code import use_project
-from pipeline.datasets.python import forget_results
 from sweeps.cli.main import main
 from sweeps.load import load_results
 
@@ -30,11 +27,9 @@ ONE = "hydra.sweeper.workers=1"
 @pytest.fixture
 def project(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with shapes.py and an empty store, in which the test runs."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("CONVSWEEP_CACHE_DIR", str(root.parent / "cache"))
-    use_project(root.parent)
+    monkeypatch.syspath_prepend(root.parent)
     (root.parent / "shapes.py").write_text(SHAPES)
-    forget_results()
     return root.parent
 
 
@@ -46,11 +41,9 @@ def test_a_run_is_reused_until_its_data_changes(project: Path, capsys: pytest.Ca
     command = ["train", *LOADED, "data.args.n=100", *QUICK]
     assert main(command) == 0
     first = run_id_of(capsys.readouterr().out)
-    forget_results()
     (project / "shapes.py").write_text(SHAPES + "# another comment, the same numbers\n")
     assert main(command) == 0
     assert f"an equal run is tracked as {first}" in capsys.readouterr().out
-    forget_results()
     (project / "shapes.py").write_text(SHAPES.replace("> 0", "> 0.1"))
     assert main(command) == 0
     assert run_id_of(capsys.readouterr().out) != first
@@ -61,6 +54,22 @@ def test_a_plan_says_what_was_read(project: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().out
     assert "data=shapes: calling shapes:load(n=100)" in told
     assert "examples: train 40, val 10, test 50" in told
+
+
+def test_a_base_that_does_not_fit_the_data_may_be_varied(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = ["train", "-m", *LOADED, "data.args.n=60,100", "--dry-run"]
+    assert main([*sweep, "model=dense,softmax"]) == 0
+    assert "4 runs to train" in capsys.readouterr().out
+    assert main([*sweep, "model=dense,conv"]) == 2
+    assert "model.conv_layers must be 0 with data=shapes, whose examples have the shape [4]" in capsys.readouterr().err
+    search = ["optimizer.learning_rate=interval(0.001,0.1)", "data.val_fraction=0.2", "hydra.sweeper.n_trials=2"]
+    assert main([*sweep, "model=dense,softmax", *search]) == 0
+
+
+def test_grey_images_without_channels_are_told_how(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "pictures.py").write_text(IMAGES)
+    assert main(["train", "data=python", "data.name=pictures", "data.loader=pictures:load"]) == 2
+    assert "whose examples have the shape [8, 8]; of grey images say data.shape=[8,8,1]" in capsys.readouterr().err
 
 
 def test_bad_data_ends_with_one_message_and_nothing_written(
@@ -83,7 +92,6 @@ def test_arguments_are_swept_and_reported_without_the_data(project: Path, capsys
     assert main(["train", "-m", *LOADED, *sweep, *QUICK]) == 0
     capsys.readouterr()
     (project / "shapes.py").unlink()
-    forget_results()
     assert main(["report", "sizes"]) == 0
     assert "left out" not in capsys.readouterr().out
     loaded = load_results("sizes")
@@ -95,6 +103,7 @@ def test_arguments_are_swept_and_reported_without_the_data(project: Path, capsys
         "n=100 columns=3": ([3], 50),
         "n=100 columns=4": ([4], 50),
     }
+    capsys.readouterr()
     assert main(["train", "-m", *LOADED, *sweep, *QUICK]) == 2
     assert "there is no module shapes" in capsys.readouterr().err
 

@@ -88,6 +88,12 @@ def config_folders() -> tuple[Path, ...]:
     return config_files().folders
 
 
+def project_folder() -> Path:
+    """Return the folder in which a config's relative paths begin: the one that holds conf/, else the current one."""
+    own = config_files().own
+    return own.parent if own else Path.cwd()
+
+
 def config_groups() -> dict[str, list[str]]:
     """Return the options of every config group, by group."""
     return config_files().names

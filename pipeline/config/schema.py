@@ -183,20 +183,6 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.check_run()
-        if not self.data.is_complete:  # checked when it is
-            return
-        is_image = len(self.data.shape) == 3
-        allowed = f"0 with data={self.data.name}, whose examples have the shape {self.data.shape}"
-        require(is_image or self.model.conv_layers == 0, "model.conv_layers", self.model.conv_layers, allowed)
-        allowed = f"none of it with data={self.data.name}, whose examples are no images"
-        require(is_image or not self.model.augmentation.used, "model.augmentation", self.model.augmentation, allowed)
-        stop = self.trainer.stop_at_accuracy
-        require(
-            stop is None or self.data.has_classes,
-            "trainer.stop_at_accuracy",
-            stop,
-            "null: a regression has no accuracy",
-        )
 
     def check_run(self) -> None:
         """Raise ConfigError for what cannot be run, but may be what the configs of runs are composed from."""
@@ -205,3 +191,19 @@ class RunConfig:
         allowed = f"below trainer.epochs={epochs} with optimizer.schedule=cosine, which falls until the run ends"
         ends_before = rising < epochs or not self.optimizer.depends_on_epochs
         require(ends_before, "optimizer.warmup_epochs", rising, allowed)
+        if self.data.is_complete:  # else it is checked when it is
+            self._check_data()
+
+    def _check_data(self) -> None:
+        """Raise ConfigError for what does not go together with the dataset."""
+        data, stop = self.data, self.trainer.stop_at_accuracy
+        allowed = f"0 with data={data.name}, whose examples have the shape {data.shape}"
+        if len(data.shape) == 2:
+            allowed += f"; of grey images say data.shape=[{data.shape[0]},{data.shape[1]},1]"
+        fits = len(data.shape) == 3 or self.model.conv_layers == 0
+        require(fits, "model.conv_layers", self.model.conv_layers, allowed)
+        fits = len(data.shape) == 3 or not self.model.augmentation.used
+        allowed = f"none of it with data={data.name}, whose examples are no images"
+        require(fits, "model.augmentation", self.model.augmentation, allowed)
+        fits = stop is None or data.has_classes
+        require(fits, "trainer.stop_at_accuracy", stop, "null: a regression has no accuracy")

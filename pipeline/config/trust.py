@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.checks import ConfigError
-from pipeline.config.groups import CONF
+from pipeline.config.groups import config_folders
 from pipeline.config.schema import RunConfig
 
 CODE = {"data": "loader", "model": "builder"}
@@ -29,7 +29,7 @@ def require_named(config: RunConfig, overrides: Iterable[str], sections: Iterabl
     for name in sections:
         key = CODE[name]
         path = getattr(getattr(config, name), key, None)
-        if path is None or f"{name}.{key}={path}" in given or path in _named((CONF,)):
+        if path is None or f"{name}.{key}={path}" in given or path in _named(config_folders()):
             continue
         raise ConfigError(
             f"{name}.{key}={path} is not imported: only a file says so, no config of yours. If you trust it, name it "

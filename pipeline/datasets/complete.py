@@ -19,7 +19,7 @@ from pipeline.config.trust import require_named
 from pipeline.datasets.arrays import Arrays, WrongDataError, kept
 from pipeline.datasets.cache import Say, source_key
 from pipeline.datasets.npz import npz_arrays
-from pipeline.datasets.python import loaded_arrays
+from pipeline.datasets.python import forget_results, loaded_arrays
 
 Config = TypeVar("Config", bound=RunConfig)
 READERS = {"npz": npz_arrays, "python": loaded_arrays}
@@ -46,7 +46,9 @@ def current_recall() -> Recall | None:
     return _recall.get()
 
 
-def completed(config: Config, say: Say = lambda line: None, recall: Recall | None = None) -> Config:
+def completed(
+    config: Config, say: Say = lambda line: None, recall: Recall | None = None, afresh: bool = True
+) -> Config:
     """Return the config with what its own arrays say of themselves; all other datasets' configs say it already.
 
     `data.sha256` names the content from then on: workers map those very arrays from the cache.
@@ -55,6 +57,7 @@ def completed(config: Config, say: Say = lambda line: None, recall: Recall | Non
         config: As composed.
         say: Told of a function that is called, and of a download.
         recall: Returns an equal dataset of an earlier launch, whose word is taken; None stands for `recalled`'s.
+        afresh: Whether a function is called again that this process has called before, for an earlier launch.
 
     Raises:
         WrongDataError: if the arrays cannot be had or trained on, or are not what the config says.
@@ -63,6 +66,8 @@ def completed(config: Config, say: Say = lambda line: None, recall: Recall | Non
     """
     if not config.data.has_arrays:
         return config
+    if afresh:
+        forget_results()
     recall = recall or _recall.get()
     if recall and (known := recall(config.data)):
         left_out = {name: getattr(known, name) for name in READ if not getattr(config.data, name)}

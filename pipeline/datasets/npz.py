@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from pipeline.config.data import DataConfig
+from pipeline.config.groups import project_folder
 from pipeline.datasets.arrays import NAMES, Arrays, WrongDataError, keep, kept, scratch_folder, tidied, write
 from pipeline.datasets.cache import DataError, Say, unusable_cache
 from pipeline.datasets.network import UnusableError, download
@@ -38,7 +39,7 @@ def npz_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
     if data.path is None:
         assert data.sha256 is not None  # without it the config is refused
         return kept(cache, data.sha256, say) or _downloaded(data, cache, say), data.sha256
-    path = Path(data.path).expanduser().absolute()
+    path = project_folder() / Path(data.path).expanduser()
     stamp = _stamp(path, data)
     record = cache / "npz" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
     sha256 = _recorded(record, stamp)

@@ -53,13 +53,15 @@ def layers(model: ModelConfig, data: DataConfig) -> list[Layer] | None:
     Return None where `model.builder` builds it: only Keras knows its layers.
 
     Raises:
-        ConfigError: a window is larger than its input, with the arithmetic; or the network has more than
-            `MOST_PARAMETERS`.
+        ConfigError: a window is larger than its input, with the arithmetic, or its input is no image; or the network
+            has more than `MOST_PARAMETERS`.
     """
     if model.builder is not None:
         require(model.builder, "model.builder", model.builder, CODE.words)
         return None
     shape = tuple(data.shape)
+    fits = len(shape) == 3 or model.conv_layers == 0
+    require(fits, "model.conv_layers", model.conv_layers, f"0 with examples of the shape {data.shape}")
     stack = [*augmentation(model.augmentation, shape), *_network(model, data, shape)]
     if (params := total_params(stack)) > MOST_PARAMETERS:
         raise ConfigError(

@@ -15,6 +15,7 @@ from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
+from sweeps.config.base import complete_base
 from sweeps.search.space import Value
 from sweeps.sweep import (
     Sweep,
@@ -22,7 +23,6 @@ from sweeps.sweep import (
     SweepName,
     Trial,
     base_identity,
-    complete_base,
     grid_objectives,
     refuse,
     refuse_varied,

@@ -16,10 +16,19 @@ from pipeline.config.files import compose_files
 from pipeline.config.overrides import key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
+from sweeps.config.base import complete_base
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
 from sweeps.search.space import Space
-from sweeps.sweep import SWEEP_NAME, BaseConfig, Sweep, SweepConfig, Trial, complete_base, grid_objectives
+from sweeps.sweep import (
+    SWEEP_NAME,
+    BaseConfig,
+    Sweep,
+    SweepConfig,
+    Trial,
+    first_overrides,
+    grid_objectives,
+)
 
 SWEEPER = "hydra.sweeper"
 ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
@@ -157,7 +166,8 @@ def _trial(sweep: Sweep, space: Space, point: dict[str, Any]) -> Trial:
 
 def _config(space: Space, fixed: list[str], given: Mapping[str, Any]) -> SweepConfig:
     """Return the base config, with the settings and what conf/sweep.yaml has beside it, but for a single seed."""
-    base = complete_base(compose(BaseConfig, "train", fixed), "train", fixed, space.first)
+    base = compose(BaseConfig, "train", fixed)
+    base = complete_base(base, "train", fixed, first_overrides(space, base))
     hints, beside = hints_of(SweepConfig), compose_files("sweep").tree | {"seeds": [0]}
     settings = {key: typed(hints[key], given.get(key, value), key) for key, value in beside.items()}
     return SweepConfig(**vars(base), **settings)

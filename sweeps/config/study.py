@@ -15,6 +15,7 @@ from pipeline.config.schema import RunConfig, Seed
 from pipeline.system.hardware import resolve_precision
 from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
+from sweeps.config.base import complete_base
 from sweeps.search.grammar import parse_space
 from sweeps.search.samplers import PRUNERS, SAMPLERS
 from sweeps.search.space import Parameter, Space
@@ -25,7 +26,7 @@ from sweeps.sweep import (
     SweepConfig,
     SweepName,
     base_identity,
-    complete_base,
+    first_overrides,
     refuse,
     refuse_varied,
     seeds_from,
@@ -85,7 +86,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> Sweep:
     launched = (f"study={name}", *overrides)
     config = compose(StudySweepConfig, "study", launched)
     space = parse_space(config.study.space)
-    config = complete_base(config, "study", launched, space.first)
+    config = complete_base(config, "study", launched, first_overrides(space, config))
     varied = "is what the study varies; its space is in conf/study/"
     refuse(overrides, **{parameter.key: f"{parameter.key} {varied}" for parameter in space.parameters})
     command = ("study", name, *overrides)

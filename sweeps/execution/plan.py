@@ -163,14 +163,14 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
     if "cosine" in schedules:
         lines.append(NOT_EXTENDED)
     (example,) = sweep.examples()
-    base = resolve(example if example.model.builder is not None else sweep.config, "", resources.threads)
-    each = times.of(base)
+    first = resolve(example, "", resources.threads)
+    each = times.of(first)
     if sweep.limits.n_trials:
         runs = max(0, sweep.limits.n_trials - finished) * len(sweep.seeds)
         wall = in_words(runs * each / _parallel(resources, runs) + START_SECONDS)
         lines.append(
-            f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the base config has "
-            f"{times.parameters(base):,} parameters and takes {in_words(each)} per run;\n"
+            f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the first point has "
+            f"{times.parameters(first):,} parameters and takes {in_words(each)} per run;\n"
             f"{_workers(resources, runs)}, about {wall} without pruning ({times.source})"
         )
     return lines

@@ -167,15 +167,6 @@ class Space:
         prefix = {parameter.key: parameter.prefix for parameter in self.parameters}
         return [f"{prefix[key]}{key}={as_text(value)}" for key, value in point.items()]
 
-    @property
-    def first(self) -> list[str]:
-        """The first value of every parameter, as Hydra overrides."""
-        point: dict[str, Value] = {}
-        for each in self.parameters:
-            value = each.values[0] if each.values else each.low
-            point[each.key] = int(each.low) if each.whole else value
-        return self.overrides(point)
-
     def _points(
         self, rest: tuple[Parameter, ...], point: dict[str, Value], base: Callable[[str], Any]
     ) -> Iterator[dict[str, Value]]:

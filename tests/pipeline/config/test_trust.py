@@ -33,7 +33,7 @@ def test_only_what_the_user_names_is_imported(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(trust, "CONF", tmp_path)
+    monkeypatch.setattr(trust, "config_folders", lambda: (tmp_path,))
     if refused:
         with pytest.raises(ConfigError, match=f"{refused} is not imported: only a file says so"):
             require_named(config, overrides)

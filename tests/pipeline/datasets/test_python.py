@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ import pytest
 
 from pipeline.config import functions
 from pipeline.config.checks import ConfigError
-from pipeline.config.code import use_project
 from pipeline.config.compose import compose
 from pipeline.config.data import DataConfig
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import python
 from pipeline.datasets.arrays import WrongDataError
+from pipeline.datasets.complete import completed
 from pipeline.datasets.python import forget_results, loaded_arrays
 
 SHAPES = """
@@ -41,8 +42,7 @@ def load(n: int = 10, add: float = 0.0):
 @pytest.fixture
 def own(empty: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DataConfig]:
     """Composes the config of a loader in shapes.py, with a cache of its own."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    use_project(empty)
+    monkeypatch.syspath_prepend(empty)
     (empty / "shapes.py").write_text(SHAPES)
     (empty / "beside.txt").write_text("")
     forget_results()
@@ -86,6 +86,21 @@ def test_a_result_is_taken_from_no_earlier_launch(own: Callable[..., DataConfig]
     assert loaded_arrays(own(), quiet)[1] == before  # in the same launch
     forget_results()
     assert loaded_arrays(own(), quiet)[1] != before
+
+
+def test_a_launch_calls_a_loader_once_and_its_trials_take_the_result(own: Callable[..., DataConfig]) -> None:
+    def whole(data: DataConfig) -> RunConfig:
+        return replace(compose(RunConfig, "train", ["model=dense"]), data=data)
+
+    first = completed(whole(own()))
+    for _ in range(2):
+        assert completed(whole(own()), afresh=False) == first
+    assert calls() == 1
+    Path("beside.txt").write_text("changed")
+    assert completed(whole(own())).data.sha256 != first.data.sha256
+    assert calls() == 2
+    assert completed(first) is first  # its content is in the cache
+    assert calls() == 2
 
 
 def test_changed_code_is_called_anew(own: Callable[..., DataConfig]) -> None:

@@ -154,28 +154,30 @@ def write(arrays: Arrays, folder: Path) -> str:
 
 
 def keep(folder: Path, cache: Path, sha256: str) -> None:
-    """Move a folder that `write` has filled into the cache, where `sha256` names it."""
+    """Move a folder that `write` has filled into the cache, where `sha256` names it, unless the same is there."""
     from filelock import FileLock
 
     target = cache / "arrays" / sha256
     try:
         with FileLock(cache / "arrays" / ".lock"):
             _delete_unused(cache)
-            shutil.rmtree(target, ignore_errors=True)  # what is there is damaged, or the same
+            if kept(cache, sha256, lambda line: None) is not None:
+                return
+            shutil.rmtree(target, ignore_errors=True)  # what is there is damaged
             folder.chmod(0o755)
             folder.rename(target)
     except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
         raise unusable_cache(cache, error) from error
-    _opened.pop(target, None)
 
 
 def kept(cache: Path, sha256: str, say: Say) -> Arrays | None:
     """Return the arrays that `sha256` names, x mapped from disk; None if there are none, or they are damaged."""
     folder = cache / "arrays" / sha256
+    if not folder.is_dir():
+        _opened.pop(folder, None)
+        return None
     if folder in _opened:
         return _opened[folder]
-    if not folder.is_dir():
-        return None
     with suppress(Exception):  # damaged files fail in as many ways as they can be damaged
         record = json.loads((folder / RECORD).read_bytes())
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if name[0] == "x" else None) for name in NAMES}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ def test_kept_arrays_come_back_mapped(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found is not None
     assert isinstance(found["x_train"], np.memmap)
     assert all((found[name] == made[name]).all() for name in made)
-    assert put(made, tmp_path) == sha256  # again, into the same place
+    place = (tmp_path / "arrays" / sha256).stat().st_ino
+    assert put(made, tmp_path) == sha256
+    assert (tmp_path / "arrays" / sha256).stat().st_ino == place  # other processes may be opening it
     assert kept(tmp_path, "0" * 64, said_never) is None
     assert [folder.name for folder in (tmp_path / "arrays").iterdir() if folder.is_dir()] == [sha256]
 
@@ -130,6 +133,15 @@ def test_damaged_arrays_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     told: list[str] = []
     assert kept(tmp_path, sha256, told.append) is None
     assert told == [f"{tmp_path / 'arrays' / sha256} is damaged: it is made again"]
+    assert put(tidied(given()), tmp_path) == sha256
+    assert kept(tmp_path, sha256, said_never) is not None
+
+
+def test_deleted_arrays_are_not_remembered(tmp_path: Path) -> None:
+    sha256 = put(tidied(given()), tmp_path)
+    assert kept(tmp_path, sha256, said_never) is not None
+    shutil.rmtree(tmp_path / "arrays" / sha256)
+    assert kept(tmp_path, sha256, said_never) is None
 
 
 def test_arrays_that_were_not_used_for_a_month_are_deleted(tmp_path: Path) -> None:

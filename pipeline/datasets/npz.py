@@ -42,7 +42,7 @@ def npz_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
     path = project_folder() / Path(data.path).expanduser()
     stamp = _stamp(path, data)
     record = cache / "npz" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
-    sha256 = _recorded(record, stamp)
+    recorded = sha256 = _recorded(record, stamp)
     if sha256 is None:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -55,7 +55,7 @@ def npz_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
             arrays = _into_cache(file, printable(path), sha256, data, cache, say)
         if _stamp(path, data) != stamp:
             raise WrongDataError(f"data={data.name}: {printable(path)} has changed while it was read")
-    if time.time() - stamp["mtime_ns"] / 1e9 > FRESH_SECONDS:
+    if recorded is None and time.time() - stamp["mtime_ns"] / 1e9 > FRESH_SECONDS:
         _write_record(record, stamp | {"sha256": sha256})
     return arrays, sha256
 

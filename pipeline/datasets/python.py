@@ -40,8 +40,8 @@ _results: dict[tuple[str, str], str] = {}
 def loaded_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
     """Return what `data.loader` gives, and the SHA-256 of its content.
 
-    It is called once per process for equal `data.args` and equal code; not at all where `data.sha256` names arrays that
-    the cache has.
+    It is called once per launch for equal `data.args`, see `forget_results`; not at all where `data.sha256` names
+    arrays that the cache has.
 
     Raises:
         WrongDataError: if it cannot be imported or called, fails, or returns what no network can be trained on.
@@ -50,7 +50,7 @@ def loaded_arrays(data: DataConfig, say: Say) -> tuple[Arrays, str]:
     cache = Path(data.cache).expanduser().absolute()
     if data.sha256 and (arrays := kept(cache, data.sha256, say)):
         return arrays, data.sha256
-    key = (json.dumps([data.loader, data.args, code_sha256("data.loader", str(data.loader))]), str(cache))
+    key = (json.dumps([data.loader, data.args]), str(cache))
     arrays = kept(cache, _results[key], say) if key in _results else None
     if arrays is None:
         _results[key] = _called(data, cache, say)
@@ -76,6 +76,7 @@ def called(data: DataConfig) -> str:
 
 def _called(data: DataConfig, cache: Path, say: Say) -> str:
     """Call the loader, put its arrays into the cache, and return the SHA-256 of their content."""
+    code_sha256("data.loader", str(data.loader))  # raises where there is no such module
     say(f"data={data.name}: calling {called(data)}")
     with scratch_folder(cache) as folder:
         job = {"sys_path": sys.path, "functions": shipped(), "loader": data.loader, "args": data.args}

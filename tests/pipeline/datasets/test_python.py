@@ -106,8 +106,10 @@ def test_a_launch_calls_a_loader_once_and_its_trials_take_the_result(own: Callab
 def test_changed_code_is_called_anew(own: Callable[..., DataConfig]) -> None:
     before = loaded_arrays(own(), quiet)[1]
     Path("shapes.py").write_text(SHAPES.replace("3.0 * n", "6.0 * n").replace("(n, 3)", "(n, 6)"))
+    forget_results()
     assert loaded_arrays(own(), quiet)[0]["x_train"].shape == (10, 6)
     Path("shapes.py").write_text(SHAPES)
+    forget_results()
     assert loaded_arrays(own(), quiet)[1] == before
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.config.data import DataConfig
+from pipeline.config.groups import project_folder
 from pipeline.datasets.cache import DataError, Say, cache_dir, sha256_of_arrays, unusable_cache
 from pipeline.system.files import require_regular
 from pipeline.system.messages import printable, reason
@@ -162,7 +163,7 @@ def _mapped(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _root(data: DataConfig) -> Path:
-    root = Path(data.dir or ".").expanduser() / (data.folder or data.name)
+    root = project_folder() / Path(data.dir or ".").expanduser() / (data.folder or data.name)
     if not data.dir or not root.is_dir():
         where = f"there is no folder {printable(root)}" if data.dir else "CONVSWEEP_DATA_DIR is not set"
         raise DataError(

@@ -17,6 +17,7 @@ import pytest
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.data import DataConfig
+from pipeline.config.groups import use_config_folder
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import arrays as kept_arrays
 from pipeline.datasets import npz
@@ -51,8 +52,14 @@ def quiet(line: str) -> None:
 
 
 def count(monkeypatch: pytest.MonkeyPatch, name: str, module: Any) -> list[Any]:
-    calls, function = [], getattr(module, name)
-    monkeypatch.setattr(module, name, lambda *args: calls.append(args) or function(*args))
+    """Return the list to which every call of a function is added."""
+    calls, function = list[Any](), getattr(module, name)
+
+    def counted(*args: Any) -> Any:
+        calls.append(args)
+        return function(*args)
+
+    monkeypatch.setattr(module, name, counted)
     return calls
 
 
@@ -197,3 +204,15 @@ def test_a_file_elsewhere_is_fetched_once_and_checked(
     assert Server.requests == 2
     with pytest.raises(DataError, match=r"data=mine cannot be had: http://127.0.0.1:.*refused"):
         npz_arrays(own(url, "data.sha256='" + "1" * 64 + "'"), quiet)
+
+
+def test_a_relative_path_begins_in_the_folder_of_the_project(
+    project: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"defaults: [npz]\nname: mine\npath: mine.npz\ncache: {tmp_path / 'cache'}\n"
+    conf = project("data/mine.yaml", text).parents[1]
+    sha256 = save(tmp_path / "mine.npz")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    use_config_folder(conf)
+    assert npz_arrays(compose(RunConfig, "train", ["data=mine"]).data, quiet)[1] == sha256

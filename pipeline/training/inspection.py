@@ -32,7 +32,7 @@ class Inspection:
 
 
 def inspect(run: ResolvedRun, timed: bool = False) -> Inspection:
-    """Build the run's network, twice, and time some steps on zeros if asked.
+    """Build the run's network, twice, and time some steps on noise if asked.
 
     Raises:
         ConfigError: if it cannot be built, or two builds with one seed differ.
@@ -55,7 +55,9 @@ def _seconds_per_step(net: keras.Model, run: ResolvedRun) -> float:
 
     config, count = run.config, STEPS * run.config.trainer.batch_size
     labels = np.zeros(count, np.int32 if TASKS[config.data.task].has_accuracy else np.float32)
-    loop = Training(net, config, Examples(np.zeros((count, *config.data.shape), np.float32), labels), None)
+    # Zeros and ones: whole numbers, as an embedding takes them; constants alone may overflow where they are normalized.
+    noise = np.random.default_rng(0).integers(0, 2, (count, *config.data.shape)) * config.data.scale
+    loop = Training(net, config, Examples(noise.astype(np.float32), labels), None)
     for epoch in range(2):  # the first traces the network
         start = time.perf_counter()
         loop.epoch(epoch, lambda steps, means: None)

@@ -49,6 +49,15 @@ def subclassed(input_shape: Shape, outputs: int, width: int = 8) -> keras.Model:
     return Net(outputs, width)
 
 
+def normalized(input_shape: Shape, outputs: int, blocks: int = 12) -> keras.Model:
+    """A stack whose gradients overflow where all inputs are equal."""
+    inputs = keras.Input(input_shape)
+    x = layers.Conv2D(8, 4, strides=4)(inputs)
+    for _ in range(blocks):
+        x = layers.add([x, layers.Dense(8, "gelu")(layers.LayerNormalization(epsilon=1e-6)(x))])
+    return keras.Model(inputs, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
+
+
 GOOD = ("mixer", "sequential", "subclassed")
 
 

@@ -25,6 +25,10 @@ def test_networks_that_fit_are_described(own: Compose, name: str, precision: str
     assert 0 < inspection.seconds_per_step < 5
 
 
+def test_networks_that_overflow_on_constants_are_timed(own: Compose) -> None:
+    assert inspect(resolve(own("normalized", "trainer.precision=float32"), "data"), timed=True).seconds_per_step
+
+
 @pytest.mark.parametrize(("name", "message"), BAD.items())
 def test_networks_that_do_not_fit_are_refused(own: Compose, name: str, message: str) -> None:
     run = resolve(own(name), "data")

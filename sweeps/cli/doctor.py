@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from rich.console import Console
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.data import ARRAYS
-from pipeline.config.groups import config_groups
+from pipeline.config.groups import CONF, config_files, config_groups, use_config_folder
+from pipeline.config.own import config_notes
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.system import machine
 from pipeline.system.notes import Check, Note, notes_of
-from sweeps.cli.arguments import Commands
+from sweeps.cli.arguments import Commands, store_of
 from sweeps.cli.console import DONE, FAILED
 
 
@@ -34,15 +36,35 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the check-up, or mend what is asked; return FAILED where something needs attention."""
-    config = compose(RunConfig, "train", arguments.overrides)
     if arguments.relocate or arguments.close:
         mend = _relocate if arguments.relocate else _close
-        console.print(mend(config.store), soft_wrap=True, highlight=False)
+        console.print(mend(store_of(arguments.overrides)), soft_wrap=True, highlight=False)
         return DONE
-    count = sum(_print_section(title, check, console) for title, check in _checks(config).items())
+    configs = notes_of(config_notes)  # now, as the user's folder is left out from here on where it is broken
+    config, trouble = _composed(arguments.overrides)
+    checks = {"configs": partial(iter, configs + trouble)} | _checks(config)
+    count = sum(_print_section(title, check, console) for title, check in checks.items())
     words = "nothing needs attention" if not count else f"{count} of these need attention: !"
     console.print(words, style="red" if count else None, highlight=False)
     return FAILED if count else DONE
+
+
+def _composed(overrides: Sequence[str]) -> tuple[RunConfig, list[Note]]:
+    """Return the config to check; that of the built-in files, and why, where the user's own cannot be composed.
+
+    Raises:
+        ConfigError: for a wrong override.
+    """
+    try:
+        return compose(RunConfig, "train", overrides), []
+    except ConfigError as error:
+        own = config_files().own
+        if own is None:
+            raise
+        use_config_folder(CONF)
+        with suppress(ConfigError):  # else it is what is asked for that is wrong
+            return compose(RunConfig, "train", overrides), [Note(str(error), f"mend the file in {own}")]
+        raise
 
 
 def _checks(config: RunConfig) -> dict[str, Check]:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config.compose import compose
+from pipeline.config.groups import CONF
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.system import machine
 from pipeline.system.notes import Note, notes_of
@@ -240,6 +241,22 @@ def test_a_wrong_override_is_refused_as_everywhere(empty: Path, capsys: pytest.C
     assert "did you mean store.root?" in capsys.readouterr().err
     assert main(["doctor", "--relocate"]) == 2
     assert "there is no store in" in capsys.readouterr().err
+
+
+def test_a_config_folder_of_ones_own_is_shown_and_a_broken_file_in_it_stops_nothing(root: Path, ask: Ask) -> None:
+    (root.parent / "conf" / "optimizer").mkdir(parents=True)
+    file = root.parent / "conf" / "optimizer" / "adam.yaml"
+    shutil.copy(CONF / "optimizer" / "adam.yaml", file)
+    code, told = ask()
+    assert code == 0, told
+    assert f"yours, {file.parent.parent}, before convsweep's own" in told
+    assert "optimizer=adam is yours, instead of ours" in told
+    file.write_text("name: [adam\n")
+    code, told = ask()
+    assert code == 1
+    assert f"! {file} cannot be read: " in told
+    assert f"    mend '{file}'\n" in told
+    assert "disk of the cache" in told, "what comes after is checked with the built-in configs"
 
 
 # -- this machine -----------------------------------------------------------------------------------------------------

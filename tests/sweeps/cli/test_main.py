@@ -76,7 +76,7 @@ def test_overrides_count_wherever_they_stand(
         (["report", "store.root=elsewhere", "demo"], "no store in"),
         (["explain", "store.root=elsewhere", "abc"], "no store in"),
         (["explain", "store.root=elsewhere"], "required: name"),
-        (["predict", "store.root=elsewhere", "demo@best"], "at least one image"),
+        (["predict", "store.root=elsewhere", "demo@best"], "at least one file"),
         (["prune-cache", "store.root=elsewhere"], "no store in"),
         (["ui", "store.root=elsewhere", "demo"], "there is nothing in"),
     ],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from pipeline.system.errors import ConvsweepError
 from pipeline.system.messages import masked
 
 
-class ConfigError(ValueError):
+class ConfigError(ConvsweepError, ValueError):
     """A config that cannot be run. The message says what was wrong, what is allowed and what to do."""
 
 

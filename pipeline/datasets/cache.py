@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.data import DataConfig
+from pipeline.system.errors import ConvsweepError
 from pipeline.system.messages import printable, reason
 
 Say = Callable[[str], None]
 
 
-class DataError(RuntimeError):
+class DataError(ConvsweepError, RuntimeError):
     """A dataset that cannot be had. The message says what was tried and what would help."""
 
 

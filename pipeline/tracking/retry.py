@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pipeline.system.errors import ConvsweepError
 from pipeline.system.messages import masked, root_cause, with_causes
 
 Result = TypeVar("Result")
@@ -23,7 +24,7 @@ TRANSIENT = re.compile(
 )
 
 
-class StoreError(RuntimeError):
+class StoreError(ConvsweepError, RuntimeError):
     """A store that fails. The message names it and the cause, without passwords."""
 
     verb = "fails"
@@ -82,8 +83,8 @@ def retried(call: Callable[[], Result], seconds: float, name: str, kind: type[St
 
 
 def say(line: str) -> None:
-    """Print a line to a person who waits."""
-    print(f"convsweep: {masked(line)}", file=sys.stderr, flush=True)
+    """Log a line for a person who waits: the command prints it, a program that imports this shows nothing."""
+    logging.getLogger("convsweep").info(masked(line))
 
 
 def is_transient(error: BaseException) -> bool:

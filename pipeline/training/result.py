@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.system.errors import ConvsweepError
 
-class TrainingError(RuntimeError):
+
+class TrainingError(ConvsweepError, RuntimeError):
     """A training that failed for its own reason, such as a loss that is not finite."""
 
 

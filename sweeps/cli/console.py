@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from rich.console import Console
 from pipeline.system.messages import masked, printable
 
 if TYPE_CHECKING:
-    from sweeps.load import SweepResult
     from sweeps.sweep import Sweep
+    from sweeps.sweep_result import SweepResult
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -30,6 +31,21 @@ def open_console() -> Console:
     """Return the console on stdout: 140 columns wide if that is no terminal."""
     console = QuietConsole(markup=False)  # do not parse [...] in names and messages as markup
     return console if console.is_terminal else QuietConsole(width=140, markup=False)
+
+
+class _OnStderr(logging.Handler):
+    """Prints lines for a person who waits on stderr, whatever that is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"convsweep: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
+def print_what_is_logged() -> None:
+    """Print what convsweep logs, once, on stderr."""
+    logger = logging.getLogger("convsweep")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _OnStderr) for handler in logger.handlers):
+        logger.addHandler(_OnStderr())
 
 
 def complain(message: str, code: int) -> int:

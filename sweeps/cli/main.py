@@ -16,7 +16,7 @@ from pipeline.system.plotting import draw_off_screen
 from pipeline.system.tensorflow import collect_rarely
 from pipeline.tracking.retry import StoreError, UnopenedStoreError
 from sweeps.cli import ablate, doctor, explain, listing, predict, prune_cache, report, study, train, ui
-from sweeps.cli.console import FAILED, INTERRUPTED, REFUSED, complain, open_console
+from sweeps.cli.console import FAILED, INTERRUPTED, REFUSED, complain, open_console, print_what_is_logged
 
 COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, doctor, listing, ui)
 EPILOG = """\
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     collect_rarely()
     draw_off_screen()
+    print_what_is_logged()
     try:
         use_config_folder(arguments.config_dir)
         return int(arguments.run(arguments, open_console()))

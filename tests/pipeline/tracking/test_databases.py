@@ -38,7 +38,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_database_is_made_once_by_many_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_is_made_once_by_many_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "convsweep")
     file, built = tmp_path / "new" / "x.db", []
 
     def build_one(address: str) -> None:
@@ -53,7 +54,7 @@ def test_a_database_is_made_once_by_many_at_once(tmp_path: Path, capsys: pytest.
         thread.join()
     assert len(built) == 1
     assert is_made(sqlite_url(file), ANY)
-    assert capsys.readouterr().err == f"convsweep: making the database {file}\n", "a person waits"
+    assert caplog.messages == [f"making the database {file}"], "a person waits"
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,28 @@ def draw_off_screen() -> None:
     os.environ["MPLBACKEND"] = "agg"
 
 
+@contextmanager
+def pyplot_off_screen() -> Iterator[None]:
+    """Let a library draw with pyplot into files; then leave pyplot as it was: back end, settings and open figures."""
+    import matplotlib
+    from matplotlib import pyplot
+
+    opened = set(pyplot.get_fignums())
+    # Not by `switch_backend` to the one before: where none is chosen yet, that would choose one, and load a toolkit.
+    backend, module = dict.__getitem__(matplotlib.rcParams, "backend"), pyplot._backend_mod
+    pyplot.switch_backend("agg")
+    try:
+        with matplotlib.rc_context():
+            yield
+    finally:
+        for number in set(pyplot.get_fignums()) - opened:
+            pyplot.close(number)
+        dict.__setitem__(matplotlib.rcParams, "backend", backend)
+        pyplot._backend_mod = module
+
+
 def new_figure(width: float, height: float, **settings: Any) -> Figure:
     """Return an empty figure of `width` by `height` inches."""
-    draw_off_screen()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), **settings)

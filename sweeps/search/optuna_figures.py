@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.system.plotting import draw_off_screen, try_to_draw
+from pipeline.system.plotting import pyplot_off_screen, try_to_draw
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
     """Draw the study into PNG files in `folder`; return a line for each figure that cannot be try_to_draw."""
-    draw_off_screen()
     from optuna.visualization import matplotlib as plots
 
     several = len(sweep.objectives) > 1
@@ -37,9 +36,7 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
 
 
 def _draw(plot: Callable[[], Any], width: float, path: Path) -> None:
-    from matplotlib import pyplot
-
-    try:
+    with pyplot_off_screen():
         with warnings.catch_warnings(action="ignore"):  # Optuna calls its matplotlib figures experimental
             axes = plot()
         several = list(getattr(axes, "flat", []))
@@ -48,5 +45,3 @@ def _draw(plot: Callable[[], Any], width: float, path: Path) -> None:
         figure = (several[0] if several else axes).figure
         figure.set_size_inches(width, 4.5)
         figure.savefig(path, dpi=110, bbox_inches="tight")
-    finally:
-        pyplot.close("all")

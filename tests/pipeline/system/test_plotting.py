@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.system.plotting import new_figure, try_to_draw
+from pipeline.system.plotting import new_figure, pyplot_off_screen, try_to_draw
 from sweeps.cli.main import main
 
 NOTEBOOK = "module://matplotlib_inline.backend_inline"
-CODE = 'from pipeline.system.plotting import new_figure; new_figure(1, 1).savefig("figure.png")'
+CODE = """
+from pipeline.system.plotting import draw_off_screen, new_figure
+draw_off_screen()
+new_figure(1, 1).savefig("figure.png")
+"""
 
 
 @pytest.mark.slow
@@ -42,3 +46,17 @@ def test_a_figure_that_fails_leaves_one_line_and_no_file(tmp_path: Path) -> None
     assert not path.exists()
     assert try_to_draw(new_figure(1, 1).savefig, path) == ""
     assert path.exists()
+
+
+def test_pyplot_stays_as_it_was() -> None:
+    import matplotlib
+    from matplotlib import pyplot
+
+    mine = pyplot.figure()
+    before = dict.copy(matplotlib.rcParams), pyplot.get_fignums(), matplotlib.get_backend(auto_select=False)
+    with pyplot_off_screen():
+        pyplot.style.use("ggplot")
+        pyplot.figure()
+        assert matplotlib.get_backend().lower() == "agg"
+    assert (dict.copy(matplotlib.rcParams), pyplot.get_fignums(), matplotlib.get_backend(auto_select=False)) == before
+    pyplot.close(mine)

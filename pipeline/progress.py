@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+NOTEBOOK_WIDTH = 110  # characters
+REFRESH_SECONDS = 0.3  # of a notebook's output
 
 
 class ProgressReporter:
@@ -38,7 +43,11 @@ class ProgressReporter:
 
 
 def report_on(console: Console) -> ProgressReporter:
-    """Return bars if `console` is a terminal, plain lines if it is a file or a pipe."""
+    """Return bars in a terminal or a notebook, plain lines for a file or a pipe, nothing for a quiet console."""
+    if console.quiet:
+        return ProgressReporter()
+    if console.is_jupyter:
+        return _NotebookBars()
     return _Bars(console) if console.is_terminal else _Lines(console)
 
 
@@ -110,6 +119,46 @@ class _Bars(ProgressReporter):
         self.progress.console.print(f"{run}: {outcome}", highlight=False, markup=False)
         if self.all_runs is not None and not again:
             self.progress.advance(self.all_runs)
+
+
+class _NotebookBars(_Bars):
+    """The same bars as text in the output of a notebook's cell, in one place; rich's own need ipywidgets for that."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        file = io.StringIO()
+        super().__init__(Console(file=file, width=NOTEBOOK_WIDTH, force_jupyter=False, color_system=None))
+        self.file, self.shown, self.failed = file, 0.0, list[str]()
+        show: Any = display
+        self.handle = show({"text/plain": ""}, raw=True, display_id=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show()
+
+    def on_steps(self, run: str, epochs: int, epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
+        super().on_steps(run, epochs, epoch, step, steps, metrics)
+        if time.monotonic() - self.shown > REFRESH_SECONDS:
+            self._show()
+
+    def on_end(self, run: str, outcome: str, again: bool = False) -> None:
+        super().on_end(run, outcome, again)
+        self.failed += [f"{run}: {outcome}"] if outcome.startswith("failed") else []
+        self._show()
+
+    def _show(self) -> None:
+        """Replace what is shown."""
+        self.shown = time.monotonic()
+        self.file.seek(0)
+        self.file.truncate()
+        self.progress.console.print(self.progress.get_renderable())
+        bars = (line.rstrip() for line in self.file.getvalue().splitlines())
+        self.handle.update({"text/plain": "\n".join([*self.failed, *bars])}, raw=True)
 
 
 def _in_a_line(metrics: dict[str, float]) -> str:

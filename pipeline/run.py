@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,27 +13,55 @@ from rich.console import Console
 from pipeline.config.overrides import is_of_store, key_of, value_text
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
-from pipeline.progress import report_on
+from pipeline.progress import ProgressReporter, report_on
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
+from pipeline.tracking.reader import TrackedRun
 from pipeline.training.checkpoints import folder_of, free
 from pipeline.training.identity import ResolvedRun, recall, resolve
 from pipeline.training.inspection import inspect
 from pipeline.training.result import RunResult, TrainingError
-from pipeline.training.trainer import restore_model, train
+from pipeline.training.trainer import OnEpoch, OnSteps, restore_model, train
 
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.tracking.reader import TrackedRun
     from pipeline.tracking.tracker import Tracker
 
 EXPERIMENT = "train"
 NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.max_gib"
 
 
-def run(config: RunConfig, overrides: list[str], console: Console) -> int:
-    """Train and track one run, or show an equal tracked one; return the exit code.
+class Trainer:
+    """Trains runs and logs their models in this process; base of what does so in another."""
+
+    def reporter(self, console: Console) -> ProgressReporter:
+        """Return what shows progress."""
+        return report_on(console)
+
+    def inspect(self, run: ResolvedRun) -> None:
+        """Build the network of the user's own once. Raise ConfigError if that fails."""
+        inspect(run)
+
+    def train(self, run: ResolvedRun, on_epoch: OnEpoch, on_steps: OnSteps, dataset: data.Dataset) -> RunResult:
+        """Train a run, from its newest checkpoint on. Raise TrainingError if that fails."""
+        start_tensorflow(run.threads)
+        return train(run, on_epoch, on_steps, dataset, run.checkpoints)
+
+    def log_model(self, config: RunConfig, tracked: TrackedRun, dataset: data.Dataset, tracker: Tracker) -> None:
+        """Log the model of a run: its checkpoint's, or trained again if that is gone."""
+        net = trained_model(recall(config, tracked.tags), int(tracked.metrics["epochs"]))
+        tracker.models.log(tracked.run_id, net or train_again(config, tracked, dataset), config.data)
+
+
+def run(config: RunConfig, overrides: list[str], console: Console, trainer: Trainer | None = None) -> TrackedRun:
+    """Train and track one run, or show an equal tracked one; return what is tracked.
+
+    Args:
+        config: The run.
+        overrides: What it was composed from; it is named by them.
+        console: Shows what is done.
+        trainer: Where it is trained; None for this process.
 
     Raises:
         DataError: if the data cannot be had.
@@ -43,70 +72,82 @@ def run(config: RunConfig, overrides: list[str], console: Console) -> int:
 
     dataset = data.load(config.data, console.print)
     resolved = resolve(config, dataset.sha256)
+    trainer = trainer or Trainer()
     if resolved.layers is None:
-        inspect(resolved)
+        trainer.inspect(resolved)
     tracker = Tracker(config.store)
     tracker.close_abandoned()
     tracker.restore(EXPERIMENT, console.print)
+    launch = _Launch(resolved, overrides, console, tracker, trainer, dataset)
     # Wait for another process with an equal run, to reuse it, or with a shorter one, to resume it.
     with locked(config.store, resolved.resume_key[:32]):
         if tracked := tracker.find_finished(resolved.signature):
-            _show_tracked(tracked, config, console, tracker, dataset)
-        else:
-            _train_and_track(resolved, overrides, console, tracker, dataset)
-    return 0
+            launch.show(tracked)
+            return tracked
+        return tracker.get(launch.train_and_track())
 
 
-def _show_tracked(
-    tracked: TrackedRun, config: RunConfig, console: Console, tracker: Tracker, dataset: data.Dataset
-) -> None:
-    """Print the metrics of an equal run; train it again if its model is wanted and gone."""
-    console.print(f"an equal run is tracked as {tracked.run_id}; nothing is trained", soft_wrap=True)
-    _print_metrics(tracked.metrics, console)
-    if config.store.log_model == "none" or not config.checkpoints.max_gib:
-        return
-    has_checkpoint = tracked.metrics["epochs"] in recall(config, tracked.tags).checkpoints.epochs()
-    if not has_checkpoint and not any(tracker.models.has(each.run_id) for each in tracker.with_sources(tracked)):
-        console.print("its model is gone: it is trained again, and logged if it gives the same numbers")
-        tracker.models.log(tracked.run_id, train_again(config, tracked, dataset), config.data)
+@dataclass(frozen=True)
+class _Launch:
+    """A run and all that it needs."""
 
+    run: ResolvedRun
+    overrides: list[str]
+    console: Console
+    tracker: Tracker
+    trainer: Trainer
+    dataset: data.Dataset
 
-def _train_and_track(
-    resolved: ResolvedRun, overrides: list[str], console: Console, tracker: Tracker, dataset: data.Dataset
-) -> None:
-    start_tensorflow(resolved.threads)
-    config, epochs = resolved.config, resolved.config.trainer.epochs
-    if earlier := max((epoch for epoch in resolved.checkpoints.epochs() if epoch <= epochs), default=0):
-        console.print(f"epochs 1 to {earlier} are resumed from a checkpoint", highlight=False)
-    name = run_name(overrides, config.seed)
-    run_id = tracker.open_run(resolved, EXPERIMENT, name, {}, overrides)
-    with _closed_whatever_happens(tracker, run_id), report_on(console) as progress:
+    def show(self, tracked: TrackedRun) -> None:
+        """Print the metrics of an equal run; train it again if its model is wanted and gone."""
+        config, console, tracker = self.run.composed, self.console, self.tracker
+        console.print(f"an equal run is tracked as {tracked.run_id}; nothing is trained", soft_wrap=True)
+        _print_metrics(tracked.metrics, console)
+        if config.store.log_model == "none" or not config.checkpoints.max_gib:
+            return
+        has_checkpoint = tracked.metrics["epochs"] in recall(config, tracked.tags).checkpoints.epochs()
+        if not has_checkpoint and not any(tracker.models.has(each.run_id) for each in tracker.with_sources(tracked)):
+            console.print("its model is gone: it is trained again, and logged if it gives the same numbers")
+            self.trainer.log_model(config, tracked, self.dataset, tracker)
 
-        def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
-            progress.on_epoch(name, epochs, epoch, metrics)
-            tracker.log_epoch(run_id, epoch, metrics)
-            return True
+    def train_and_track(self) -> str:
+        """Train the run, log its epochs as they end, its final metrics and its model; return its id."""
+        run, tracker, console = self.run, self.tracker, self.console
+        config, epochs = run.config, run.config.trainer.epochs
+        if earlier := max((epoch for epoch in run.checkpoints.epochs() if epoch <= epochs), default=0):
+            console.print(f"epochs 1 to {earlier} are resumed from a checkpoint", highlight=False)
+        name = run_name(self.overrides, config.seed)
+        run_id = tracker.open_run(run, EXPERIMENT, name, {}, self.overrides)
+        with _closed_whatever_happens(tracker, run_id), self.trainer.reporter(console) as progress:
 
-        def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
-            progress.on_steps(name, epochs, epoch, step, steps, metrics)
+            def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+                progress.on_epoch(name, epochs, epoch, metrics)
+                tracker.log_epoch(run_id, epoch, metrics)
+                return True
 
-        result = train(resolved, on_epoch, on_steps, dataset, resolved.checkpoints)
-        _log_model(resolved, result, run_id, console, tracker)
-        if trouble := tracker.finish_run(run_id, result, name):
-            console.print(trouble, highlight=False, soft_wrap=True)
-    if config.checkpoints.max_gib:
-        free(folder_of(config.store), config.checkpoints.max_gib)
-    _print_metrics(result.metrics, console)
-    console.print(f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui", soft_wrap=True)
+            def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
+                progress.on_steps(name, epochs, epoch, step, steps, metrics)
 
+            result = self.trainer.train(run, on_epoch, on_steps, self.dataset)
+            self._log_model(run_id, result)
+            if trouble := tracker.finish_run(run_id, result, name):
+                console.print(trouble, highlight=False, soft_wrap=True)
+        if config.checkpoints.max_gib:
+            free(folder_of(config.store), config.checkpoints.max_gib)
+        _print_metrics(result.metrics, console)
+        line = f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui"
+        console.print(line, soft_wrap=True)
+        return run_id
 
-def _log_model(resolved: ResolvedRun, result: RunResult, run_id: str, console: Console, tracker: Tracker) -> None:
-    if resolved.config.store.log_model == "none":
-        return
-    if net := trained_model(resolved, result.epochs):
-        tracker.models.log(run_id, net, resolved.config.data)
-    else:
-        console.print(f"no model is logged: {NO_CHECKPOINT}")
+    def _log_model(self, run_id: str, result: RunResult) -> None:
+        config = self.run.composed
+        if config.store.log_model == "none":
+            return
+        if not config.checkpoints.max_gib:
+            self.console.print(f"no model is logged: {NO_CHECKPOINT}")
+            return
+        tracked = TrackedRun(run_id, "RUNNING", result.metrics, self.run.tags)
+        self.trainer.log_model(config, tracked, self.dataset, self.tracker)
 
 
 def trained_model(resolved: ResolvedRun, epochs: int) -> keras.Model | None:

@@ -14,8 +14,8 @@ from pipeline.tracking.tracker import Tracker
 from sweeps.config.ablation import Ablation
 from sweeps.execution.epoch_timing import time_epochs
 from sweeps.execution.model_logging import ConfiguredRun, log_models
-from sweeps.execution.session import Session, open_session
-from sweeps.load import AblationResult, GridResult, StudySweepResult, ablation_results
+from sweeps.execution.session import Reporter, Session, open_session
+from sweeps.load import ablation_results
 from sweeps.reports.context import ReportContext
 from sweeps.reports.findings import judge_ablation
 from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
@@ -23,12 +23,15 @@ from sweeps.results import CONFIRMED, StudyTrial, TrialResult, best_result, lost
 from sweeps.search.history import study_result
 from sweeps.search.proposers import Grid, Proposer, Sampler
 from sweeps.sweep import Sweep
+from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 
 QUIET = Console(quiet=True)
 
 
-def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
+def ablate(ablation: Ablation, console: Console = QUIET, reporter: Reporter | None = None) -> AblationResult:
     """Train what is missing of an ablation, time epochs if a claim compares speed, judge the claims, publish.
+
+    `reporter` makes what shows progress; None for the console.
 
     Raises:
         ConfigError: if the sweep is running already, or exists with another config.
@@ -37,19 +40,19 @@ def ablate(ablation: Ablation, console: Console = QUIET) -> AblationResult:
         StoreError: if the store fails.
     """
     sweep = ablation.sweep
-    with open_session(sweep, console) as session:
+    with open_session(sweep, console, reporter) as session:
         session.train(Grid(sweep, session.history))
         results = ablation_results(ablation, session.tracked, session.tracker)
         log_models(session, _best_runs(session, results), session.finished)
         seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
         findings = judge_ablation(ablation, results, seconds)
         publish_ablation(_context(session), ablation, results, seconds, findings)
-    return AblationResult(*_outcome(session), ablation, results, seconds, findings)
+    return AblationResult(*_outcome(session), results, ablation, seconds, findings)
 
 
-def grid(sweep: Sweep, console: Console = QUIET) -> GridResult:
+def grid(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None) -> GridResult:
     """Train what is missing of a grid, and publish. Raises as `ablate`."""
-    with open_session(sweep, console) as session:
+    with open_session(sweep, console, reporter) as session:
         session.train(Grid(sweep, session.history))
         results = trial_results(sweep, session.tracked, session.tracker)
         log_models(session, _best_runs(session, results), session.finished)
@@ -57,9 +60,9 @@ def grid(sweep: Sweep, console: Console = QUIET) -> GridResult:
     return GridResult(*_outcome(session), results)
 
 
-def study(sweep: Sweep, console: Console = QUIET) -> StudySweepResult:
+def study(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None) -> StudySweepResult:
     """Search, confirm the best config on fresh seeds with the test set, and publish. Raises as `ablate`."""
-    with open_session(sweep, console) as session:
+    with open_session(sweep, console, reporter) as session:
         session.train(_sampler(session))
         result = study_result(session.history)
         confirmed: list[TrackedRun] = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.checks import ConfigError, did_you_mean
@@ -16,70 +16,15 @@ from sweeps.config.ablation import Ablation, compose_ablation
 from sweeps.config.multirun import compose_multirun, divide_settings
 from sweeps.config.study import compose_study
 from sweeps.execution.epoch_timing import tracked_timings
-from sweeps.reports.findings import AblationFindings, judge_ablation
-from sweeps.results import (
-    COMMAND,
-    CONFIRMED,
-    Runs,
-    StudyResult,
-    TrialResult,
-    lost_trials,
-    recall_data,
-    tracked_runs,
-    trial_results,
-)
+from sweeps.reports.findings import judge_ablation
+from sweeps.results import COMMAND, CONFIRMED, Runs, TrialResult, lost_trials, recall_data, tracked_runs, trial_results
 from sweeps.search.history import History, study_result
 from sweeps.search.storage import has_study, open_study
-from sweeps.sweep import Sweep
+from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult, SweepResult
 
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
     from pipeline.tracking.tracker import Tracker
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What a sweep gave.
-
-    Attributes:
-        sweep: As composed from the command that launched it.
-        tracker, parent: Where it is tracked: the store, and the id of the sweep's run in it.
-        left_out: Number of runs that cannot be averaged with the newest, made by other code or on other data.
-        failures: What failed in this launch, a line each.
-        address: MLflow's page of it, while `convsweep ui` serves it.
-    """
-
-    sweep: Sweep
-    tracker: Tracker
-    parent: str
-    left_out: int
-    failures: list[str]
-    address: str
-
-
-@dataclass(frozen=True)
-class AblationResult(SweepResult):
-    """An ablation's trials, and seconds per epoch of those that were timed, round by round."""
-
-    ablation: Ablation
-    results: list[TrialResult]
-    timings: Mapping[str, list[float]]
-    findings: AblationFindings
-
-
-@dataclass(frozen=True)
-class GridResult(SweepResult):
-    """A grid's trials."""
-
-    results: list[TrialResult]
-
-
-@dataclass(frozen=True)
-class StudySweepResult(SweepResult):
-    """A study's trials, and the runs of the best one on fresh seeds."""
-
-    study: StudyResult
-    confirmed: list[TrackedRun]
 
 
 def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
@@ -115,7 +60,7 @@ def _loaded(name: str, kind: str, words: list[str], tracker: Tracker, parent: Tr
         seconds = tracked_timings(ablation.timed_trials, tracker, parent.run_id)
         results = ablation_results(ablation, runs, tracker)
         findings = judge_ablation(ablation, results, seconds)
-        return AblationResult(sweep, tracker, parent.run_id, left_out, [], "", ablation, results, seconds, findings)
+        return AblationResult(sweep, tracker, parent.run_id, left_out, [], "", results, ablation, seconds, findings)
     sweep = compose_study(words[0], words[1:]) if kind == "study" else compose_multirun(*divide_settings(words[1:]))
     runs, left_out = tracked_runs(tracker, parent.run_id, sweep)
     failures: list[str] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_origin
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOCK = threading.Lock()
 MOST_CHARACTERS = 10_000
+NO_TEXT = ("null", "true", "false", "nan", "inf")  # words that stand for other values
 OVERRIDE = "an override: one is written key=value, as in model.filters=64"
 
 
@@ -105,6 +107,44 @@ def key_of(text: str) -> str:
 def value_text(text: str) -> str:
     """Return the text of an override's value; empty if it has none."""
     return text.partition("=")[2]
+
+
+def as_override(key: str, value: object) -> str:
+    """Return the override that gives a key a Python value."""
+    return f"{key}={_written(value)}"
+
+
+def as_sweep(key: str, values: Iterable[object]) -> str:
+    """Return the override that sweeps a key over Python values. Raise ConfigError where they are no list of values."""
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(plain, str) or not isinstance(plain, Iterable):
+        raise ConfigError(f"{key}: {shown(plain)} is not allowed: a list of values is swept, as in [16, 32]")
+    written = [_written(value) for value in plain]
+    if not written:
+        raise ConfigError(f"{key} has no value to sweep over")
+    return f"{key}={','.join(written)}" if len(written) > 1 else f"{key}=choice({written[0]})"
+
+
+def _written(value: Any) -> str:
+    """Return a Python value in Hydra's grammar."""
+    if hasattr(value, "tolist"):  # NumPy's
+        value = value.tolist()
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case Mapping():
+            return "{" + ",".join(f"{name}:{_written(each)}" for name, each in value.items()) + "}"
+        case list() | tuple() | range():
+            return "[" + ",".join(_written(each) for each in value) + "]"
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z_][\w.:/-]*", text, re.ASCII) and text.lower() not in NO_TEXT:
+        return text
+    # Before a quote, and at the end, a backslash is written twice.
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (r"\'" if found[2] else ""), text) + "'"
 
 
 def is_of_store(text: str) -> bool:

@@ -38,9 +38,10 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
     Raises:
         ConfigError: if there is no store or no such sweep in it.
     """
-    from sweeps.load import AblationResult, GridResult, StudySweepResult, load_results
+    from sweeps.load import load_results
     from sweeps.reports.context import ReportContext
     from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
+    from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 
     loaded = load_results(name, overrides)
     if loaded.left_out:

@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return DONE
     from pipeline.run import run as train
 
-    return train(config, overrides, console)
+    train(config, overrides, console)
+    return DONE
 
 
 def _print_plan(config: RunConfig, console: Console) -> None:

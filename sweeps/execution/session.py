@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
@@ -18,7 +19,7 @@ from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
-from pipeline.progress import report_on
+from pipeline.progress import ProgressReporter, report_on
 from pipeline.system.messages import one_line
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
@@ -39,6 +40,9 @@ from sweeps.sweep import Sweep, duration
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
     from pipeline.tracking.tracker import Tracker
+
+
+Reporter = Callable[[], ProgressReporter]
 
 
 class DataHashes:
@@ -71,7 +75,8 @@ class Session:
         tracker, parent: Where it is tracked: the store, and the id of its parent run.
         history: What Optuna remembers of it.
         backend: Where it is trained.
-        console: Shows progress; quiet if nobody asks.
+        console: Shows what is done; quiet if nobody asks.
+        reporter: Makes what shows progress.
         address: MLflow's page of the sweep, while `convsweep ui` serves it.
         runs: Runs of this launch by trial, those that were finished already included.
         errors: What failed beside the runs, a line each.
@@ -84,6 +89,7 @@ class Session:
     backend: Backend
     console: Console
     data_sha256: DataHashes
+    reporter: Reporter = ProgressReporter
     interruption: Interruption = field(default_factory=Interruption)
     address: str = ""
     runs: dict[str, list[SweepRun]] = field(default_factory=dict)
@@ -107,7 +113,7 @@ class Session:
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is recorded.
         """
-        reporter = report_on(self.console)
+        reporter = self.reporter()
         engine = Engine(
             self.sweep,
             proposer,
@@ -166,8 +172,13 @@ class Session:
 
 
 @contextmanager
-def open_session(sweep: Sweep, console: Console) -> Iterator[Session]:
+def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = None) -> Iterator[Session]:
     """Open a launch of the sweep; close its parent run as what became of it.
+
+    Args:
+        sweep: What to launch.
+        console: Shows what is done.
+        reporter: Makes what shows progress; None for the console.
 
     Raises:
         ConfigError: if the sweep is running already, or exists with another config.
@@ -182,7 +193,7 @@ def open_session(sweep: Sweep, console: Console) -> Iterator[Session]:
         with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
             inspect_networks(sweep.examples(), hashes, backend)
             with locked(sweep.store, sweep.name, timeout=0):
-                session = _open(sweep, backend, hashes, console)
+                session = _open(sweep, backend, hashes, console, reporter or partial(report_on, console))
                 with _parent_closed(session):
                     yield session
     except Timeout as error:
@@ -192,7 +203,7 @@ def open_session(sweep: Sweep, console: Console) -> Iterator[Session]:
         raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
 
 
-def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console) -> Session:
+def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console, reporter: Reporter) -> Session:
     from pipeline.tracking.tracker import Tracker
 
     # A server goes first: if it is away, nothing is created here.
@@ -205,7 +216,7 @@ def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console) 
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
     address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
-    return Session(sweep, tracker, parent, history, backend, console, hashes, address=address)
+    return Session(sweep, tracker, parent, history, backend, console, hashes, reporter, address=address)
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.load import AblationResult, load_results
+from sweeps.load import load_results
+from sweeps.sweep_result import AblationResult
 
 
 @pytest.mark.slow

@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 WIDTH = 120  # characters of a result's repr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figure:
     """A figure of a report, which shows itself in a notebook; Matplotlib is not needed for that."""
 
     path: Path
+
+    def __repr__(self) -> str:
+        return f"Figure({self.path.stem})"  # a notebook keeps it: without the folders of a machine
 
     def _repr_png_(self) -> bytes:
         return self.path.read_bytes()

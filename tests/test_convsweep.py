@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import subprocess
 import sys
@@ -43,6 +44,10 @@ def test_a_run_is_composed_from_words_or_a_mapping() -> None:
     by_words = convsweep.compose(["model.filters=16", "data=digits", "model.padding=same"])
     assert by_words == convsweep.compose({"model.filters": 16, "data": "digits", "model.padding": "same"})
     assert convsweep.compose("model.filters=[8,16]") == convsweep.compose({"model.filters": (8, np.int64(16))})
+
+
+def test_the_example_in_its_docstring_is_right() -> None:
+    assert doctest.testmod(convsweep) == (0, 3)
 
 
 ARRAYS = ((np.zeros((4, 3)), [0, 1, 0, 1]), (np.zeros((2, 3)), [0, 1]))

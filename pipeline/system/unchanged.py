@@ -46,6 +46,7 @@ def unchanged() -> Iterator[None]:
             for put_back in _note():
                 _noted.callback(put_back)
             gc.set_threshold(OFTEN_ENOUGH)
+            warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, which libraries import, in a notebook
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-data format lint ui clean
+.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-data test-wheel format lint ui clean
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 # Everything of the course on Fashion-MNIST, MNIST and the line, and how images are shuffled; horse_or_human needs images
 # that nobody serves.
@@ -13,7 +13,7 @@ help: ## list the targets
 
 setup: .venv/installed ## create .venv and install everything in its pinned version (about two minutes)
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"convsweep needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; choose one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
@@ -41,6 +41,9 @@ test-fast: setup ## nine tests in ten: no training in other processes, no files 
 
 test-data: setup ## the tests on the real MNIST, horses and humans, under CONVSWEEP_DATA_DIR
 	$(PYTEST) -m real_data
+
+test-wheel: setup ## install the wheel in a new environment; in an empty folder run convsweep init and its example (about four minutes)
+	.ci/wheel
 
 format: setup ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,8 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.code import use_project
 from pipeline.system.messages import reason
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+_INSTALLED, _IN_CHECKOUT = (Path(__file__).resolve().parents[up] / "conf" for up in (1, 2))
+CONF = _INSTALLED if _INSTALLED.is_dir() else _IN_CHECKOUT
 GROUPS = tuple(sorted(folder.name for folder in CONF.iterdir() if folder.is_dir()))
 FOLDER = "conf"  # what a config folder is called where it is found without being named
 

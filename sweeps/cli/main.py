@@ -15,10 +15,10 @@ from pipeline.system.messages import hide
 from pipeline.system.plotting import draw_off_screen
 from pipeline.system.tensorflow import collect_rarely
 from pipeline.tracking.retry import StoreError, UnopenedStoreError
-from sweeps.cli import ablate, doctor, explain, listing, predict, prune_cache, report, study, train, ui
+from sweeps.cli import ablate, doctor, explain, init, listing, predict, prune_cache, report, study, train, ui
 from sweeps.cli.console import FAILED, INTERRUPTED, REFUSED, complain, open_console, print_what_is_logged
 
-COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, doctor, listing, ui)
+COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, doctor, listing, init, ui)
 EPILOG = """\
 convsweep list                                  what there is to run
 convsweep train model.filters=64 --dry-run      the layers, the splits and the expected time of one run
@@ -31,6 +31,7 @@ convsweep explain filter_count@best             what its best model sees
 convsweep predict filter_count@best shoe.png    what that model makes of an image
 convsweep ui filter_count                       its runs in MLflow's pages
 convsweep doctor                                this machine, datasets and stores: what needs attention
+convsweep init mine                             a project of your own: a model, a dataset, an ablation to edit
 
 exit codes: 0 done, 1 something failed (or strict=true and CONTRADICTED),
 2 bad config or arguments (nothing was started), 130 interrupted

@@ -241,6 +241,8 @@ def _making(run: TrackedRun) -> dict[str, str | None]:
     """Return how a run was made, beside its config."""
     making = {name: run.tags.get(f"convsweep.{name}") for name in ("training_version", "versions")}
     making[f"data {_source(run.params)}"] = run.tags.get("convsweep.data_sha256")
+    if "convsweep.code_sha256" in run.tags:  # a function of the user's own, as its source was
+        making[f"code {run.params.get('model.builder')}"] = run.tags["convsweep.code_sha256"]
     if run.params.get("trainer.precision") == "auto":
         making["precision"] = run.tags.get("convsweep.precision")
     return making

@@ -152,6 +152,15 @@ def test_runs_of_other_code_are_not_averaged_with_new_ones(root: Path, tag: str)
     assert (len(found), len(seeds), others) == (2, 1, 2)
 
 
+def test_runs_of_a_function_before_it_was_changed_are_not_averaged_with_new_ones(root: Path) -> None:
+    old = Launched(grid("model.filters=2,4", seeds=[0, 1]))
+    for run in old.runs:
+        old.tracker.tag(run.run_id, {"convsweep.code_sha256": f"as for seed {run.params['seed']}"})
+    found, others = tracked_runs(old.tracker, old.parent, old.sweep)
+    (seeds,) = {tuple(by_seed) for by_seed in found.values()}
+    assert (len(found), len(seeds), others) == (2, 1, 2)
+
+
 def test_a_study_is_not_continued_by_other_code(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Launched(study(*SMOKE))
     monkeypatch.setattr("sweeps.config.study.TRAINING_VERSION", 2)

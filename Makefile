@@ -28,10 +28,11 @@ reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts
 demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute
 	$(BIN)/convsweep ablate demo
 
-bench: setup ## time the same work by the course's script, Optuna + MLflow, KerasTuner, Ray Tune and convsweep (50 minutes; ROUNDS=1 for 17)
+bench: setup ## time the same work by the course's script, Optuna + MLflow, KerasTuner, Ray Tune and convsweep (an hour; ROUNDS=1 for 20 minutes)
 	$(BIN)/python benchmarks/filters.py $(or $(ROUNDS),3)
 	$(BIN)/python benchmarks/epoch_extension.py $(or $(ROUNDS),3)
 	$(BIN)/python benchmarks/search.py $(or $(ROUNDS),3)
+	$(BIN)/python benchmarks/own_model.py $(or $(ROUNDS),3)
 
 test: setup ## run all tests that need no files of yours
 	$(PYTEST) -m 'not real_data'

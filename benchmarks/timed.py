@@ -30,15 +30,20 @@ sys.path.insert(0, str(ROOT))
 
 @dataclass
 class Measured:
-    """When a command began, its wall time in seconds, its largest process's memory in GiB, what it told as `RESULT`."""
+    """When a command began, its wall time in seconds, its largest process's memory in GiB, what it told as `RESULT`.
+
+    `processor` are the seconds that all its processes computed: what other programs on the machine hardly change.
+    """
 
     began: float
     seconds: float
     peak: float
     told: dict[str, float] = field(default_factory=dict)
+    processor: float = 0.0
 
     def __add__(self, other: Measured) -> Measured:
-        return Measured(self.began, self.seconds + other.seconds, max(self.peak, other.peak), self.told | other.told)
+        seconds, processor = self.seconds + other.seconds, self.processor + other.processor
+        return Measured(self.began, seconds, max(self.peak, other.peak), self.told | other.told, processor)
 
 
 def measured(command: Sequence[str], folder: Path) -> Measured:
@@ -48,7 +53,7 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]),
     }
     with (folder / "output").open("w+") as output:
         began, start = time.time(), time.perf_counter()
@@ -62,7 +67,8 @@ def measured(command: Sequence[str], folder: Path) -> Measured:
         sys.exit(f"{' '.join(command)} failed:\n{text[-3000:]}")
     found = re.findall(r"^RESULT (.*)$", text, re.MULTILINE)
     scale = 2**30 if sys.platform == "darwin" else 2**20
-    return Measured(began, seconds, usage.ru_maxrss / scale, json.loads(found[-1]) if found else {})
+    told = json.loads(found[-1]) if found else {}
+    return Measured(began, seconds, usage.ru_maxrss / scale, told, usage.ru_utime + usage.ru_stime)
 
 
 def convsweep(arguments: Sequence[str], folder: Path) -> Measured:

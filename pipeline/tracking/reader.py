@@ -80,6 +80,10 @@ class RunReader:
         runs = self._search({SIGNATURE: signature}, status="FINISHED")
         return next((run for run in runs if run.is_finished), None)
 
+    def was_trained(self, cost_key: str) -> bool:
+        """Return whether a run with this cost key has finished."""
+        return any(run.is_finished for run in self._search({"convsweep.cost_key": cost_key}, status="FINISHED"))
+
     def epoch_times(self, cost_key: str, threads: int) -> list[tuple[float, int]]:
         """Return seconds and epochs of finished runs with this cost key and as many threads, copies left out."""
         runs = self._search({"convsweep.cost_key": cost_key, "convsweep.threads": str(threads)}, status="FINISHED")

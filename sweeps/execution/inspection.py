@@ -13,7 +13,11 @@ from sweeps.backends.base import POLL_SECONDS, Backend, Done, Failed, Inspect
 
 
 def inspect_networks(
-    configs: Iterable[RunConfig], data_sha256: Callable[[DataConfig], str], backend: Backend, timed: bool = False
+    configs: Iterable[RunConfig],
+    data_sha256: Callable[[DataConfig], str],
+    backend: Backend,
+    timed: bool = False,
+    is_known: Callable[[str], bool] = lambda cost_key: False,
 ) -> dict[str, Inspection]:
     """Build every different network that `model.builder` builds; return what it is, by the run's cost key.
 
@@ -22,12 +26,13 @@ def inspect_networks(
         data_sha256: Gives the hash of a dataset's content.
         backend: Where they are built.
         timed: Whether to measure the seconds of a training step.
+        is_known: Whether a run with this cost key was trained before: it need not be built to see that it can be.
 
     Raises:
         ConfigError: for the first that cannot be built, with the user's own lines of the traceback.
     """
     runs = [resolve(config, data_sha256(config.data)) for config in configs if config.model.builder is not None]
-    waiting = list({run.cost_key: run for run in runs}.values())
+    waiting = [run for key, run in {run.cost_key: run for run in runs}.items() if not is_known(key)]
     left, inspections = len(waiting), dict[str, Inspection]()
     while left:
         while waiting and backend.idle:

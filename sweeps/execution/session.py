@@ -191,7 +191,7 @@ def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = Non
             hashes(base.data)  # fetch data first
         # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
         with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
-            inspect_networks(sweep.examples(), hashes, backend)
+            _inspect_new(sweep, hashes, backend)
             with locked(sweep.store, sweep.name, timeout=0):
                 session = _open(sweep, backend, hashes, console, reporter or partial(report_on, console))
                 with _parent_closed(session):
@@ -201,6 +201,15 @@ def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = Non
         raise ConfigError(f"{running} (lock file {error.lock_file})") from None
     except OSError as error:
         raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
+
+
+def _inspect_new(sweep: Sweep, hashes: DataHashes, backend: Backend) -> None:
+    """Build the networks of the user's own that were never trained; raises as `inspect_networks`."""
+    from pipeline.tracking.tracker import existing_tracker
+
+    own = [config for config in sweep.examples() if config.model.builder is not None]
+    tracker = existing_tracker(sweep.store) if own else None
+    inspect_networks(own, hashes, backend, is_known=tracker.was_trained if tracker else lambda cost_key: False)
 
 
 def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console, reporter: Reporter) -> Session:

@@ -10,12 +10,18 @@ import hashlib
 import inspect
 import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from pipeline.config.source import find_source, module_sha256
+from pipeline.config.checks import ConfigError, shown
+from pipeline.config.source import OURS, find_source, is_of_project, module_sha256
+from pipeline.system.messages import one_line
+
+PLAIN = (int, float, str, bytes, bool, type(None))
+
+PLAIN = (int, float, str, bytes, bool, type(None))
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,14 @@ registered: dict[str, Registered] = {}
 
 
 def register(function: Callable[..., Any]) -> str:
-    """Return a path for the function: its own, or one under which it is shipped if others cannot import it."""
+    """Return a path for the function: its own, or one under which it is shipped if others cannot import it.
+
+    Raises:
+        ConfigError: if it is no function, or uses what cannot be sent to another process.
+    """
+    if not hasattr(function, "__qualname__") or not hasattr(function, "__module__"):
+        hint = "define one with def; arguments that are fixed are given beside those that are swept"
+        raise ConfigError(f"{shown(str(function))} is a {type(function).__name__}, and a function is needed: {hint}")
     path = f"{function.__module__}:{function.__qualname__}".replace("<", "").replace(">", "")
     if not _is_importable(function):
         registered[path] = Registered(function, _sha256(function))
@@ -70,58 +83,131 @@ def _sha256(function: Callable[..., Any]) -> str:
 
 
 def _describe(value: Any, parts: list[str], seen: dict[int, Any]) -> None:
-    if id(value) in seen:
-        return
-    if isinstance(value, int | float | str | bytes | bool | None):
+    if isinstance(value, PLAIN):
         parts.append(repr(value))
-        return
-    seen[id(value)] = value
-    if isinstance(value, list | tuple | set | frozenset):
-        for item in value if not isinstance(value, set | frozenset) else sorted(value, key=repr):
-            _describe(item, parts, seen)
-    elif isinstance(value, dict):
-        for pair in value.items():
-            _describe(list(pair), parts, seen)
+    elif id(value) in seen:
+        parts.append(f"again: {getattr(value, '__qualname__', type(value).__name__)}")
     elif isinstance(value, types.ModuleType):
         parts.append(f"{value.__name__} {module_sha256(value.__name__)}")
     elif isinstance(value, types.FunctionType | type):
+        seen[id(value)] = value
         _describe_code(value, parts, seen)
     else:
-        import cloudpickle
+        seen[id(value)] = value
+        _describe_parts(value, parts, seen)
+        del seen[id(value)]  # equal values are described alike, whether or not they are the same
 
-        parts.append(hashlib.sha256(cloudpickle.dumps(value)).hexdigest())
+
+def _describe_parts(value: Any, parts: list[str], seen: dict[int, Any]) -> None:
+    """Describe a value by what it holds, each kind with its length: [[1], [2]] is not [[1, 2]]."""
+    held: Iterable[Any]
+    if isinstance(value, list | tuple):
+        held = value
+    elif isinstance(value, set | frozenset):
+        held = sorted(value, key=repr)
+    elif isinstance(value, dict):
+        held = [part for pair in value.items() for part in pair]
+    elif isinstance(value, types.MethodType):
+        held = value.__func__, value.__self__
+    elif hasattr(value, "__dict__") and _is_local(type(value)):
+        held = type(value), vars(value)  # pickled, its class would have another name in each process
+    else:
+        parts.append(hashlib.sha256(_pickled(value)).hexdigest())
+        return
+    held = list(held)
+    parts.append(f"{type(value).__name__} of {len(held)}")
+    for item in held:
+        _describe(item, parts, seen)
+
+
+def _is_local(kind: type) -> bool:
+    return kind.__module__ == "__main__" or "<locals>" in kind.__qualname__
+
+
+def _pickled(value: Any) -> bytes:
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(value))
+    except Exception as error:  # every type refuses in its own way
+        words = f"the function uses a {type(value).__name__}, which cannot be sent to another process"
+        raise ConfigError(f"{words}: {one_line(error)}. Make it inside the function") from error
 
 
 def _describe_code(value: Any, parts: list[str], seen: dict[int, Any]) -> None:
     """Describe a function or class: by its module where others can import it, else by its text and what that uses."""
-    if isinstance(value, types.FunctionType | type) and _is_importable(value):
+    if _is_importable(value):
         parts.append(f"{value.__module__}.{value.__qualname__} {module_sha256(value.__module__)}")
         return
-    parts.append(_text(value))
-    for base in getattr(value, "__bases__", ()):
+    parts += [value.__qualname__, _text(value)]
+    if isinstance(value, types.FunctionType):
+        _describe(_used(value), parts, seen)
+        return
+    for base in value.__bases__:
         _describe(base, parts, seen)
-    for function in [value] if isinstance(value, types.FunctionType) else vars(value).values():
-        if isinstance(function, types.FunctionType):
-            _describe(_used(function), parts, seen)
+    for name, member in vars(value).items():
+        for each in _behind(name, member):
+            parts.append(name)
+            _describe(each, parts, seen)
+
+
+def _behind(name: str, member: Any) -> list[Any]:
+    """Return the functions behind a member of a class, or its plain value."""
+    if isinstance(member, (*PLAIN, list, tuple, dict)) and not name.startswith("__"):
+        return [member]
+    behind = [getattr(member, name, None) for name in ("__func__", "fget", "fset", "fdel", "func")]
+    return [each for each in (member, *behind) if isinstance(each, types.FunctionType)]
 
 
 def _used(function: types.FunctionType) -> dict[str, Any]:
-    """Return the global and enclosed names that a function uses, nested functions included, and its defaults."""
+    """Return the names that a function uses, nested functions included: global, enclosed, imported; and defaults."""
     codes, names = [function.__code__], set[str]()
     for code in codes:
         names.update(code.co_names)
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     used = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    package = function.__globals__.get("__package__") or ""
     return (
         used
         | {name: cell.cell_contents for name, cell in cells}
         | {"defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+        | {"imports": [module_sha256(name) for name in sorted(set(_imported(codes, package)))]}
     )
 
 
+def _imported(codes: Iterable[types.CodeType], package: str) -> Iterator[str]:
+    """Yield the project's modules that a function's own body imports, with those of relative imports."""
+    for code in codes:
+        base = ""
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "IMPORT_NAME":
+                base = name = instruction.argval
+            elif instruction.opname == "IMPORT_FROM":
+                name = f"{base}.{instruction.argval}".lstrip(".")
+            else:
+                continue
+            parts = name.split(".")
+            absolute = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+            for module in [*absolute, *(f"{package}.{each}" for each in absolute if package)]:
+                source = find_source(module) if module else None
+                if source and is_of_project(source) and parts[0] not in OURS:
+                    yield module
+
+
 def _text(value: Any) -> str:
+    """Return the source of a function or class, of a function that wraps another its own."""
+    code = getattr(value, "__code__", value)
     try:
-        return textwrap.dedent(inspect.getsource(value))
-    except (OSError, TypeError):  # typed into an interpreter without a file
-        return dis.Bytecode(value).dis() if isinstance(value, types.FunctionType) else repr(value)
+        text = textwrap.dedent(inspect.getsource(code))
+    except (OSError, TypeError):  # typed into an interpreter without a file; of a class, in a notebook
+        text = ""
+    has_name_alone = not text or value.__name__ == "<lambda>"  # two may stand in one line
+    return text + _bytecode(code) if has_name_alone and isinstance(code, types.CodeType) else text
+
+
+def _bytecode(code: types.CodeType) -> str:
+    """Return what a function's code does, without its place and without addresses."""
+    constants = [_bytecode(each) if isinstance(each, types.CodeType) else each for each in code.co_consts]
+    known = [sorted(each, key=repr) if isinstance(each, frozenset) else each for each in constants]
+    return repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, known))

@@ -19,6 +19,7 @@ from PIL import Image
 from pipeline.config.compose import compose
 from pipeline.config.groups import use_config_folder
 from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.system import tensorflow
 from pipeline.tracking.relocation import relocate
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]
@@ -92,6 +93,15 @@ def draw_set(folder: Path, name: str, shape: Sequence[int], classes: int, train:
         *(f"data.task={'binary' if classes == 2 else 'multiclass'}",),
         *(f"data.train_size={classes * train}", f"data.test_size={classes * test}"),
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Let TensorFlow have one thread in this process, whichever test imports it: the number decides the last digits."""
+    with pytest.MonkeyPatch.context() as patch:
+        start = tensorflow._import_tensorflow
+        patch.setattr(tensorflow, "_import_tensorflow", lambda threads: start(1))
+        yield
 
 
 @pytest.fixture(scope="session")

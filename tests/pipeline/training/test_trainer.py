@@ -111,7 +111,7 @@ def test_augmentation_changes_training_images_alone(config: Compose) -> None:
     kinds = [layer.kind for layer in stack]
     assert kinds[:5] == ["augment"] * 4 + ["conv"]
     start_tensorflow(1)
-    net = build(settings.model, settings.data.shape, stack)
+    net = build(settings.model, settings.data, stack)
     x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
     for layer in net.layers[:4]:
         assert (np.asarray(layer(x, training=False)) == x).all()

@@ -95,7 +95,8 @@ def _draw_activations(
 
     seen = _seen(saved)
     tap = keras.Model(_graph(saved).inputs, [layer.output for layer in seen])
-    maps = [np.asarray(m, np.float32) for m in tap.predict_on_batch(prepared(saved, test.x[list(images)]))]
+    seen_by = tap.predict_on_batch(prepared(saved, test.x[list(images)]))  # of a single layer, Keras gives no list
+    maps = [np.asarray(output, np.float32) for output in keras.tree.flatten(seen_by)]
     figure = _figure(1.55 * (len(seen) + 1), 1.6 * len(images) + 0.9)
     grid = figure.subplots(len(images), len(seen) + 1, squeeze=False)
     for row, place in enumerate(images):

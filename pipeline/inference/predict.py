@@ -38,10 +38,12 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
             is not of the shape that the model takes.
     """
     data = saved.config.data
-    if all(word.endswith(".npy") for word in words):
-        for word in words:
-            examples = _array(word, tuple(data.shape))
-            _print(saved, examples, [f"{printable(word)}[{number}]" for number in range(len(examples))], console)
+    arrays = [word for word in words if word.endswith(".npy")]
+    for word in arrays:
+        examples = _array(word, tuple(data.shape))
+        _print(saved, examples, [f"{printable(word)}[{number}]" for number in range(len(examples))], console)
+    words = [word for word in words if word not in arrays]
+    if not words:
         return 0
     if list(data.shape) == [1]:
         _print(saved, np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)), console)

@@ -145,6 +145,16 @@ def test_arrays_are_examples(config: Compose, tmp_path: Path) -> None:
     ]
 
 
+def test_arrays_and_images_are_given_together(config: Compose, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros((8, 8, 1)))
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "image.png")
+    code, lines = said(config(), [str(tmp_path / "image.png"), str(tmp_path / "one.npy")], first_class)
+    assert code == 0
+    said_of = [line.rpartition("/")[2] for line in lines]
+    assert "one.npy[0]: 0 1.0000" in said_of
+    assert "image.png: 0 1.0000" in said_of
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

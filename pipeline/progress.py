@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,6 +51,16 @@ def report_on(console: Console) -> ProgressReporter:
     if console.is_jupyter:
         return _NotebookBars()
     return _Bars(console) if console.is_terminal else _Lines(console)
+
+
+@contextmanager
+def waiting(console: Console, text: str) -> Iterator[None]:
+    """Show in a terminal that something is waited for, and nothing elsewhere."""
+    if console.quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
 
 
 class _Lines(ProgressReporter):

@@ -12,8 +12,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +94,13 @@ def _called(data: DataConfig, cache: Path, say: Say) -> str:
 
 def _run(job: bytes) -> str:
     """Call a loader in a process of its own; return how that ended, in a line, and the last lines that it printed."""
+    from rich import get_console
+
+    from pipeline.progress import waiting
+
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
     with (
-        _waiting(),
+        waiting(get_console(), "reading the data"),
         subprocess.Popen(
             [sys.executable, "-P", "-X", "faulthandler", "-c", START],
             stdin=subprocess.PIPE,
@@ -117,16 +120,3 @@ def _run(job: bytes) -> str:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended its process with exit code {code}"
     lines = output.decode(errors="replace").strip().splitlines()
     return "\n".join([how, *(printable(line) for line in lines[-MOST_LINES:])])
-
-
-@contextmanager
-def _waiting() -> Iterator[None]:
-    """Show on a terminal that something is waited for."""
-    from rich import get_console
-
-    console = get_console()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status("reading the data"):
-        yield

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.schema import RunConfig
 from pipeline.inference.load import ALIAS
+from pipeline.progress import waiting
 from pipeline.run import NO_CHECKPOINT
 from sweeps.backends.base import POLL_SECONDS, Done, Failed, LogModel
 from sweeps.execution.session import Session
@@ -36,7 +37,8 @@ def log_models(session: Session, best: list[ConfiguredRun], others: list[Configu
     wanted = {
         run.run_id: LogModel(config, run) for config, run in [chosen, *(others if store.log_model == "all" else [])]
     }
-    _log([job for run_id, job in wanted.items() if not session.tracker.models.has(run_id)], session)
+    with waiting(session.console, "logging the model"):
+        _log([job for run_id, job in wanted.items() if not session.tracker.models.has(run_id)], session)
     if session.tracker.models.register(chosen[1].run_id, sweep.name, ALIAS):
         name = chosen[1].tags.get("mlflow.runName", chosen[1].run_id)
         session.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.models import layers as model
+from pipeline.progress import waiting
 from pipeline.system.hardware import cores
 from pipeline.training.cost import START_SECONDS, expected_seconds, seconds_at
 from pipeline.training.identity import ResolvedRun, resolve
@@ -44,7 +45,9 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     finished = History(open_study(sweep, "plan"), sweep).counts.finished if has_study(sweep) else 0
     resources = local_resources(sweep)
     hashes = DataHashes(Console(quiet=True), fetch=False)
-    times = _Times(tracker, resources.threads, _inspected(sweep, hashes, resources.threads))
+    with waiting(console, "building and timing the networks"):
+        inspected = _inspected(sweep, hashes, resources.threads)
+    times = _Times(tracker, resources.threads, inspected)
     table = Table(title=f"{sweep.name}: {sweep.description}", title_justify="left")
     if sweep.trials is None:
         lines = _plan_search(sweep, finished, times, resources, table)

@@ -19,7 +19,7 @@ from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
-from pipeline.progress import ProgressReporter, report_on
+from pipeline.progress import ProgressReporter, report_on, waiting
 from pipeline.system.messages import one_line
 from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
@@ -191,9 +191,11 @@ def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = Non
             hashes(base.data)  # fetch data first
         # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
         with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
-            _inspect_new(sweep, hashes, backend)
+            with waiting(console, "starting the workers"):
+                _inspect_new(sweep, hashes, backend)
             with locked(sweep.store, sweep.name, timeout=0):
-                session = _open(sweep, backend, hashes, console, reporter or partial(report_on, console))
+                with waiting(console, "opening the store"):
+                    session = _open(sweep, backend, hashes, console, reporter or partial(report_on, console))
                 with _parent_closed(session):
                     yield session
     except Timeout as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 KEY = "model.builder"
+BUILT = "_convsweep_built"  # marks the variables of networks that were built
 
 
 def build_own(model: ModelConfig, data: DataConfig, augmentation: list[keras.Layer]) -> keras.Model:
@@ -41,8 +42,10 @@ def build_own(model: ModelConfig, data: DataConfig, augmentation: list[keras.Lay
         x = layer(x)
     outputs = call(f"{what}: its network, called on a batch of shape {(None, *shape)},", net, x)
     _require_outputs(what, outputs, data.outputs, net)
+    _require_new_weights(what, net)
     activated = keras.layers.Activation(TASKS[data.task].activation, dtype="float32", name="task")(outputs)
-    return keras.Model(inputs, activated, name=model.name)
+    whole: keras.Model = call(f"{what}: its network, put into ours,", keras.Model, inputs, activated, name=model.name)
+    return whole
 
 
 def _written(args: dict[str, Any]) -> str:
@@ -74,6 +77,19 @@ def _require_outputs(what: str, outputs: Any, units: int, net: keras.Model) -> N
     activation = getattr(getattr(last and last.operation, "activation", None), "__name__", "linear")
     if activation != "linear":
         raise ConfigError(f"{what} ends in {activation}; its last layer must be linear: the task adds the activation")
+
+
+def _require_new_weights(what: str, net: keras.Model) -> None:
+    """Raise ConfigError if a network has weights of one built before, which may be trained, or of another type."""
+    for variable in net.variables:
+        if hasattr(variable, BUILT):
+            hint = "build model and layers anew in each call, not once in the module"
+            raise ConfigError(f"{what} returns a network whose weights it has returned before: {hint}")
+        setattr(variable, BUILT, True)
+    kinds = {variable.dtype for variable in net.trainable_variables} - {"float32"}
+    if kinds:
+        hint = "trainer.precision says in which precision is computed"
+        raise ConfigError(f"{what} has weights of {', '.join(sorted(kinds))}; they must be of float32: {hint}")
 
 
 def _a(value: object) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.config.code import import_function
 from pipeline.datasets import dataset as data
 from pipeline.models.build import build
+from pipeline.models.builder import KEY as BUILDER_KEY
 from pipeline.models.builder import layers_of
 from pipeline.models.layers import optimized_layers, summary
 from pipeline.models.tasks import TASKS
@@ -222,7 +224,10 @@ def seed_everything(run: ResolvedRun) -> None:
     start_tensorflow(run.threads)
     import keras
 
+    if run.config.model.builder:  # first: its module, once imported, may set what is set here
+        import_function(BUILDER_KEY, run.config.model.builder)
     keras.backend.clear_session()
+    keras.config.set_floatx("float32")
     # After clear_session, which resets the policy to float32.
     keras.config.set_dtype_policy(run.config.trainer.precision)
     keras.utils.set_random_seed(run.config.seed)

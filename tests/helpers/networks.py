@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import keras
@@ -75,6 +76,20 @@ def compiled(input_shape: Shape, outputs: int) -> keras.Model:
     return net
 
 
+@cache
+def shared(input_shape: Shape, outputs: int) -> keras.Model:
+    return mixer(input_shape, outputs)
+
+
+def of_half_precision(input_shape: Shape, outputs: int) -> keras.Model:
+    return keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(outputs, dtype="float16")])
+
+
+def named_as_ours(input_shape: Shape, outputs: int) -> keras.Model:
+    net = mixer(input_shape, outputs)
+    return keras.Model(net.input, net.output, name="task")
+
+
 def too_wide(input_shape: Shape, outputs: int) -> keras.Model:
     return mixer(input_shape, outputs + 1)
 
@@ -131,6 +146,9 @@ BAD = {
     "returns_nothing": "returns None; it must return a keras.Model. Is a return missing?",
     "returns_a_layer": "returns a Dense; it must return a keras.Model",
     "compiled": "returns a compiled model",
+    "shared": "returns a network whose weights it has returned before",
+    "of_half_precision": "has weights of float16; they must be of float32",
+    "named_as_ours": 'The name "task" is used 2 times',
     "too_wide": r"output of shape \(None, 11\); this data needs \(None, 10\)",
     "not_flat": r"output of shape \(None, 8, 8, 10\)",
     "with_softmax": "ends in softmax; its last layer must be linear",

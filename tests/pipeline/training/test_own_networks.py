@@ -65,3 +65,15 @@ def test_training_stops_at_an_accuracy(own: Own) -> None:
     result = trained(own("mixer", "trainer.epochs=30", "trainer.stop_at_accuracy=0.6"))
     assert result.stopped == "stop_at_accuracy"
     assert result.epochs < 30
+
+
+def test_what_a_module_sets_when_imported_decides_no_run(
+    own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imported by the first run of a worker, it would change that run, and not those after it."""
+    text = "import keras\nkeras.utils.set_random_seed(7)\nkeras.config.set_dtype_policy('mixed_bfloat16')\n"
+    (tmp_path / "seeded.py").write_text(text + "from tests.helpers.networks import mixer\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    runs = [own("mixer", "model.builder=seeded:mixer", "trainer.precision=float32") for _ in range(2)]
+    first, second = map(trained, runs)
+    assert first.history == second.history

@@ -2,7 +2,7 @@
 
 python benchmarks/own_model.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
 
-The network is the function `mixer` of examples/mixer/nets.py, the arrays are 20,000 + 10,000 images of Fashion-MNIST in
+The network is the function `mixer` of examples/mixer/nets.py, the arrays are 10,000 + 10,000 images of Fashion-MNIST in
 an .npz file; both tools are given that function and that file, in a fresh folder, and take turns. Both compute in
 float32, with Adam, the same epochs and batches. Prints wall times, ratios within each round, processor times, and test
 accuracies.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from timed import ROOT, Measured, asked_rounds, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
 
-EPOCHS, BATCH_SIZE, WIDTHS, SEEDS, IMAGES = 2, 128, (16, 32, 64), (0, 1), 20_000
+EPOCHS, BATCH_SIZE, WIDTHS, SEEDS, IMAGES = 2, 128, (16, 32, 64), (0, 1), 10_000
 
 
 def prepare(folder: Path) -> None:

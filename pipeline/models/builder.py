@@ -31,10 +31,13 @@ def build_own(model: ModelConfig, data: DataConfig, augmentation: list[keras.Lay
 
     assert model.builder is not None
     function = import_function(KEY, model.builder)
-    shape = tuple(data.shape)
+    shape, settings = tuple(data.shape), _settings()
     check_arguments("model.args", function, ["input_shape", "outputs"], model.args)
     what = f"{KEY}={model.builder} with input_shape={shape}, outputs={data.outputs}{_written(model.args)}"
     net = call(what, function, shape, data.outputs, **model.args)
+    if (now := _settings()) != settings:
+        hint = "return the model alone; trainer.precision says in which precision is computed"
+        raise ConfigError(f"{what} changes Keras's settings, {settings} to {now}: {hint}")
     _require_network(what, net)
     inputs = keras.Input(shape)
     x = inputs
@@ -46,6 +49,13 @@ def build_own(model: ModelConfig, data: DataConfig, augmentation: list[keras.Lay
     activated = keras.layers.Activation(TASKS[data.task].activation, dtype="float32", name="task")(outputs)
     whole: keras.Model = call(f"{what}: its network, put into ours,", keras.Model, inputs, activated, name=model.name)
     return whole
+
+
+def _settings() -> str:
+    """Return Keras's settings that decide how every layer computes."""
+    from keras import config
+
+    return f"{config.floatx()}, policy {config.dtype_policy().name}, {config.image_data_format()}"
 
 
 def _written(args: dict[str, Any]) -> str:

@@ -141,6 +141,16 @@ def raises_in_training(input_shape: Shape, outputs: int, width: int = 4) -> kera
     return mixer(input_shape, outputs, width)
 
 
+def with_a_policy(input_shape: Shape, outputs: int) -> keras.Model:
+    keras.config.set_dtype_policy("mixed_float16")
+    return mixer(input_shape, outputs)
+
+
+def in_float64(input_shape: Shape, outputs: int) -> keras.Model:
+    keras.config.set_floatx("float64")
+    return mixer(input_shape, outputs)
+
+
 # Builder, words of its message; each also names the builder.
 BAD = {
     "returns_nothing": "returns None; it must return a keras.Model. Is a return missing?",
@@ -149,6 +159,8 @@ BAD = {
     "shared": "returns a network whose weights it has returned before",
     "of_half_precision": "has weights of float16; they must be of float32",
     "named_as_ours": 'The name "task" is used 2 times',
+    "with_a_policy": "changes Keras's settings, float32, policy float32, channels_last to .* policy mixed_float16",
+    "in_float64": "changes Keras's settings, .* to float64",
     "too_wide": r"output of shape \(None, 11\); this data needs \(None, 10\)",
     "not_flat": r"output of shape \(None, 8, 8, 10\)",
     "with_softmax": "ends in softmax; its last layer must be linear",

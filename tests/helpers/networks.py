@@ -1,4 +1,7 @@
-"""Networks as users build them, good ones and bad ones. Named in configs as tests.helpers.networks:NAME."""
+"""Networks as users build them, good ones and bad ones. Named in configs as tests.helpers.networks:NAME.
+
+No test imports this: it would load TensorFlow before a test says with how many threads.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,6 @@ def normalized(input_shape: Shape, outputs: int, blocks: int = 12) -> keras.Mode
     for _ in range(blocks):
         x = layers.add([x, layers.Dense(8, "gelu")(layers.LayerNormalization(epsilon=1e-6)(x))])
     return keras.Model(inputs, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
-
-
-GOOD = ("mixer", "sequential", "subclassed")
 
 
 def returns_nothing(input_shape: Shape, outputs: int) -> None:
@@ -149,24 +149,3 @@ def with_a_policy(input_shape: Shape, outputs: int) -> keras.Model:
 def in_float64(input_shape: Shape, outputs: int) -> keras.Model:
     keras.config.set_floatx("float64")
     return mixer(input_shape, outputs)
-
-
-# Builder, words of its message; each also names the builder.
-BAD = {
-    "returns_nothing": "returns None; it must return a keras.Model. Is a return missing?",
-    "returns_a_layer": "returns a Dense; it must return a keras.Model",
-    "compiled": "returns a compiled model",
-    "shared": "returns a network whose weights it has returned before",
-    "of_half_precision": "has weights of float16; they must be of float32",
-    "named_as_ours": 'The name "task" is used 2 times',
-    "with_a_policy": "changes Keras's settings, float32, policy float32, channels_last to .* policy mixed_float16",
-    "in_float64": "changes Keras's settings, .* to float64",
-    "too_wide": r"output of shape \(None, 11\); this data needs \(None, 10\)",
-    "not_flat": r"output of shape \(None, 8, 8, 10\)",
-    "with_softmax": "ends in softmax; its last layer must be linear",
-    "two_outputs": r"has a list as output; it must have a single tensor of shape \(None, 10\)",
-    "of_another_shape": r"called on a batch of shape \(None, 8, 8, 1\), fails: ValueError",
-    "raises": r"fails: ValueError: no such block\n  .*networks.py, line \d+, in raises: .*\n  it printed:\n  about",
-    "raises_when_called": r"fails: .*\n(.*\n)*  .*networks.py, line \d+, in call: return x\[",
-    "differs": "is not repeatable: two builds with one seed differ",
-}

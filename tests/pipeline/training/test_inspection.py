@@ -9,7 +9,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig
 from pipeline.training.identity import resolve
 from pipeline.training.inspection import inspect
-from tests.helpers.networks import BAD, GOOD
+from tests.helpers.network_names import BAD, GOOD
 
 Compose = Callable[..., RunConfig]
 

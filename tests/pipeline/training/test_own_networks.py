@@ -13,7 +13,7 @@ from pipeline.datasets import dataset as data
 from pipeline.training.checkpoints import CheckpointStore
 from pipeline.training.identity import resolve
 from pipeline.training.trainer import restore_model
-from tests.helpers.networks import GOOD
+from tests.helpers.network_names import GOOD
 from tests.helpers.training import signature, trained
 
 Own = Callable[..., RunConfig]

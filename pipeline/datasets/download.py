@@ -69,7 +69,7 @@ def _missing_in(root: Path, data: DataConfig) -> str:
 
 
 def _damaged(data: DataConfig, paths: dict[str, Path], say: Say) -> list[str]:
-    """Keys of the files that are missing from the cache or have the wrong content; the latter are told and removed."""
+    """Keys of the files that are missing from the cache or have the wrong content; the latter are named and removed."""
     wanted = []
     for key, path in paths.items():
         if not path.is_file():

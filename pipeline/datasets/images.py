@@ -139,7 +139,7 @@ def read_folders(data: DataConfig, say: Say) -> ImageFolders:
 
 
 def _cached(folder: Path, digest: str, say: Say) -> ImageFolders | None:
-    """The arrays in the cache; None where there are none, or of other files, or damaged ones, which is told."""
+    """The arrays in the cache; None where there are none, or of other files, or damaged ones, which is said."""
     try:
         content = (folder / RECORD).read_bytes()
     except OSError:  # there is none; or the cache cannot be used, which will be said when it is written

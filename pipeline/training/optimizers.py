@@ -22,43 +22,43 @@ def make_optimizer(config: RunConfig, steps: int) -> keras.Optimizer:
     A step clips the gradients to `clip_norm`, then takes `weight_decay` times the learning rate from every weight,
     biases included, then updates: Keras's order and scope.
     """
-    told = config.optimizer
+    optimizer = config.optimizer
     common = {
         "learning_rate": learning_rate(config, steps),
-        "weight_decay": told.weight_decay or None,
-        "global_clipnorm": told.clip_norm,
+        "weight_decay": optimizer.weight_decay or None,
+        "global_clipnorm": optimizer.clip_norm,
     }
-    match told.name:
+    match optimizer.name:
         case "sgd":
-            return keras.optimizers.SGD(momentum=told.momentum, nesterov=told.nesterov, **common)
+            return keras.optimizers.SGD(momentum=optimizer.momentum, nesterov=optimizer.nesterov, **common)
         case "rmsprop":
-            return keras.optimizers.RMSprop(momentum=told.momentum, **common)
+            return keras.optimizers.RMSprop(momentum=optimizer.momentum, **common)
         case _:  # AdamW is Adam with weight decay
             return Adam(**common)
 
 
 def learning_rate(config: RunConfig, steps: int) -> float | schedules.LearningRateSchedule:
     """Return the learning rate, or where it changes its schedule by step, from 0; an epoch has so many `steps`."""
-    told = config.optimizer
-    rising = told.warmup_epochs * steps
+    optimizer = config.optimizer
+    rising = optimizer.warmup_epochs * steps
     after = _schedule(config, steps, rising)
     if rising:
-        return _WarmUp(told.learning_rate, rising, after)
-    return told.learning_rate if after is None else after
+        return _WarmUp(optimizer.learning_rate, rising, after)
+    return optimizer.learning_rate if after is None else after
 
 
 def _schedule(config: RunConfig, steps: int, rising: float) -> schedules.LearningRateSchedule | None:
     """Return the schedule by step since the end of a warm-up of `rising` steps; None for a constant rate."""
-    told, rate = config.optimizer, config.optimizer.learning_rate
-    match told.schedule:
+    optimizer, rate = config.optimizer, config.optimizer.learning_rate
+    match optimizer.schedule:
         case "cosine":
-            return schedules.CosineDecay(rate, config.trainer.epochs * steps - rising, alpha=told.final_fraction)
+            return schedules.CosineDecay(rate, config.trainer.epochs * steps - rising, alpha=optimizer.final_fraction)
         case "exponential":
-            return schedules.ExponentialDecay(rate, told.decay_epochs * steps, told.decay_rate)
+            return schedules.ExponentialDecay(rate, optimizer.decay_epochs * steps, optimizer.decay_rate)
         case "piecewise":
             # Keras changes the rate after the step that it is given; half a step earlier keeps rounding out of it.
-            ends = [boundary * steps - 0.5 - rising for boundary in told.boundaries]
-            return schedules.PiecewiseConstantDecay(ends, [rate, *(rate * factor for factor in told.factors)])
+            ends = [boundary * steps - 0.5 - rising for boundary in optimizer.boundaries]
+            return schedules.PiecewiseConstantDecay(ends, [rate, *(rate * factor for factor in optimizer.factors)])
         case _:
             return None
 

@@ -1,4 +1,4 @@
-"""What a worker process runs: be told where to import from, then serve. Nothing imports this."""
+"""What a worker process runs: receive where to import from, then serve. Nothing imports this."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ def inspect_networks(
     timed: bool = False,
     is_known: Callable[[str], bool] = lambda cost_key: False,
 ) -> dict[str, Inspection]:
-    """Build every different network that `model.builder` builds; return what it is, by the run's cost key.
+    """Build every different network of the user's own; return what it is, by the run's cost key.
 
     Args:
-        configs: Runs; those with layers of our own are passed over.
+        configs: Runs whose network `model.builder` builds.
         data_sha256: Gives the hash of a dataset's content.
         backend: Where they are built.
         timed: Whether to measure the seconds of a training step.
@@ -31,7 +31,7 @@ def inspect_networks(
     Raises:
         ConfigError: for the first that cannot be built, with the user's own lines of the traceback.
     """
-    runs = [resolve(config, data_sha256(config.data)) for config in configs if config.model.builder is not None]
+    runs = [resolve(config, data_sha256(config.data)) for config in configs]
     waiting = [run for key, run in {run.cost_key: run for run in runs}.items() if not is_known(key)]
     left, inspections = len(waiting), dict[str, Inspection]()
     while left:

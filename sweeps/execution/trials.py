@@ -1,4 +1,4 @@
-"""The trials of a sweep: their runs, and what the proposer is told once these have ended."""
+"""The trials of a sweep: their runs, and what the proposer records once these have ended."""
 
 from __future__ import annotations
 

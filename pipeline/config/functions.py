@@ -21,8 +21,6 @@ from pipeline.system.messages import one_line
 
 PLAIN = (int, float, str, bytes, bool, type(None))
 
-PLAIN = (int, float, str, bytes, bool, type(None))
-
 
 @dataclass(frozen=True)
 class Registered:

@@ -97,8 +97,10 @@ def draw_set(folder: Path, name: str, shape: Sequence[int], classes: int, train:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Let TensorFlow have one thread in this process, whichever test imports it: the number decides the last digits."""
+    """Let TensorFlow have one thread in this process, whoever imports it: the number decides the last digits."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+            patch.setenv(name, "1")
         start = tensorflow._import_tensorflow
         patch.setattr(tensorflow, "_import_tensorflow", lambda threads: start(1))
         yield

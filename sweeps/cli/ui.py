@@ -1,4 +1,4 @@
-"""`convsweep ui`: serve MLflow's pages on this machine and open the browser."""
+"""`convsweep ui`: serve MLflow's pages, or optuna-dashboard's, on this machine and open the browser."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import socket
 import threading
 import webbrowser
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError, did_you_mean
+from pipeline.config.schema import StoreConfig
 from pipeline.system.addresses import is_database
 from pipeline.tracking.databases import refuse_broken
 from pipeline.tracking.relocation import old_folders
@@ -21,8 +24,6 @@ from sweeps.cli.arguments import Commands, split_words, store_of
 from sweeps.cli.console import DONE, FAILED
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from pipeline.tracking.reader import RunReader
 
 # How many ports are tried, from store.ui_port on.
@@ -33,32 +34,41 @@ GRACE_SECONDS = 3.0
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("ui", help="open MLflow's pages on this project's store")
+    parser = commands.add_parser("ui", help="open MLflow's pages, or Optuna's, on this project's store")
     parser.set_defaults(run=run)
     words = "a sweep, opened at its saved view; store.root=..., store.ui_port=..."
     parser.add_argument("words", nargs="*", metavar="name", help=words)
+    parser.add_argument("--optuna", action="store_true", help="show Optuna's studies by optuna-dashboard instead")
     parser.add_argument("--no-browser", action="store_true", help="serve only, and print the address")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Serve MLflow's pages on 127.0.0.1 until Ctrl-C, opened at the sweep's saved view; return the exit code."""
+    """Serve the pages on 127.0.0.1 until Ctrl-C, opened at the sweep's; return the exit code."""
     names, overrides = split_words("ui", arguments.words, least=0, most=1)
-    store = store_of(overrides)
+    store, name = store_of(overrides), next(iter(names), None)
+    pages = _optuna_pages if arguments.optuna else _mlflow_pages
+    with suppress(KeyboardInterrupt), pages(store, name, console) as (page, serve, stop):
+        return _serve(serve, stop, page, not arguments.no_browser, console)
+    return DONE
+
+
+# Address of the first page, what serves until it is stopped, and what stops it.
+Pages = Iterator[tuple[str, Callable[[], object], Callable[[], object]]]
+
+
+@contextmanager
+def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pages:
     if not is_database(store.mlflow_uri):
         raise ConfigError("store.tracking_uri is a server, which has MLflow's pages itself: open its address")
     if not store.exists:
         raise ConfigError(f"there is nothing in {store.folder} yet: run `convsweep train` or `convsweep ablate` first")
-    with suppress(KeyboardInterrupt), listen(store.ui_port) as listening:
-        port = listening.getsockname()[1]
-        if port != store.ui_port:
-            console.print(f"port {store.ui_port} is taken; {port} is free", highlight=False)
-        console.print("starting MLflow's pages ...", highlight=False)
+    with _listening(store, "MLflow's pages", console) as listening:
         refuse_broken(store)  # MLflow would retry for minutes, or create its tables among others
         from pipeline.tracking.reader import RunReader
         from pipeline.tracking.server import mlflow_server
 
         server = mlflow_server(store)
-        page = f"http://127.0.0.1:{port}{first_page(RunReader(store), next(iter(names), None))}"
+        path = first_page(RunReader(store), sweep)
         if folders := old_folders(store):
             console.print(
                 f"the store was moved or copied: numbers are shown, but files are looked for in {folders[0]}; "
@@ -66,23 +76,51 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 style="yellow",
                 soft_wrap=True,
             )
-        return _serve(server, listening, page, not arguments.no_browser, console)
-    return DONE
+        stop = partial(setattr, server, "should_exit", True)
+        yield f"MLflow's pages: {_address(listening)}{path}", partial(server.run, [listening]), stop
 
 
-def _serve(server: uvicorn.Server, listening: socket.socket, page: str, open_browser: bool, console: Console) -> int:
+@contextmanager
+def _optuna_pages(store: StoreConfig, study: str | None, console: Console) -> Pages:
+    from sweeps.search.dashboard import DashboardServer, first_study_page
+
+    with _listening(store, "optuna-dashboard", console) as listening:
+        path = first_study_page(store, study)
+        server = DashboardServer(listening, store)
+        yield f"optuna-dashboard: {_address(listening)}{path}", server.serve_forever, server.shutdown
+
+
+@contextmanager
+def _listening(store: StoreConfig, what: str, console: Console) -> Iterator[socket.socket]:
+    """Listen on the store's port, or the next free one; say so, and that the pages take a while to start."""
+    with listen(store.ui_port) as listening:
+        port = listening.getsockname()[1]
+        if port != store.ui_port:
+            console.print(f"port {store.ui_port} is taken; {port} is free", highlight=False)
+        console.print(f"starting {what} ...", highlight=False)
+        yield listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()
+    return f"http://{host}:{port}"
+
+
+def _serve(
+    serve: Callable[[], object], stop: Callable[[], object], page: str, open_browser: bool, console: Console
+) -> int:
     """Serve until Ctrl-C, and return FAILED if the server ends before."""
-    serving = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    serving = threading.Thread(target=serve, daemon=True)
     serving.start()
     try:
-        console.print(f"MLflow's pages: {page}\nCtrl-C ends the server", soft_wrap=True, highlight=False)
+        console.print(f"{page}\nCtrl-C ends the server", soft_wrap=True, highlight=False)
         if open_browser:
-            webbrowser.open(page)
+            webbrowser.open(page.partition(": ")[2])
         serving.join()
-        console.print("the server of MLflow's pages ended unexpectedly", style="red")
+        console.print("the server of these pages ended unexpectedly", style="red")
         return FAILED
     finally:
-        server.should_exit = True
+        stop()
         with suppress(KeyboardInterrupt):  # a second Ctrl-C ends it at once
             serving.join(GRACE_SECONDS)
         if serving.is_alive():  # a request waits, for a locked database for instance, and Python would wait for it

@@ -68,7 +68,7 @@ def served(*words: str) -> Iterator[Served]:
             said = [process.stdout.readline().strip()]
             while said[-1] and "http://" not in said[-1]:
                 said.append(process.stdout.readline().strip())
-            link = said[-1].removeprefix("MLflow's pages: ")
+            link = said[-1].rpartition(" ")[2]
             yield Served(process, said[:-1], link, int(re.findall(r":(\d+)/", link)[0]))
         finally:
             process.kill()
@@ -200,6 +200,50 @@ def test_the_printed_link_shows_groups_numbers_and_charts(
     assert len(re.findall(r"0\.\d{4,}", table)) >= 12 * 3
     assert SETTINGS.items() <= settings.items()
     assert "Ask questions about" not in charts  # of the assistant's panel
+
+
+@pytest.mark.slow
+def test_optuna_dashboard_shows_the_study_to_its_own_pages_alone(
+    root: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need(CHROMIUM is not None, "there is no Chromium here")
+    assert main(["ui", "--optuna", "--no-browser"]) == 2
+    assert "there is no study in" in capsys.readouterr().err
+    assert main(["study", "smoke", "study.n_trials=3", "trainer.epochs=1", "store.log_model=none"]) == 0
+    assert main(["ui", "--optuna", "smok", "--no-browser"]) == 2
+    assert "no study smok (did you mean smoke?). There are: smoke" in capsys.readouterr().err
+    with served("--optuna", "smoke", f"store.ui_port={free_port}") as ui:
+        assert ui.link == f"http://127.0.0.1:{ui.port}/dashboard/studies/1"
+        assert {each.laddr.ip for each in psutil.Process(ui.process.pid).net_connections()} == {"127.0.0.1"}
+        assert ui.status("GET", "/dashboard") == 200
+        assert ui.status("GET", "/dashboard", Host="evil.example") == 403
+        assert ui.status("DELETE", "/api/studies/1", Origin="http://evil.example") == 403
+        page = text_of(ui.link, "Params = ")
+        assert ui.interrupt() < 10
+    for words in ("smoke (id=1)", "Hyperparameter Importance", "model.filters"):
+        assert words in page
+
+
+def text_of(link: str, awaited: str) -> str:
+    """Text of the page that `link` opens, once it has the awaited words."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(link)
+        page.get_by_text(awaited).first.wait_for(timeout=60_000)
+        text = page.inner_text("body")
+        browser.close()
+    return text
+
+
+def test_without_optuna_dashboard_its_extra_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
+    assert main(["ui", "--optuna", "--no-browser"]) == 2
+    assert "pip install 'convsweep[dashboard]'" in capsys.readouterr().err
 
 
 def seen(link: str) -> tuple[str, str, dict[str, str]]:

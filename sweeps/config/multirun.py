@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 from pipeline.config.checks import ConfigError, shown
 from pipeline.config.compose import compose, to_dict
 from pipeline.config.files import compose_files
-from pipeline.config.overrides import key_of, parse_override, parse_overrides
+from pipeline.config.overrides import is_of_store, key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
 from sweeps.config.base import complete_base
@@ -94,9 +95,10 @@ def compose_multirun(overrides: Sequence[str], settings: Mapping[str, Any]) -> S
     fixed = [text for text in overrides if text not in swept]
     space = space_of(parse_sweep(text) for text in _take_seeds(swept, fixed, given))
     command = [f"{SWEEPER}.{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
-    description = f"convsweep train -m {' '.join(swept)}"
+    words = ("train", "-m", *overrides, *command)
+    description = shlex.join(["convsweep", *(word for word in words if not is_of_store(word))])
     build = _grid if space.is_finite else _search
-    return build(space, fixed, given, description, ("train", "-m", *overrides, *command))
+    return build(space, fixed, given, description, words)
 
 
 def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 STEPS = 5  # that are timed, after as many that trace the network
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,20 @@ def inspect(run: ResolvedRun, timed: bool = False) -> Inspection:
 
 
 def _seconds_per_step(net: keras.Model, run: ResolvedRun) -> float:
-    from pipeline.training.loop import Training
+    from pipeline.training.loop import NotFiniteError, Training
 
-    config, count = run.config, STEPS * run.config.trainer.batch_size
+    # On noise a rate that suits the data may diverge; how large it is takes no time.
+    config = replace(run.config, optimizer=replace(run.config.optimizer, learning_rate=TINY))
+    count = STEPS * config.trainer.batch_size
     labels = np.zeros(count, np.int32 if TASKS[config.data.task].has_accuracy else np.float32)
     # Zeros and ones: whole numbers, as an embedding takes them; constants alone may overflow where they are normalized.
     noise = np.random.default_rng(0).integers(0, 2, (count, *config.data.shape)) * config.data.scale
     loop = Training(net, config, Examples(noise.astype(np.float32), labels), None)
     for epoch in range(2):  # the first traces the network
         start = time.perf_counter()
-        loop.epoch(epoch, lambda steps, means: None)
+        try:
+            loop.epoch(epoch, lambda steps, means: None)
+        except NotFiniteError as error:
+            words = f"model.builder={config.model.builder} cannot be timed: on noise of zeros and ones the loss is not"
+            raise ConfigError(f"{words} finite, since step {error}; without --dry-run it is trained on data") from error
     return (time.perf_counter() - start) / loop.steps

@@ -62,6 +62,12 @@ def normalized(input_shape: Shape, outputs: int, blocks: int = 12) -> keras.Mode
     return keras.Model(inputs, layers.Dense(outputs)(layers.GlobalAveragePooling2D()(x)))
 
 
+def logarithmic(input_shape: Shape, outputs: int) -> keras.Model:
+    """Infinite where a pixel is 0."""
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, layers.Dense(outputs)(layers.Flatten()(keras.ops.log(inputs))))
+
+
 def returns_nothing(input_shape: Shape, outputs: int) -> None:
     mixer(input_shape, outputs)
 

@@ -29,6 +29,16 @@ def test_networks_that_overflow_on_constants_are_timed(own: Compose) -> None:
     assert inspect(resolve(own("normalized", "trainer.precision=float32"), "data"), timed=True).seconds_per_step
 
 
+def test_a_rate_that_diverges_on_noise_is_timed(own: Compose) -> None:
+    rate = ("optimizer=sgd", "optimizer.learning_rate=1e30", "trainer.precision=float32")
+    assert inspect(resolve(own("mixer", *rate), "data"), timed=True).seconds_per_step
+
+
+def test_a_network_that_noise_does_not_suit_is_not_timed(own: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"logarithmic cannot be timed: .* not finite, since step 1; without --dry-run"):
+        inspect(resolve(own("logarithmic"), "data"), timed=True)
+
+
 @pytest.mark.parametrize(("name", "message"), BAD.items())
 def test_networks_that_do_not_fit_are_refused(own: Compose, name: str, message: str) -> None:
     run = resolve(own(name), "data")

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-data test-wheel format lint ui clean
+.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-servers test-data test-wheel format lint ui clean
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 # Everything of the course on Fashion-MNIST, MNIST and the line, and how images are shuffled; horse_or_human needs images
 # that nobody serves.
@@ -34,14 +34,17 @@ bench: setup ## time the same work by the course's script, Optuna + MLflow, Kera
 	$(BIN)/python benchmarks/search.py $(or $(ROUNDS),3)
 	$(BIN)/python benchmarks/own_model.py $(or $(ROUNDS),3)
 
-test: setup ## run all tests that need no files of yours
-	$(PYTEST) -m 'not real_data'
+test: setup ## run all tests that need no files of yours and no PostgreSQL
+	$(PYTEST) -m 'not real_data and not servers'
 
 test-fast: setup ## nine tests in ten: no training in other processes, no files (about a minute)
-	$(PYTEST) -m 'not slow and not real_data'
+	$(PYTEST) -m 'not slow and not real_data and not servers'
 
 test-data: setup ## the tests on the real MNIST, horses and humans, under CONVSWEEP_DATA_DIR
 	$(PYTEST) -m real_data
+
+test-servers: setup ## the tests on PostgreSQL and MLflow's server, which they start; PostgreSQL must be installed
+	$(PYTEST) -m servers
 
 test-wheel: setup ## install the wheel in a new environment; in an empty folder run convsweep init and its example (about four minutes)
 	.ci/wheel

@@ -135,7 +135,8 @@ class _Launch:
         if config.checkpoints.max_gib:
             free(folder_of(config.store), config.checkpoints.max_gib)
         _print_metrics(result.metrics, console)
-        line = f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: convsweep ui"
+        page = config.store.pages if config.store.is_server else "convsweep ui"
+        line = f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: {page}"
         console.print(line, soft_wrap=True)
         return run_id
 

@@ -44,7 +44,7 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
         hint = f"There are: {', '.join(names)}" if names else "There is none"
         if tracker.is_deleted(name):
             hint = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"
-        raise ConfigError(f"{store.folder} holds no sweep {name}{did_you_mean(name, names)}. {hint}")
+        raise ConfigError(f"{store.place} holds no sweep {name}{did_you_mean(name, names)}. {hint}")
     kind, *words = command_of(name, parent)
     _require_files(name, kind, words)
     words = [word for word in words if not is_of_store(word)] + list(overrides)  # older stores tagged those too

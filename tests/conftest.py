@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -148,7 +149,11 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sweeps.search.storage import open_storage
 
     # No test of one process pulls the plug, and half of the time would be spent waiting for the disk.
-    event.listen(Engine, "connect", lambda connection, record: connection.execute("PRAGMA synchronous=OFF"))
+    def be_quick(connection: object, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", be_quick)
 
     def make_databases(folder: Path) -> None:
         store = StoreConfig(str(folder), None, None, 60.0, "none", 5000)

@@ -28,9 +28,9 @@ WORDS = [
 ]
 
 
-def holding(folder: Path) -> list[str]:
+def holding(folder: Path, secret: str = SECRET) -> list[str]:
     """Files, databases among them, in which the secret stands."""
-    return [str(path) for path in folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    return [str(path) for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
 
 
 def test_overrides_of_the_store_are_known_by_any_spelling() -> None:

@@ -19,6 +19,8 @@ from pipeline.system.messages import reason
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+VARIABLES = ("CONVSWEEP_", "MLFLOW_TRACKING_URI")  # how the names begin of those that our files name
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -39,7 +41,7 @@ def compose_files(primary: str, choices: tuple[str, ...] = ()) -> Composed:
     Raises:
         ConfigError: naming the user's file where one is at fault.
     """
-    environment = frozenset(item for item in os.environ.items() if item[0].startswith("CONVSWEEP_"))
+    environment = frozenset(item for item in os.environ.items() if item[0].startswith(VARIABLES))
     return _composed(primary, choices, config_files(), environment)
 
 

@@ -14,8 +14,17 @@ from pipeline.config.checks import ConfigError, require, shown
 from pipeline.config.data import DataConfig
 from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.rules import CODE, FILTERS, LABEL, MOST_LAYERS, MOST_PIXELS, PATH, UNITS, number, one_of, whole
-from pipeline.system.addresses import DATABASES, SERVERS, is_address, sqlite_file, sqlite_url
-from pipeline.system.messages import hide, masked_whole, shown_address
+from pipeline.system.addresses import (
+    DATABASES,
+    SERVERS,
+    is_address,
+    is_database,
+    is_same_database,
+    sqlite_file,
+    sqlite_url,
+    without_user,
+)
+from pipeline.system.messages import hide, hide_environment, masked_whole, shown_address
 
 Examples = Annotated[int, whole(1, 100_000_000)]
 AtOnce = Annotated[int, whole(1, 1_000_000)]
@@ -109,7 +118,7 @@ class TrainerConfig:
 
 @dataclass
 class StoreConfig:
-    """Where results are stored: conf/store/local.yaml."""
+    """Where results are stored: conf/store/local.yaml, conf/store/server.yaml."""
 
     root: Annotated[str, PATH]
     tracking_uri: str | None
@@ -119,18 +128,20 @@ class StoreConfig:
     ui_port: Annotated[int, whole(1, 65535, "a port")]
 
     def __post_init__(self) -> None:
+        hide_environment()
         for address in filter(None, (self.tracking_uri, self.optuna_url)):
             hide(address)
-        example = "null, or an address as in sqlite:////home/me/{0}.db, postgresql://me@host/{0}"
         uri, url = self.tracking_uri, self.optuna_url
-        for key, configured, schemes, allowed in (
-            ("tracking_uri", uri, (*SERVERS, *DATABASES), example.format("mlflow") + " or http://host:5000"),
-            ("optuna_url", url, DATABASES, example.format("optuna")),
+        for key, configured, schemes, more, variable in (
+            ("tracking_uri", uri, (*SERVERS, *DATABASES), " or http://host:5000", "MLFLOW_TRACKING_URI"),
+            ("optuna_url", url, DATABASES, "", "CONVSWEEP_OPTUNA_URL"),
         ):
             fits = configured is None or is_address(configured, schemes)
+            allowed = f"null, or an address as in sqlite:////home/me/x.db, postgresql://me@host/x{more}"
+            allowed += "" if configured else f"; store=server takes it from {variable}, if that is set"
             require(fits, f"store.{key}", masked_whole(configured or ""), allowed)
         if uri or url:
-            apart = shown_address(self.mlflow_uri) != shown_address(self.optuna_uri)
+            apart = not is_same_database(self.mlflow_uri, self.optuna_uri)
             allowed = "another database than MLflow's: the two break each other"
             require(apart, "store.optuna_url", shown_address(self.optuna_uri), allowed)
 
@@ -154,6 +165,21 @@ class StoreConfig:
     def optuna_uri(self) -> str:
         """Optuna's storage: as configured, or SQLite in the folder."""
         return self.optuna_url or self._sqlite("optuna.db")
+
+    @property
+    def is_server(self) -> bool:
+        """Whether MLflow is a server, which others use too, and which keeps files for its clients."""
+        return not is_database(self.mlflow_uri)
+
+    @property
+    def place(self) -> str:
+        """Where runs are, for people: the folder, or the address of a server or database, without its password."""
+        return shown_address(self.tracking_uri) if self.tracking_uri else str(self.folder)
+
+    @property
+    def pages(self) -> str:
+        """Address of MLflow's pages, without a path: the server's, or where `convsweep ui` serves them."""
+        return without_user(self.mlflow_uri) if self.is_server else f"http://127.0.0.1:{self.ui_port}"
 
     def _sqlite(self, name: str) -> str:
         try:

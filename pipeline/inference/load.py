@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose, compose_from
+from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.models.build import build
 from pipeline.run import trained_model
@@ -43,13 +44,11 @@ def open_store(overrides: Sequence[str]) -> tuple[StoreConfig, Tracker]:
         ConfigError: for another override, or where there is no store.
     """
     for override in overrides:
-        if not override.startswith("store."):
+        if not is_of_store(override):
             raise ConfigError(f"{override}: this looks at what is tracked; only store.KEY=... can be given")
     store = compose(RunConfig, "train", overrides).store
     if not store.exists:
-        raise ConfigError(
-            f"there is no store in {store.folder}; name another with store.root=..., or run a sweep first"
-        )
+        raise ConfigError(f"there is no store in {store.place}; name another with store.root=..., or run a sweep first")
     return store, Tracker(store)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def is_address(text: str, schemes: tuple[str, ...]) -> bool:
@@ -23,6 +25,36 @@ def is_address(text: str, schemes: tuple[str, ...]) -> bool:
 def is_database(address: str) -> bool:
     """Return whether the address is a database's, not a server's."""
     return address.partition("://")[0].partition("+")[0] in DATABASES
+
+
+def without_user(address: str) -> str:
+    """Return a server's address without user, password and final slash."""
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.rpartition("@")[2].partition("/")
+    return f"{scheme}://{host}{slash}{path}".rstrip("/")
+
+
+def is_same_database(one: str, other: str) -> bool:
+    """Return whether two addresses name one database, by whatever driver, user, or name of this machine."""
+    return is_database(one) and is_database(other) and _place(one) == _place(other)
+
+
+def _place(address: str) -> object:
+    """Return what tells a database from others; the address itself where it cannot be read."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if address.startswith("sqlite"):
+        return sqlite_file(address) or address
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        return address
+    kind, query = url.drivername.partition("+")[0], url.query
+    host, port = (url.host or query.get("host", "")), (url.port or query.get("port", ""))
+    is_local = str(host).lower() in LOCAL_HOSTS or str(host).startswith("/")  # a socket's folder
+    name = url.database or query.get("dbname") or url.username
+    return kind, "localhost" if is_local else str(host).lower(), str(port or PORTS.get(kind, "")), name
 
 
 def sqlite_url(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ _QUERY_VALUE = re.compile(rf"{_SECRET_NAME}([^&]+)", re.IGNORECASE)
 
 _SECRETS: set[str] = set()  # passwords that this process was given
 SHORTEST_SECRET = 4  # masking shorter ones would hide parts of other words
+SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY")
 
 
 def one_line(error: BaseException) -> str:
@@ -63,6 +65,11 @@ def hide(address: str) -> None:
     secret = password if colon else user if scheme in SERVERS else ""  # a server's user without password is a token
     secrets = {secret, unquote(secret), *re.split(r"[/?#@]", secret), *_QUERY_VALUE.findall(rest)}
     _SECRETS.update(part for part in secrets if len(part) >= SHORTEST_SECRET)
+
+
+def hide_environment() -> None:
+    """Let `masked` hide what the environment says of passwords for MLflow, PostgreSQL and S3."""
+    _SECRETS.update(secret for name in SECRET_VARIABLES if len(secret := os.environ.get(name, "")) >= SHORTEST_SECRET)
 
 
 def masked(text: str) -> str:

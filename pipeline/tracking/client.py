@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # We retry, and say so. MLflow's own retries take four minutes, in silence.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -30,7 +31,7 @@ ENVIRONMENT = {
 
 
 def set_up_mlflow() -> None:
-    """Set what MLflow reads from the environment; call this before MLflow is imported."""
+    """Set what MLflow reads from the environment, unless it is set; call this before MLflow is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
@@ -23,6 +24,14 @@ Result = TypeVar("Result")
 
 # Opening gives up early: nothing was started yet that could be lost.
 OPENING_SECONDS = 10.0
+# Seconds after which a PostgreSQL that says nothing is taken for gone: as it is connected to, and later.
+LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # which is in milliseconds
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Schema:
     table: str  # a table that only this library has
     work: str  # the table that has rows once anything was done
     upgrade: str  # the library's command that brings an older database to its version; the address follows
+    key: str = ""  # in store, of its address
 
     def revisions(self) -> tuple[set[str], set[str]]:
         """Return all versions of the tables that the installed library knows, and the newest; imports nothing of it."""
@@ -48,8 +58,10 @@ class Schema:
         return known, known - before
 
 
-MLFLOW = Schema("mlflow", "store/db_migrations", "experiments", "runs", "mlflow db upgrade")
-OPTUNA = Schema("optuna", "storages/_rdb/alembic", "studies", "trials", "optuna storage upgrade --storage")
+MLFLOW = Schema("mlflow", "store/db_migrations", "experiments", "runs", "mlflow db upgrade", "tracking_uri")
+OPTUNA = Schema(
+    "optuna", "storages/_rdb/alembic", "studies", "trials", "optuna storage upgrade --storage", "optuna_url"
+)
 
 
 def opened(address: str, patience: float, opening: Callable[[], Result]) -> Result:
@@ -64,9 +76,11 @@ def opened(address: str, patience: float, opening: Callable[[], Result]) -> Resu
     except UnopenedStoreError:
         raise
     except ModuleNotFoundError as error:
+        ours = name.startswith("postgresql") and str(error.name).startswith("psycopg")
+        install = "pip install 'convsweep[postgres]', and name it postgresql+psycopg://"
+        install = install if ours else f"install it, or name another one; for PostgreSQL: {install}"
         raise UnopenedStoreError(
-            f"the store {name} needs a driver that is not installed: {error.name}. Install it, or name another driver, "
-            "as in postgresql+psycopg:// after pip install psycopg"
+            f"the store {name} needs the driver {error.name}, which is missing: {install}"
         ) from error
     except Exception as error:
         raise UnopenedStoreError(f"the store {name} cannot be opened: {one_line(error)}") from error
@@ -89,9 +103,7 @@ def make(address: str, schema: Schema, build: Callable[[str], None], folder: Pat
     if is_made(address, schema):
         return
     file = sqlite_file(address)
-    lock = file.with_name(f".{file.name}.lock") if file else folder / f".{schema.library}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _alone(address, file.with_name(f".{file.name}.lock") if file else folder / f".{schema.library}.lock"):
         if is_made(address, schema):
             return
         say(f"making the database {shown_address(address)}")
@@ -99,6 +111,34 @@ def make(address: str, schema: Schema, build: Callable[[str], None], folder: Pat
             _build_beside(file, build)
         else:
             build(address)
+
+
+@contextmanager
+def _alone(address: str, lock: Path) -> Iterator[None]:
+    """Hold what lets one process build a database: a lock in it where it can be had, else a file's on this machine."""
+    if not address.startswith("postgresql"):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            yield
+        return
+    from sqlalchemy import text
+
+    with connected(address) as connection:  # whose end lets go of it, however it ends
+        connection.execute(text("SELECT pg_advisory_lock(hashtextextended('convsweep', 0))"))
+        yield
+
+
+def connected(address: str) -> Connection:
+    """Return a connection to a database, of its own."""
+    from sqlalchemy import NullPool, create_engine
+
+    return create_engine(address, poolclass=NullPool, connect_args=connect_arguments(address)).connect()
+
+
+def connect_arguments(address: str) -> dict[str, Any]:
+    """Return how a driver is to connect: a PostgreSQL whose machine vanished is given up, not waited for for hours."""
+    driver = address.partition("://")[0]
+    return LIBPQ if driver in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2") else {}
 
 
 def _build_beside(file: Path, build: Callable[[str], None]) -> None:
@@ -133,17 +173,18 @@ def is_made(address: str, schema: Schema, any_version: bool = False) -> bool:
         raise UnopenedStoreError(f"{file} is no file, so no database: move it away, or name another store")
     if file and not (file.exists() and file.stat().st_size):
         return False
-    from sqlalchemy import NullPool, create_engine, inspect
+    from sqlalchemy import inspect
 
-    with create_engine(address, poolclass=NullPool).connect() as connection:
+    with connected(address) as connection:
         tables = sorted(inspect(connection).get_table_names())
         if schema.table in tables:
             _require_complete(address, connection, tables, schema, any_version)
             return True
     if tables and (file or "alembic_version" in tables):
+        another = "store.root=..., or move it away" if file else f"store.{schema.key}=..., which needs one of its own"
         raise UnopenedStoreError(
             f"{shown_address(address)} is no database of {schema.library}, but another application's: it has the "
-            f"tables {', '.join(tables[:3])}. Name another with store.root=..., or move it away"
+            f"tables {', '.join(tables[:3])}. Name another with {another}"
         )
     return False
 

@@ -40,7 +40,8 @@ class ModelRegistry:
             return Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))])
 
         # Model.log uses the active experiment, not the run's.
-        mlflow.set_experiment(experiment_id=self.client.get_run(run_id).info.experiment_id)
+        experiment = self.client.get_run(run_id).info.experiment_id
+        self._retried(partial(mlflow.set_experiment, experiment_id=experiment))
         requirements = {"pip_requirements": [f"keras=={keras.__version__}", "tensorflow"]}
         flavor, more = (weights, {}) if has_own_code(net) else (mlflow.keras, requirements)
         signature = ModelSignature(batch_of(data.shape), batch_of((data.outputs,)))

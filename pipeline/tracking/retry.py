@@ -14,11 +14,13 @@ from pipeline.system.messages import masked, root_cause, with_causes
 Result = TypeVar("Result")
 
 PAUSE_SECONDS = 0.5
+PROXY = "/mlflow-artifacts/artifacts"  # the part of an address at which MLflow's server takes and gives files
 # How databases, servers and disks say that they are busy, full or away, whatever wraps their message.
 TRANSIENT = re.compile(
     r"database (table )?is locked|unable to open database file|database or disk is full|disk i/o error"
     r"|no space left on device|the database system is|terminating connection|server closed the connection"
     r"|connection (refused|reset|aborted)|could not connect|can't connect to|timed out|error responses"
+    r"|connection is (closed|lost)|no connection to the server|consuming input failed|could not receive data"
     r"|name resolution|name or service not known|could not translate host name",
     re.IGNORECASE,
 )
@@ -74,12 +76,38 @@ def retried(call: Callable[[], Result], seconds: float, name: str, kind: type[St
                     raise
                 raise kind(f"the store {name} {kind.verb}: {root_cause(error)}. {kind.advice}") from error
             if waited >= seconds:
-                trouble = f"the store {name} did not answer for {waited:.0f} s: {root_cause(error)}"
+                trouble = f"the store {name} did not answer for {waited:.0f} s: {_cause(error)}"
                 raise kind(f"{trouble}. {kind.advice}") from error
             if not is_announced:
-                say(f"the store {name} does not answer ({root_cause(error)}); retrying for {seconds:.0f} s")
+                say(f"the store {name} does not answer ({_cause(error)}); retrying for {seconds:.0f} s")
                 is_announced = True
         time.sleep(PAUSE_SECONDS)
+
+
+def created(target: Any, create: Callable[[Any], Result], find: Callable[[], Result | None]) -> Result:
+    """Return what `create` makes by a Retrying's target, once: what was made before an answer was lost is found.
+
+    Raises:
+        StoreError: as `retried`.
+    """
+    is_repeated = False
+
+    def attempt() -> Result:
+        nonlocal is_repeated
+        if is_repeated and (found := find()) is not None:
+            return found
+        is_repeated = True
+        return create(target._target)
+
+    return retried(attempt, target._seconds, target._name)
+
+
+def _cause(error: Exception) -> str:
+    """Return the first cause in one line, and where to look if a server cannot keep files."""
+    told = root_cause(error)
+    if "500 error" in told and any(PROXY in str(each) for each in with_causes(error)):
+        told += " when a file is to be kept: its log says why; mostly its --artifacts-destination cannot be written"
+    return told
 
 
 def say(line: str) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import yaml
 
@@ -18,20 +19,25 @@ from pipeline.config.compose import flatten, without_store
 from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import StoreConfig
 from pipeline.models import layers as model
-from pipeline.system.addresses import is_database
 from pipeline.system.messages import masked, one_line
 from pipeline.system.plotting import try_to_draw
 from pipeline.tracking.databases import MLFLOW, is_made, opened
+from pipeline.tracking.experiments import Experiments
 from pipeline.tracking.learning_curves import draw_learning_curves
 from pipeline.tracking.ownership import is_alive, owner
 from pipeline.tracking.reader import KIND, OWNER, REASON, REUSED, SWEEP, RunReader, TrackedRun, as_text
 from pipeline.tracking.registry import ModelRegistry
 from pipeline.tracking.relocation import require_own_place
+from pipeline.tracking.retry import created
 from pipeline.training.identity import ResolvedRun
 from pipeline.training.result import RunResult
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 # Tags on how a run's numbers came about, which a copy keeps.
 OF_THE_TRAINING = tuple(f"convsweep.{name}" for name in ("threads", "processor", "precision", "versions", "stopped"))
+CREATION = "convsweep.creation"  # tag: which call created the run, so that it is not repeated
 FLUSH_SECONDS = 2.0
 SUMMARY = "model_summary.txt"
 
@@ -43,7 +49,7 @@ def existing_tracker(store: StoreConfig) -> Tracker | None:
         UnopenedStoreError: if the store cannot be opened.
     """
     uri = store.mlflow_uri
-    if store.exists and (not is_database(uri) or opened(uri, store.retry_seconds, lambda: is_made(uri, MLFLOW))):
+    if store.exists and (store.is_server or opened(uri, store.retry_seconds, lambda: is_made(uri, MLFLOW))):
         return Tracker(store)
     return None
 
@@ -60,26 +66,13 @@ class Tracker(RunReader):
         super().__init__(store)
         opened(store.mlflow_uri, store.retry_seconds, partial(require_own_place, store))
         self.models = ModelRegistry(self.client, store)
-        self._experiments: dict[str, str] = {}
+        self._experiments = Experiments(self)
         self._waiting: dict[str, list[Any]] = {}
         self._flushed: dict[str, float] = {}
 
     def experiment(self, name: str) -> str:
-        """Return the id of the experiment `name`, creating it if needed."""
-        if name not in self._experiments:
-            stored = self.find_experiment(name)
-            self._experiments[name] = stored.experiment_id if stored else self._new_experiment(name)
-        return self._experiments[name]
-
-    def _new_experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.client.create_experiment(name, (self.store.folder / "artifacts" / name).as_uri())
-        except MlflowException:
-            if stored := self.find_experiment(name):  # another process was quicker
-                return stored.experiment_id
-            raise
+        """Return the id of the experiment `name`, creating it if needed. Raises as `Experiments.id_of`."""
+        return self._experiments.id_of(name)
 
     def restore(self, experiment: str, say: Callable[[str], object]) -> None:
         """Restore the experiment and its runs if it was deleted in MLflow's pages, and say so."""
@@ -91,8 +84,7 @@ class Tracker(RunReader):
         """Return the id of the sweep's parent run, an earlier launch's or a new one, RUNNING from now on."""
         if run := self.find_sweep(sweep):
             self.client.update_run(run.run_id, status="RUNNING")
-            if REASON in run.tags:
-                self.client.delete_tag(run.run_id, REASON)
+            self._delete_tag(run, REASON)
             self.tag(run.run_id, tags | {OWNER: owner()})
             return run.run_id
         return self._create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
@@ -209,14 +201,34 @@ class Tracker(RunReader):
 
     def replace_tags(self, run_id: str, prefix: str, tags: dict[str, str]) -> None:
         """Set tags of a run, and delete its other tags that begin with `prefix`."""
-        for key in self.get(run_id).tags:
+        run = self.get(run_id)
+        for key in run.tags:
             if key.startswith(prefix) and key not in tags:
-                self.client.delete_tag(run_id, key)
+                self._delete_tag(run, key)
         self.tag(run_id, tags)
 
+    def _delete_tag(self, run: TrackedRun, key: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if key in run.tags:
+                self.client.delete_tag(run.run_id, key)
+        except MlflowException:  # repeated, as the answer was lost
+            if key in self.get(run.run_id).tags:
+                raise
+
     def _create(self, experiment: str, name: str, tags: dict[str, str]) -> str:
+        """Create a run, once: its answer may be lost, and found by its creation's own tag when that is repeated."""
         ours = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "convsweep", OWNER: owner()}
-        return str(self.client.create_run(self.experiment(experiment), run_name=name, tags=ours | tags).info.run_id)
+        ours[CREATION], experiment_id = uuid4().hex, self.experiment(experiment)
+
+        def create(client: MlflowClient) -> str:
+            return str(client.create_run(experiment_id, run_name=name, tags=ours | tags).info.run_id)
+
+        def find() -> str | None:
+            return next((run.run_id for run in self._search({CREATION: ours[CREATION]}, experiment=experiment)), None)
+
+        return created(self.client, create, find)
 
     @contextmanager
     def _folder_for(self, run_id: str) -> Iterator[Path]:

@@ -68,6 +68,8 @@ def show_end(result: SweepResult, console: Console) -> int:
     """Print how a sweep ended; return the exit code."""
     for line in result.failures:
         console.print(masked(line), style="red", soft_wrap=True)
-    line = f"to browse: convsweep ui {result.sweep.name}\n  which serves {result.address}"
+    is_served = result.sweep.store.is_server
+    served = result.address if is_served else f"convsweep ui {result.sweep.name}\n  which serves {result.address}"
+    line = f"to browse: {served}"
     console.print(line, soft_wrap=True, highlight=False)
     return FAILED if result.failures else DONE

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from pipeline.inference.predict import check_words, predict
 
     # An image's name may contain a `=`.
-    overrides = [word for word in arguments.words if word.startswith("store.") and "=" in word]
+    overrides = [word for word in arguments.words if word.startswith(("store.", "store=")) and "=" in word]
     name, *images = [word for word in arguments.words if word not in overrides] or [""]
     if not images:
         raise ConfigError("name a model and at least one file, or a folder of images")

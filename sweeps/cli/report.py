@@ -71,7 +71,7 @@ def rebuild_all(overrides: Sequence[str], console: Console) -> None:
     parents = {name: tracker.find_sweep(name) for name in tracker.sweeps()}
     ablations = [name for name, parent in parents.items() if parent and command_of(name, parent)[:1] == ["ablate"]]
     if not ablations:
-        raise ConfigError(f"{store.folder} holds no ablation; make one: convsweep ablate demo")
+        raise ConfigError(f"{store.place} holds no ablation; make one: convsweep ablate demo")
     for name in ablations:
         rebuild(name, overrides, console)
     console.print(f"index: {publish_index(store)}", soft_wrap=True, highlight=False)

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from pipeline.config.checks import ConfigError, did_you_mean
 from pipeline.config.schema import StoreConfig
-from pipeline.system.addresses import is_database
 from pipeline.tracking.databases import refuse_broken
 from pipeline.tracking.relocation import old_folders
 from sweeps.cli.arguments import Commands, split_words, store_of
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 PORTS = 100
 # How long requests may take to end after Ctrl-C.
 GRACE_SECONDS = 3.0
+EXPERIMENTS = "/#/experiments"  # the path of MLflow's page of all of them
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,12 +43,28 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Serve the pages on 127.0.0.1 until Ctrl-C, opened at the sweep's; return the exit code."""
+    """Serve the pages on 127.0.0.1 until Ctrl-C, opened at the sweep's; return the exit code.
+
+    A server has MLflow's pages itself, which are opened.
+    """
     names, overrides = split_words("ui", arguments.words, least=0, most=1)
     store, name = store_of(overrides), next(iter(names), None)
+    if store.is_server and not arguments.optuna:
+        return _open_server(store, name, not arguments.no_browser, console)
     pages = _optuna_pages if arguments.optuna else _mlflow_pages
     with suppress(KeyboardInterrupt), pages(store, name, console) as (page, serve, stop):
         return _serve(serve, stop, page, not arguments.no_browser, console)
+    return DONE
+
+
+def _open_server(store: StoreConfig, sweep: str | None, open_browser: bool, console: Console) -> int:
+    """Open the server's own page; return the exit code."""
+    from pipeline.tracking.reader import RunReader
+
+    page = store.pages + (first_page(RunReader(store), sweep) if sweep else EXPERIMENTS)
+    console.print(f"MLflow's pages: {page}", soft_wrap=True, highlight=False)
+    if open_browser:
+        webbrowser.open(page)
     return DONE
 
 
@@ -58,8 +74,6 @@ Pages = Iterator[tuple[str, Callable[[], object], Callable[[], object]]]
 
 @contextmanager
 def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pages:
-    if not is_database(store.mlflow_uri):
-        raise ConfigError("store.tracking_uri is a server, which has MLflow's pages itself: open its address")
     if not store.exists:
         raise ConfigError(f"there is nothing in {store.folder} yet: run `convsweep train` or `convsweep ablate` first")
     with _listening(store, "MLflow's pages", console) as listening:
@@ -151,7 +165,7 @@ def first_page(reader: RunReader, sweep: str | None) -> str:
         ConfigError: if there is no such sweep, or it was deleted.
     """
     if sweep is None:
-        return "/#/experiments"
+        return EXPERIMENTS
     experiment = reader.find_experiment(sweep)
     if experiment is None:
         names = reader.sweeps()

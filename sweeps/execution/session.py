@@ -34,7 +34,7 @@ from sweeps.execution.signals import Interruption
 from sweeps.results import COMMAND, Runs
 from sweeps.search.history import History
 from sweeps.search.proposers import Proposer
-from sweeps.search.storage import open_study
+from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep, duration
 
 if TYPE_CHECKING:
@@ -217,8 +217,11 @@ def _inspect_new(sweep: Sweep, hashes: DataHashes, backend: Backend) -> None:
 def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console, reporter: Reporter) -> Session:
     from pipeline.tracking.tracker import Tracker
 
-    # A server goes first: if it is away, nothing is created here.
+    # A server goes first: if it is away, or may not be written, nothing is created in Optuna's; nor in it, if that is.
     tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None
+    if tracker and sweep.store.is_server:
+        has_study(sweep)
+        tracker.experiment(sweep.name)
     history = History(open_study(sweep), sweep)
     tracker = tracker or Tracker(sweep.store)
     tracker.close_abandoned()
@@ -226,7 +229,7 @@ def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console, 
     tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
-    address = f"http://127.0.0.1:{sweep.store.ui_port}{_save_view(sweep, tracker, parent)}"
+    address = f"{sweep.store.pages}{_save_view(sweep, tracker, parent)}"
     return Session(sweep, tracker, parent, history, backend, console, hashes, reporter, address=address)
 
 

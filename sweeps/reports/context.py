@@ -35,8 +35,8 @@ class ReportContext:
     console: Console
 
     def link(self, run: TrackedRun) -> str:
-        """Return the address of a run's page while `convsweep ui` serves it."""
-        return f"http://127.0.0.1:{self.sweep.store.ui_port}{run_path(run)}"
+        """Return the address of a run's page: the server's, or where `convsweep ui` serves it."""
+        return f"{self.sweep.store.pages}{run_path(run)}"
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -10,7 +11,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.config.types import defaults_of
 from pipeline.system.messages import shown_address
-from pipeline.tracking.databases import OPTUNA, is_made, make, opened
+from pipeline.tracking.databases import OPTUNA, connect_arguments, is_made, make, opened
 from pipeline.tracking.retry import Retrying
 from sweeps.search.samplers import make_pruner, make_sampler
 from sweeps.sweep import Sweep
@@ -123,8 +124,13 @@ def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
     from optuna.storages import RDBStorage
 
     locked = {"connect_args": {"timeout": min(LOCKED_SECONDS, store.retry_seconds)}}
+    # A server that was restarted has closed the connections.
+    checked = {"connect_args": connect_arguments(store.optuna_uri), "pool_pre_ping": True}
     is_sqlite = store.optuna_uri.startswith("sqlite")
-    return RDBStorage(store.optuna_uri, engine_kwargs=locked if is_sqlite else {}, skip_table_creation=True)
+    settings = locked if is_sqlite else checked
+    storage = RDBStorage(store.optuna_uri, engine_kwargs=settings, skip_table_creation=True)
+    weakref.finalize(storage, storage.engine.dispose)  # which closes its connections, as Optuna does not
+    return storage
 
 
 def _build(url: str) -> None:

@@ -20,6 +20,7 @@ FITTING = {
     "builder": ["model.builder=tests.helpers.networks:mixer"],
 }
 KNOWN = ["data.name=mine", "data.shape=[28,28,1]", "data.train_size=9", "data.test_size=9", "data.class_names=[a,b]"]
+FOR_STORE = {"server": ["store.tracking_uri=http://host:5000", "store.optuna_url=postgresql://host/optuna"]}
 FOR_DATA = {
     "digits": ["model.padding=same"],
     "line": ["model=line"],
@@ -33,7 +34,7 @@ RUN_GROUPS = ("data", "model", "optimizer", "trainer", "store")
 @pytest.mark.parametrize("option", [f"{g}={o}" for g in RUN_GROUPS for o in config_groups()[g]])
 def test_every_option_composes(option: str) -> None:
     group, _, name = option.partition("=")
-    fitting = {"model": FITTING, "data": FOR_DATA}.get(group, {}).get(name, [])
+    fitting = {"model": FITTING, "data": FOR_DATA, "store": FOR_STORE}.get(group, {}).get(name, [])
     config = compose(RunConfig, "train", [option, *fitting])
     layers = model.layers(config.model, config.data)
     assert config.model.builder if layers is None else model.total_params(layers) > 0
@@ -78,7 +79,7 @@ def test_every_option_describes_itself(group: str) -> None:
 
 
 def test_every_key_is_commented() -> None:
-    for path in ("data/fashion_mnist", "model/conv", "optimizer/adam", "trainer/course", "store/local"):
+    for path in ("data/fashion_mnist", "model/conv", "optimizer/adam", "trainer/course", "store/local", "store/server"):
         before = ""
         for line in (CONF / f"{path}.yaml").read_text().splitlines():
             if re.match(r"[a-z_0-9]+:", line) and not line.startswith(("name:", "description:", "defaults:")):

@@ -92,7 +92,7 @@ def test_trials_of_a_study_without_runs_do_not_count(root: Path, which: str, mig
 def test_a_finished_run_without_metrics_is_no_result(root: Path) -> None:
     launched = Launched(grid("model.filters=2,4"))
     mlflow = launched.tracker
-    empty = mlflow._create("train", "by hand", {"convsweep.kind": "run", "convsweep.signature": "s"})
+    empty = mlflow.create("train", "by hand", {"convsweep.kind": "run", "convsweep.signature": "s"})
     mlflow.client.set_terminated(empty, "FINISHED")
     assert mlflow.find_finished("s") is None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -53,7 +55,8 @@ def connect(store: StoreConfig) -> MlflowClient:
 
         if is_database(uri):
             make(uri, MLFLOW, partial(_build, artifacts=store.folder / "artifacts"), store.folder)
-        mlflow.set_tracking_uri(uri)
+        with _environment_kept():
+            mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient(uri)
         client.search_experiments(max_results=1)  # MLflow connects at the first request
         return client
@@ -61,6 +64,22 @@ def connect(store: StoreConfig) -> MlflowClient:
     return cast(
         "MlflowClient", Retrying(opened(uri, store.retry_seconds, open_client), store.retry_seconds, shown_address(uri))
     )
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Leave the address in the environment, which names what the user wants by store=server, as the user set it.
+
+    MLflow sets it to the store that is open, for children; ours need it as little as the password in it.
+    """
+    name = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _build(uri: str, artifacts: Path) -> None:

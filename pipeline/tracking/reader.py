@@ -75,6 +75,10 @@ class RunReader:
         """Return all runs of the sweep that have the parent run `parent`."""
         return list(self._search({PARENT: parent}, experiment=sweep))
 
+    def runs(self, experiment: str) -> list[TrackedRun]:
+        """Return all runs of an experiment, whatever they are."""
+        return list(self._search({}, experiment=experiment))
+
     def find_finished(self, signature: str) -> TrackedRun | None:
         """Return a finished run with this signature, or None."""
         runs = self._search({SIGNATURE: signature}, status="FINISHED")

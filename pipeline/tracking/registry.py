@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from pipeline.config.data import DataConfig
 from pipeline.config.schema import StoreConfig
 from pipeline.models.builder import has_own_code
@@ -25,7 +27,7 @@ class ModelRegistry:
 
     def __init__(self, client: MlflowClient, store: StoreConfig) -> None:
         """Use `client`, and retry like it what MLflow does without a client."""
-        self.client = client
+        self.client, self._uri = client, store.mlflow_uri
         self._retried = partial(retried, seconds=store.retry_seconds, name=shown_address(store.mlflow_uri))
 
     def log(self, run_id: str, net: keras.Model, data: DataConfig) -> None:
@@ -62,6 +64,33 @@ class ModelRegistry:
         download = partial(mlflow.artifacts.download_artifacts, artifact_uri=uri, dst_path=str(folder))
         files = sorted(Path(self._retried(download)).rglob("*"))
         return next((file for file in files if file.suffix == ".keras" or file.name == weights.WEIGHTS), None)
+
+    def download(self, model_id: str, folder: Path) -> tuple[str, Path] | None:
+        """Download a logged model into `folder`; return its name, and where it lies. None if it is gone, or half there.
+
+        From this store, also while another one is open: MLflow would look up models:/ in the one that was opened last.
+        """
+        import mlflow.artifacts
+
+        if not self._is_ready(model_id):
+            return None
+        model = self.client.get_logged_model(model_id)
+        source = {"artifact_uri": model.artifact_location, "tracking_uri": self._uri}
+        place = self._retried(partial(mlflow.artifacts.download_artifacts, dst_path=str(folder), **source))
+        return str(model.name), Path(place)
+
+    def upload(self, folder: Path, name: str, run_id: str, step: int) -> None:
+        """Log the files of a model, downloaded from another store, as the run's."""
+        from mlflow.entities import LoggedModelOutput
+
+        experiment = self.client.get_run(run_id).info.experiment_id
+        model_id = self.client.create_logged_model(experiment, name, run_id).model_id
+        described = yaml.safe_load((folder / "MLmodel").read_text())
+        described |= {"run_id": run_id, "model_id": model_id, "artifact_path": f"models:/{model_id}"}
+        (folder / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=False))
+        self.client.log_model_artifacts(model_id, str(folder))
+        self.client.finalize_logged_model(model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
 
     def register(self, run_id: str, name: str, alias: str) -> bool:
         """Register the run's model as the newest version of `name`, called `alias`; return False if it has none.

@@ -87,13 +87,13 @@ class Tracker(RunReader):
             self._delete_tag(run, REASON)
             self.tag(run.run_id, tags | {OWNER: owner()})
             return run.run_id
-        return self._create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
+        return self.create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
 
     def open_run(
         self, run: ResolvedRun, experiment: str, name: str, tags: dict[str, str], overrides: Sequence[str]
     ) -> str:
         """Create a RUNNING run with its params, tags, dataset and config files; return its id."""
-        run_id = self._create(experiment, name, {KIND: "run"} | run.tags | tags)
+        run_id = self.create(experiment, name, {KIND: "run"} | run.tags | tags)
         try:
             self._describe(run_id, run, overrides)
         except BaseException as error:  # it was not trained: it is the store, or the user, that ended it
@@ -217,13 +217,13 @@ class Tracker(RunReader):
             if key in self.get(run.run_id).tags:
                 raise
 
-    def _create(self, experiment: str, name: str, tags: dict[str, str]) -> str:
-        """Create a run, once: its answer may be lost, and found by its creation's own tag when that is repeated."""
+    def create(self, experiment: str, name: str, tags: dict[str, str], start: int | None = None) -> str:
+        """Create a RUNNING run once, whatever answer is lost; `start` in ms since 1970, None for now; return its id."""
         ours = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "convsweep", OWNER: owner()}
         ours[CREATION], experiment_id = uuid4().hex, self.experiment(experiment)
 
         def create(client: MlflowClient) -> str:
-            return str(client.create_run(experiment_id, run_name=name, tags=ours | tags).info.run_id)
+            return str(client.create_run(experiment_id, start, ours | tags, name).info.run_id)
 
         def find() -> str | None:
             return next((run.run_id for run in self._search({CREATION: ours[CREATION]}, experiment=experiment)), None)

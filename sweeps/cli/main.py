@@ -15,10 +15,23 @@ from pipeline.system.messages import hide
 from pipeline.system.plotting import draw_off_screen
 from pipeline.system.tensorflow import collect_rarely
 from pipeline.tracking.retry import StoreError, UnopenedStoreError
-from sweeps.cli import ablate, doctor, explain, init, listing, predict, prune_cache, report, study, train, ui
+from sweeps.cli import (
+    ablate,
+    copy_store,
+    doctor,
+    explain,
+    init,
+    listing,
+    predict,
+    prune_cache,
+    report,
+    study,
+    train,
+    ui,
+)
 from sweeps.cli.console import FAILED, INTERRUPTED, REFUSED, complain, open_console, print_what_is_logged
 
-COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, doctor, listing, init, ui)
+COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, copy_store, doctor, listing, init, ui)
 EPILOG = """\
 convsweep list                                  what there is to run
 convsweep train model.filters=64 --dry-run      the layers, the splits and the expected time of one run

@@ -163,7 +163,7 @@ def test_any_folder_can_be_a_store(tmp_path: Path, migrated: Path) -> None:
     shutil.copy(migrated / "mlflow.db", folder / "mlflow.db")
     store = StoreConfig(str(folder), None, None, 5.0, "none", 5000)
     tracker = Tracker(store)
-    run = tracker._create("train", "name", {"convsweep.kind": "run"})
+    run = tracker.create("train", "name", {"convsweep.kind": "run"})
     tracker.write_file(run, "told.txt", "told")
     make(store.optuna_uri, ANY, build, folder)
     again = Tracker(store)

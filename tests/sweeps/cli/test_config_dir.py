@@ -47,7 +47,7 @@ def test_the_option_may_stand_anywhere(words: list[str], project: Write, tmp_pat
 
 @pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2] for module in COMMANDS])
 def test_every_command_takes_it_and_refuses_a_wrong_one(command: str, project: Write, capsys: Printed) -> None:
-    name = {"listing": "list", "prune_cache": "prune-cache"}.get(command, command)
+    name = {"listing": "list", "prune_cache": "prune-cache", "copy_store": "copy-store"}.get(command, command)
     assert main([name, "--config-dir", "nowhere"]) == 2
     assert "nowhere does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit):

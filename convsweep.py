@@ -61,6 +61,7 @@ def ablate(name: str, overrides: Overrides = (), *, progress: bool = False) -> A
         ConfigError: for anything wrong in the name or the overrides: nothing was started.
         DataError: if the data cannot be had.
         StoreError: if the store fails.
+        ConvsweepError: if a backend=ray has no worker, and will have none.
         KeyboardInterrupt: after Ctrl-C; what is finished is kept, and the same call continues.
     """
     with _call():
@@ -146,7 +147,9 @@ def compose(overrides: Overrides = ()) -> RunConfig:
         from pipeline.config.compose import compose as compose_config
         from pipeline.config.schema import RunConfig
         from pipeline.datasets.complete import completed
+        from sweeps.backend_config import refuse_backend
 
+        refuse_backend(_words(overrides))
         return completed(compose_config(RunConfig, "train", _words(overrides)))
 
 

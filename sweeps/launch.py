@@ -38,6 +38,7 @@ def ablate(ablation: Ablation, console: Console = QUIET, reporter: Reporter | No
         DataError: if the data cannot be had.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is tracked.
         StoreError: if the store fails.
+        BackendError: if there is no worker to train with, and will be none.
     """
     sweep = ablation.sweep
     with open_session(sweep, console, reporter) as session:

@@ -16,6 +16,7 @@ from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.datasets.complete import READ, Recall, completed, current_recall
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
+from sweeps.backend_config import MOST_WORKERS, BackendConfig, agreed_workers
 from sweeps.claims.config import MOST_SEEDS, StatisticsConfig
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ NOT_OF_THE_BASE = (
     "workers",
     "retries",
     "budget",
+    "backend.",
     "data.dir",
     "data.cache",
     "data.timeout",
@@ -46,7 +48,6 @@ NOT_OF_THE_BASE = (
     "trainer.steps_per_execution",
     "trainer.eval_batch_size",
 )
-MOST_WORKERS = 256
 # Names of MLflow's and our own experiments, and of what lies beside the reports, in older stores explain's figures too.
 RESERVED = ("train", "default", "explain", "index.html", "results.md")
 SWEEP_NAME = Allowed(
@@ -83,6 +84,17 @@ class SweepConfig(BaseConfig):
     retries: Annotated[int, whole(0, 100)]
     budget: Annotated[str | None, BUDGET]
     statistics: StatisticsConfig
+    backend: BackendConfig
+
+    def __post_init__(self) -> None:
+        """Check what one key cannot know of another; raise ConfigError."""
+        super().__post_init__()
+        agreed_workers(self.workers, self.backend)
+
+    @property
+    def most_workers(self) -> int | None:
+        """Workers as `workers` or `backend.workers` says; None where neither does."""
+        return agreed_workers(self.workers, self.backend)
 
 
 @dataclass(frozen=True)

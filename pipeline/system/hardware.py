@@ -64,10 +64,12 @@ def processor() -> str:
     return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
-def resolve_precision(asked: str) -> str:
-    """`asked`, with `auto` decided: mixed_bfloat16 where GPU or processor have instructions for it, else float32."""
+def resolve_precision(asked: str, auto: str | None = None) -> str:
+    """`asked`, with `auto` decided: as given, else mixed_bfloat16 where GPU or processor have instructions for it."""
     if asked != "auto":
         return asked
+    if auto:
+        return auto
     is_native = gpu_capability() >= BFLOAT16_CAPABILITY if has_gpu() else bfloat16_flags()
     return "mixed_bfloat16" if is_native else "float32"
 

@@ -76,7 +76,11 @@ class ResolvedRun:
 
 
 def resolve(
-    config: RunConfig, data_sha256: str, threads: int | None = None, code_sha256: str | None = None
+    config: RunConfig,
+    data_sha256: str,
+    threads: int | None = None,
+    code_sha256: str | None = None,
+    auto: str | None = None,
 ) -> ResolvedRun:
     """Derive everything from a config, on data with the hash `data_sha256`.
 
@@ -85,16 +89,18 @@ def resolve(
         data_sha256: Hash of the dataset's content.
         threads: Threads to train with; None for as many as suit the network.
         code_sha256: Hash of the builder's code; None for as it is now.
+        auto: What trainer.precision=auto means; None for what this machine computes natively.
 
     Raises:
         ConfigError: if the layers do not fit the data, or the builder cannot be found.
     """
-    precision = hardware.resolve_precision(config.trainer.precision)
+    precision = hardware.resolve_precision(config.trainer.precision, auto)
     stack, builder = layers(config.model, config.data), config.model.builder
     if code_sha256 is None:
         code_sha256 = hash_of_code("model.builder", builder) if builder else ""
     threads = threads or suitable_threads(config.trainer, stack)
-    parts = ingredients(config, stack, code_sha256, data_sha256)
+    resolved = replace(config, trainer=replace(config.trainer, precision=precision, threads=threads))
+    parts = ingredients(resolved, stack, code_sha256, data_sha256)
     without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
     alike = without_end | {"data": parts["data"] | {"sha256": ""}}
     del alike["seed"]
@@ -102,7 +108,7 @@ def resolve(
         without_end |= {"epochs": config.trainer.epochs}
     resume_key = _sha256(without_end)
     return ResolvedRun(
-        config=replace(config, trainer=replace(config.trainer, precision=precision, threads=threads)),
+        config=resolved,
         composed=config,
         layers=None if stack is None else tuple(stack),
         code_sha256=code_sha256,
@@ -142,7 +148,7 @@ def _checkpoints(config: RunConfig, resume_key: str, threads: int) -> Checkpoint
 
 
 def ingredients(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: str, data_sha256: str) -> dict[str, Any]:
-    """Return what the signature hashes, readable.
+    """Return what the signature hashes, readable, of a config whose precision is resolved.
 
     Names, descriptions and unused keys have no part in it: two configs with the same layers are the same run. Neither
     have the store, the source of the data, the number of threads, the git commit.
@@ -164,7 +170,7 @@ def ingredients(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: s
         "penalties": {"l1": config.model.l1, "l2": config.model.l2},
         "optimizer": _of_optimizer(config.optimizer),
         "trainer": {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
-        | {"precision": hardware.resolve_precision(config.trainer.precision)},
+        | {"precision": config.trainer.precision},
         "versions": versions(),
         "training_version": TRAINING_VERSION,
     }

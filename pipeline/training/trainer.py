@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.config.code import import_function
+from pipeline.config.schema import TrainerConfig
 from pipeline.datasets import dataset as data
 from pipeline.models.build import build
 from pipeline.models.builder import KEY as BUILDER_KEY
@@ -60,6 +61,13 @@ def train(
     return training.ended()
 
 
+def resumable(checkpoints: CheckpointStore, trainer: TrainerConfig) -> Checkpoint | None:
+    """Return the newest checkpoint that is not beyond the end of a run, by its epochs and by its target."""
+    checkpoint = checkpoints.latest(trainer.epochs)
+    end = _stop_epoch(trainer.stop_at_accuracy, checkpoint.history) if checkpoint else None
+    return checkpoints.latest(end) if checkpoint and end and end < checkpoint.epoch else checkpoint
+
+
 def restore_model(run: ResolvedRun, checkpoint: Checkpoint) -> keras.Model:
     """Return the model of a checkpoint of the run, uncompiled."""
     start_tensorflow(run.threads)
@@ -107,10 +115,7 @@ class _Training:
 
     def _restored(self) -> Checkpoint | None:
         """Load the newest checkpoint that is not beyond the run's end into the model."""
-        checkpoint = self.checkpoints.latest(self.config.trainer.epochs)
-        end = _stop_epoch(self.config.trainer.stop_at_accuracy, checkpoint.history) if checkpoint else None
-        if checkpoint and end and end < checkpoint.epoch:
-            checkpoint = self.checkpoints.latest(end)
+        checkpoint = resumable(self.checkpoints, self.config.trainer)
         if checkpoint:
             for variable, value in zip(self.variables, checkpoint.arrays, strict=True):
                 variable.assign(value)

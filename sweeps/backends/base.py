@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from pipeline.config.schema import RunConfig
+from pipeline.system.errors import ConvsweepError
 from pipeline.training.checkpoints import CheckpointStore, NoCheckpoints
 from pipeline.training.identity import ResolvedRun
 from pipeline.training.inspection import Inspection
@@ -16,16 +17,29 @@ from pipeline.training.result import RunResult
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
 
+Say = Callable[[str], object]
+
 # How long to wait for messages before looking at signals again.
 POLL_SECONDS = 0.25
 
 
+class BackendError(ConvsweepError, RuntimeError):
+    """A backend that has no worker, and will have none. The message says why and what to do."""
+
+
 @dataclass(frozen=True)
 class Resources:
-    """Number of workers, and of threads of each."""
+    """What there is to train with, for the whole launch.
+
+    Attributes:
+        workers: Number of workers when it began; there may be others later.
+        threads: Threads of each.
+        precision: What trainer.precision=auto means: what all workers compute natively; None for what this one does.
+    """
 
     workers: int
     threads: int
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,23 +96,25 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished job: the result of a training, or what an inspection has shown."""
+    """A finished job: the result of a training and the processor that trained, or what an inspection has shown."""
 
     result: RunResult = field(default_factory=RunResult)
     inspection: Inspection | None = None
+    processor: str = ""
 
 
 @dataclass(frozen=True)
 class Failed:
     """A job that failed for its own reason, with the traceback as `details`, or whose worker `died`.
 
-    `is_final` says that it would fail again.
+    `is_final` says that it would fail again, `uncounted` that it is not the run's failure: its machine is gone.
     """
 
     reason: str
     details: str = ""
     died: bool = False
     is_final: bool = False
+    uncounted: bool = False
 
 
 Message = Steps | Epoch | Done | Failed
@@ -107,7 +123,9 @@ Message = Steps | Epoch | Done | Failed
 class Backend(Protocol):
     """Trains jobs. A context manager: leaving it ends the workers, whatever they are doing."""
 
-    resources: Resources
+    @property
+    def resources(self) -> Resources:
+        """What there is to train with. Raise BackendError if there is nothing."""
 
     def __enter__(self) -> Self: ...
 
@@ -117,13 +135,17 @@ class Backend(Protocol):
 
     @property
     def idle(self) -> int:
-        """Number of workers without a job."""
+        """Number of workers without a job; workers may come and go while messages are waited for."""
 
     def start(self, job: AnyJob) -> None:
         """Hand a job to an idle worker."""
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
-        """Yield key and message of what workers have sent; wait up to `timeout` seconds for the first."""
+        """Yield key and message of what workers have sent; wait up to `timeout` seconds for the first.
+
+        Raises:
+            BackendError: if there is no worker, and will be none.
+        """
 
     def answer(self, key: str, go_on: bool) -> None:
         """Answer an Epoch message of the job `key`."""

@@ -8,19 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from typing import Self
 
-from pipeline.config.checks import ConfigError
 from pipeline.config.functions import shipped
-from pipeline.config.schema import RunConfig
-from pipeline.datasets.cache import source_key
-from pipeline.models.layers import layers
-from pipeline.system.hardware import cores
-from pipeline.training.cost import suitable_threads
-from pipeline.training.identity import resolve
+from pipeline.system.hardware import cores, resolve_precision
 from sweeps.backends.base import AnyJob, Done, Failed, Message, Resources
+from sweeps.backends.sharing import share_cores
 from sweeps.sweep import Sweep
 
 # Run by its path: found whatever the parent has put on its sys.path.
@@ -28,24 +24,8 @@ START = Path(__file__).with_name("start.py")
 
 
 def local_resources(sweep: Sweep) -> Resources:
-    """Return a worker per core, with more threads where runs are few and their steps large.
-
-    Whatever of the sweep is finished already: resumed after an interruption, it computes as it would have without.
-    """
-    bases = [trial.base for trial in sweep.trials or []] or [sweep.config]
-    most = sweep.config.workers or cores() // max(base.trainer.threads or 1 for base in bases)
-    if sweep.trials is not None:  # of runs that share a resume key, one is trained at a time
-        keys = {resolve(base, source_key(base.data)).resume_key for base in bases}
-        most = min(most, len(keys) * len(sweep.seeds))
-    workers = max(1, most)
-    return Resources(workers, max(_threads(base, max(1, cores() // workers)) for base in bases))
-
-
-def _threads(base: RunConfig, most: int) -> int:
-    try:
-        return suitable_threads(base.trainer, layers(base.model, base.data), most)
-    except ConfigError:  # the base of a search need not be a network
-        return 1
+    """Return a worker per core of this machine; see `share_cores`."""
+    return replace(share_cores(sweep, cores(), cores()), precision=resolve_precision("auto"))
 
 
 class LocalBackend:

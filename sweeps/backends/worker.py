@@ -1,9 +1,9 @@
-"""A worker process: train runs and log models until the parent is gone."""
+"""What a worker does, wherever it runs: train runs and log models until the parent is gone."""
 
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.code import user_lines
@@ -11,6 +11,7 @@ from pipeline.config.data import DataConfig
 from pipeline.config.functions import receive
 from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
+from pipeline.system.hardware import processor
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.inspection import inspect
@@ -18,27 +19,35 @@ from pipeline.training.result import TrainingError
 from pipeline.training.trainer import train
 from sweeps.backends.base import AnyJob, Done, Epoch, Failed, Inspect, Job, LogModel, Steps
 
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
 Datasets = dict[str, data.Dataset]
 
 
-def serve(connection: Connection[Any, Any], threads: int, functions: bytes) -> None:
+class Channel(Protocol):
+    """A worker's end of what joins it to the parent; both raise EOFError or ConnectionError if that is gone."""
+
+    def send(self, message: Any, /) -> None:
+        """Send a message."""
+
+    def recv(self) -> Any:
+        """Wait for a job or an answer."""
+
+
+def serve(connection: Channel, threads: int, functions: bytes, datasets: Datasets | None = None) -> None:
     """Do what arrives on the connection.
 
     Args:
         connection: Where jobs come from, and messages go to.
         threads: Threads of TensorFlow.
         functions: The parent's registered functions, as shipped.
+        datasets: Those that are here already, by source; None for none.
     """
     start_tensorflow(threads)
     unusable = _received(functions)  # may import TensorFlow, so not before
-    datasets: Datasets = {}
+    known: Datasets = {} if datasets is None else datasets
     try:
         while True:
             job: AnyJob = connection.recv()
-            connection.send(unusable or _do(job, connection, datasets))
+            connection.send(unusable or _do(job, connection, known))
     except (EOFError, ConnectionError):
         return
 
@@ -52,7 +61,7 @@ def _received(functions: bytes) -> Failed | None:
     return None
 
 
-def _do(job: AnyJob, connection: Connection[Any, Any], datasets: Datasets) -> Done | Failed:
+def _do(job: AnyJob, connection: Channel, datasets: Datasets) -> Done | Failed:
     try:
         match job:
             case LogModel():
@@ -71,7 +80,7 @@ def _do(job: AnyJob, connection: Connection[Any, Any], datasets: Datasets) -> Do
         return Failed("\n  ".join([one_line(error), *user_lines(error)]), traceback.format_exc())
 
 
-def _train(job: Job, connection: Connection[Any, Any], datasets: Datasets) -> Done:
+def _train(job: Job, connection: Channel, datasets: Datasets) -> Done:
     def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
         connection.send(Epoch(epoch, metrics))
         return bool(connection.recv())
@@ -79,7 +88,8 @@ def _train(job: Job, connection: Connection[Any, Any], datasets: Datasets) -> Do
     def on_steps(epoch: int, step: int, steps: int, metrics: dict[str, float]) -> None:
         connection.send(Steps(epoch, step, steps, metrics))
 
-    return Done(train(job.run, on_epoch, on_steps, _loaded(job.run.config.data, datasets), job.checkpoints))
+    result = train(job.run, on_epoch, on_steps, _loaded(job.run.config.data, datasets), job.checkpoints)
+    return Done(result, processor=processor())
 
 
 def _log_model(job: LogModel, datasets: Datasets) -> Done:

@@ -17,6 +17,7 @@ TITLES = {
     "optimizer": "optimizers: optimizer=NAME",
     "trainer": "ways to train: trainer=NAME",
     "store": "stores: store=NAME",
+    "backend": "where sweeps are trained: backend=NAME",
     "ablation": "ablations: convsweep ablate NAME",
     "study": "studies: convsweep study NAME",
 }

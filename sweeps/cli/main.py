@@ -74,8 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from pipeline.datasets.cache import DataError
         from pipeline.training.result import TrainingError
+        from sweeps.backends.base import BackendError
 
-        if isinstance(error, StoreError | DataError | TrainingError):
+        if isinstance(error, StoreError | DataError | TrainingError | BackendError):
             return complain(str(error), FAILED)
         if isinstance(error, OSError):  # a full disk, missing rights
             return complain(f"{type(error).__name__}: {error}", FAILED)

@@ -13,6 +13,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose, compose_from
 from pipeline.config.schema import RunConfig
 from pipeline.config.trust import require_named
+from sweeps.backend_config import refuse_backend
 from sweeps.cli.arguments import DRY_RUN, OVERRIDES, Commands
 from sweeps.cli.console import DONE
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from pipeline.datasets.complete import completed
     from pipeline.models import layers as model
 
+    refuse_backend(overrides)
     if arguments.start is None:
         config = compose(RunConfig, "train", overrides)
     else:

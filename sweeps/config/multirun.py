@@ -14,9 +14,10 @@ from typing import Any
 from pipeline.config.checks import ConfigError, shown
 from pipeline.config.compose import compose, to_dict
 from pipeline.config.files import compose_files
-from pipeline.config.overrides import is_of_store, key_of, parse_override, parse_overrides
+from pipeline.config.overrides import apply_overrides, is_of_store, key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
+from sweeps.backend_config import HasBackend, divide_backend, is_of_backend
 from sweeps.config.base import complete_base
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
@@ -88,17 +89,30 @@ def compose_multirun(overrides: Sequence[str], settings: Mapping[str, Any]) -> S
         ConfigError: for anything wrong; nothing has been started then.
     """
     given = {key: value for key, value in to_dict(typed(SweeperConfig, settings, SWEEPER)).items() if value is not None}
-    parsed = parse_overrides(RunConfig, overrides, swept=True)
-    swept = [text for text, override in zip(overrides, parsed, strict=True) if override.is_sweep_override()]
+    of_runs, of_backend = divide_backend(overrides)
+    given["backend"] = _backend(of_backend)
+    parsed = parse_overrides(RunConfig, of_runs, swept=True)
+    swept = [text for text, override in zip(of_runs, parsed, strict=True) if override.is_sweep_override()]
     if not swept:
         raise ConfigError("-m sweeps over nothing; write model.filters=16,32 or 'model.dropout=interval(0,0.5)'")
-    fixed = [text for text in overrides if text not in swept]
+    fixed = [text for text in of_runs if text not in swept]
     space = space_of(parse_sweep(text) for text in _take_seeds(swept, fixed, given))
     command = [f"{SWEEPER}.{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
     words = ("train", "-m", *overrides, *command)
-    description = shlex.join(["convsweep", *(word for word in words if not is_of_store(word))])
+    told = [word for word in words if not (is_of_store(word) or is_of_backend(word))]
+    description = shlex.join(["convsweep", *told])
     build = _grid if space.is_finite else _search
     return build(space, fixed, given, description, words)
+
+
+def _backend(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the section `backend` with its overrides, unchecked; raise ConfigError for an unknown key or option."""
+    parsed = parse_overrides(HasBackend, overrides)
+    chosen = [override for override in parsed if override.key_or_group == "backend"]
+    choices = tuple(f"backend={override.value()}" for override in chosen)
+    tree = {"backend": dict(compose_files("sweep", choices).tree["backend"])}
+    apply_overrides([override for override in parsed if override not in chosen], tree, HasBackend)
+    return tree["backend"]
 
 
 def _take_seeds(swept: list[str], fixed: list[str], given: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, require_one_of
@@ -130,6 +130,14 @@ def search(
     )
     _check_points(sweep, space)
     return sweep
+
+
+def trained_with(sweep: Sweep, precision: str | None) -> Sweep:
+    """Return a sweep whose identity says what trainer.precision=auto means where it is trained, if that is known."""
+    if precision is None or TRAINED_BY not in sweep.identity or sweep.config.trainer.precision != "auto":
+        return sweep
+    trained_by = sweep.identity[TRAINED_BY] | {"precision": precision}
+    return replace(sweep, identity=sweep.identity | {TRAINED_BY: trained_by})
 
 
 def space_identity(config: SweepConfig, space: Space) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Engine:
             self._settle(trial)
         try:
             with self.interruption.noted():
-                while self._start_runs() or self.schedule.running:
+                while self._start_runs() or self.schedule.running or self._has_no_worker():
                     for key, message in self.backend.messages(POLL_SECONDS):
                         self._handle(self.schedule.running[key], message)
                     self.interruption.check()
@@ -94,6 +94,13 @@ class Engine:
             started = True
         return started
 
+    def _has_no_worker(self) -> bool:
+        """Return whether a run waits for a worker, of which there is none now."""
+        if self.backend.idle or (run := self._next()) is None:
+            return False
+        self.schedule.retry(run)
+        return True
+
     def _next(self) -> SweepRun | None:
         """Return the next run to train; None if there is none now."""
         while not self.is_over():
@@ -112,10 +119,10 @@ class Engine:
 
     def _add(self, trial: Trial) -> list[SweepRun]:
         """Make the trial's runs; return those that have to be trained."""
-        runs = []
+        runs, given = [], self.backend.resources
         for seed in self.seeds:
             config = trial.config(seed)
-            resolved = resolve(config, self.data_sha256(config.data), self.backend.resources.threads)
+            resolved = resolve(config, self.data_sha256(config.data), given.threads, auto=given.precision)
             runs.append(SweepRun(trial, seed, resolved))
         self.trials.runs[trial.label] = runs
         return [run for run in runs if not self._reuse(run)]
@@ -165,7 +172,7 @@ class Engine:
         """Record a failed run; queue it again if retries are left."""
         self.recorder.end(run, message)
         del self.schedule.running[run.key]
-        run.attempts += 1
+        run.attempts += not message.uncounted
         again = run.attempts <= self.sweep.config.retries and not (run.cancelled or message.is_final)
         if again:
             self.schedule.retry(run)

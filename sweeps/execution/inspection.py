@@ -31,7 +31,7 @@ def inspect_networks(
     Raises:
         ConfigError: for the first that cannot be built, with the user's own lines of the traceback.
     """
-    runs = [resolve(config, data_sha256(config.data)) for config in configs]
+    runs = [resolve(config, data_sha256(config.data), auto=backend.resources.precision) for config in configs]
     waiting = [run for key, run in {run.cost_key: run for run in runs}.items() if not is_known(key)]
     left, inspections = len(waiting), dict[str, Inspection]()
     while left:

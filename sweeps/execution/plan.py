@@ -42,7 +42,10 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     from pipeline.tracking.tracker import existing_tracker
 
     tracker = existing_tracker(sweep.store)
-    finished = History(open_study(sweep, "plan"), sweep).counts.finished if has_study(sweep) else 0
+    is_here = sweep.config.backend.name == "local"  # elsewhere it is not known what trainer.precision=auto means
+    finished = (
+        History(open_study(sweep, "plan" if is_here else "report"), sweep).counts.finished if has_study(sweep) else 0
+    )
     resources = local_resources(sweep)
     hashes = DataHashes(Console(quiet=True), fetch=False)
     with waiting(console, "building and timing the networks"):
@@ -54,6 +57,11 @@ def print_plan(sweep: Sweep, console: Console) -> None:
     else:
         lines = _plan_grid(sweep, tracker, times, hashes, resources, table)
     console.print(table)
+    if not is_here:
+        lines.append(
+            f"backend={sweep.config.backend.name} was not asked: {_workers(resources, resources.workers)} with "
+            f"{resources.threads} thread{'s' * (resources.threads > 1)} each are assumed, as fast as this machine"
+        )
     for line in [*lines, "dry run: nothing was trained"]:
         console.print(line, highlight=False)
 

@@ -10,6 +10,7 @@ from sweeps.execution.schedule import SweepRun
 from sweeps.sweep import Sweep
 
 PRUNED_AT = "convsweep.pruned_at"
+PROCESSOR = "convsweep.processor"
 
 
 class Recorder:
@@ -68,6 +69,8 @@ class Recorder:
             outcome = "stopped: its trial was given up"
             self.tracker.close(run.run_id, "KILLED", outcome)
         else:
+            if message.processor not in ("", run.run.tags[PROCESSOR]):  # it was trained on another machine
+                self.tracker.tag(run.run_id, {PROCESSOR: message.processor})
             trouble = self.tracker.finish_run(run.run_id, message.result, run.key)
             outcome = f"finished; {trouble}" if trouble else "finished"
             run.tracked = self.tracker.get(run.run_id)

@@ -25,7 +25,8 @@ from pipeline.tracking.locks import locked
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.views import save_view
 from sweeps.backends.base import Backend
-from sweeps.backends.local import LocalBackend, local_resources
+from sweeps.backends.choose import choose_backend
+from sweeps.config.study import trained_with
 from sweeps.execution.engine import Engine
 from sweeps.execution.inspection import inspect_networks
 from sweeps.execution.recorder import Recorder
@@ -190,7 +191,7 @@ def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = Non
         for base in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
             hashes(base.data)  # fetch data first
         # Workers start before Optuna and MLflow are imported: they have as much to import themselves.
-        with LocalBackend(local_resources(sweep), sweep.config.workers_max_memory) as backend:
+        with choose_backend(sweep, console.print) as backend:
             with waiting(console, "starting the workers"):
                 _inspect_new(sweep, hashes, backend)
             with locked(sweep.store, sweep.name, timeout=0):
@@ -217,6 +218,7 @@ def _inspect_new(sweep: Sweep, hashes: DataHashes, backend: Backend) -> None:
 def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console, reporter: Reporter) -> Session:
     from pipeline.tracking.tracker import Tracker
 
+    sweep = trained_with(sweep, backend.resources.precision)
     # A server goes first: if it is away, or may not be written, nothing is created in Optuna's; nor in it, if that is.
     tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None
     if tracker and sweep.store.is_server:

@@ -86,7 +86,7 @@ def test_other_folders_and_editors_files_are_none_of_ours(project: Write, tmp_pa
     [
         ("nowhere", "does not exist"),
         ("file", "is no folder"),
-        ("empty", "at least one of the folders ablation, data, model"),
+        ("empty", "at least one of the folders ablation, backend, data"),
         (".", r"did you mean .*/conf\?"),
     ],
 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,74 +17,17 @@ from pipeline.config.schema import RunConfig
 from pipeline.models.layers import layers
 from pipeline.system.hardware import cores
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.checkpoints import CheckpointStore
 from pipeline.training.cost import suitable_threads
-from pipeline.training.identity import ResolvedRun, resolve
-from sweeps.backends.base import Backend, Done, Epoch, Failed, Job, LogModel, Message, Resources
+from sweeps.backends.base import Done, Failed, Job, LogModel, Resources
 from sweeps.backends.local import LocalBackend, local_resources
 from sweeps.config.multirun import compose_multirun
 from sweeps.config.study import compose_study
 from sweeps.sweep import Trial
 from tests.conftest import SMALL
+from tests.helpers.jobs import follow, run_of
 from tests.helpers.training import trained
 
 Compose = Callable[..., RunConfig]
-
-
-def run_of(config: RunConfig) -> ResolvedRun:
-    return resolve(config, "data", threads=1)
-
-
-def follow(
-    backend: Backend, jobs: Sequence[Job | LogModel], on_epoch: Callable[[str, Epoch], bool] = lambda key, told: True
-) -> dict[str, Message]:
-    """Run all jobs; the last message of each."""
-    waiting, ended = list(jobs), {}
-    while len(ended) < len(jobs):
-        while waiting and backend.idle:
-            backend.start(waiting.pop(0))
-        for key, message in backend.messages(timeout=1.0):
-            if isinstance(message, Epoch):
-                backend.answer(key, on_epoch(key, message))
-            elif isinstance(message, Done | Failed):
-                ended[key] = message
-    return ended
-
-
-@pytest.mark.slow
-def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path) -> None:
-    jobs = [
-        Job("good", run_of(config()), CheckpointStore(tmp_path / "chain")),
-        Job("wild", run_of(config("optimizer=sgd", "optimizer.learning_rate=1e15", "trainer.precision=float32"))),
-        Job("stopped", run_of(config("trainer.epochs=50"))),
-        Job("killed", run_of(config("trainer.epochs=50", "seed=5"))),
-        Job("no folder", run_of(config()), CheckpointStore(Path("/proc/nothing"))),
-        Job("after", run_of(config("seed=1"))),
-    ]
-
-    def on_epoch(key: str, told: Epoch) -> bool:
-        if key == "killed" and told.epoch == 2:
-            worker = next(w for w in backend.workers if w.job and w.job.key == "killed")
-            os.kill(worker.process.pid or 0, signal.SIGKILL)
-        return not (key == "stopped" and told.epoch == 2)
-
-    with LocalBackend(Resources(2, 1), 8.0) as backend:
-        processes = [worker.process for worker in backend.workers]
-        ended = follow(backend, jobs, on_epoch)
-        processes += [worker.process for worker in backend.workers]
-    assert isinstance(ended["good"], Done)
-    assert CheckpointStore(tmp_path / "chain").epochs() == [2]
-    assert isinstance(ended["wild"], Failed)
-    assert "not finite" in ended["wild"].reason
-    assert isinstance(ended["stopped"], Done)
-    assert (ended["stopped"].result.epochs, ended["stopped"].result.stopped) == (2, "asked")
-    assert isinstance(ended["killed"], Failed)
-    assert "signal SIGKILL" in ended["killed"].reason
-    assert ended["killed"].died
-    assert isinstance(ended["no folder"], Failed)
-    assert "Traceback" in ended["no folder"].details
-    assert isinstance(ended["after"], Done)
-    assert not any(process.poll() is None for process in processes)
 
 
 @pytest.mark.slow

@@ -1,0 +1,334 @@
+"""Workers on a Ray cluster, as many as it has room for."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Self
+
+import numpy as np
+
+from pipeline.config.data import DataConfig
+from pipeline.config.functions import shipped
+from pipeline.datasets import dataset as data
+from pipeline.datasets.cache import source_key
+from pipeline.system.messages import one_line
+from sweeps.backends.base import (
+    POLL_SECONDS,
+    AnyJob,
+    Done,
+    Epoch,
+    Failed,
+    Job,
+    LogModel,
+    Message,
+    Resources,
+    Say,
+)
+from sweeps.backends.local import LocalBackend
+from sweeps.backends.ray.checkpoints import Removed, Saved, pack
+from sweeps.backends.ray.cluster import demand_of, living_nodes, require_room
+from sweeps.backends.ray.connection import connected, require_ray
+from sweeps.backends.ray.crew import Crew, Worker, last_line
+from sweeps.backends.ray.shipping import packed
+from sweeps.backends.ray.worker import Told
+from sweeps.backends.sharing import runs_at_once, share_cores
+from sweeps.sweep import Sweep
+
+# Workers that start as late after the first one do not decide what all of them can.
+GRACE_SECONDS = 15.0
+
+
+class RayBackend:
+    """Actors, each with one job at a time. Leaving the context ends them, and Ray if it was started here."""
+
+    def __init__(self, sweep: Sweep, say: Say) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            sweep: What is to be trained, and with how many workers of which size.
+            say: Tells of workers that come and go.
+
+        Raises:
+            ConfigError: if Ray is not installed, or the code cannot be sent to workers.
+        """
+        require_ray()
+        self.sweep, self.say, self.config = sweep, say, sweep.config.backend
+        self.code = packed(sweep)
+        self.waiting: deque[AnyJob] = deque()
+        self.datasets: dict[str, Any] = {}  # references, by source
+        self.models = _ModelLogging(sweep.config.workers_max_memory)
+        self._stack = ExitStack()
+        self._resources: Resources | None = None
+
+    def __enter__(self) -> Self:
+        """Connect, or start Ray here, and hire workers.
+
+        Raises:
+            ConfigError: if there is no such cluster, or no node has what a worker needs.
+        """
+        with ExitStack() as stack:
+            folder = stack.enter_context(connected(self.config.address))
+            stack.enter_context(self.models)
+            nodes, wanted = living_nodes(), self.sweep.config.most_workers
+            total = int(sum(node.offers.get("CPU", 0) for node in nodes))
+            largest = int(self.config.cpus or max((node.offers.get("CPU", 0) for node in nodes), default=1))
+            self.shared = share_cores(self.sweep, max(1, total), max(1, largest))
+            demand = demand_of(self.config, self.shared.threads)
+            require_room(demand, nodes)
+            self.crew = Crew(
+                self._arguments(str(folder) if folder else None),
+                demand,
+                wanted,
+                runs_at_once(self.sweep),
+                self.config.start_timeout,
+                self.say,
+            )
+            stack.callback(self._dismiss_all)
+            self.crew.look_after()
+            self._stack = stack.pop_all()
+        return self
+
+    def _arguments(self, folder: str | None) -> list[Any]:
+        import sys
+
+        import ray
+
+        gpu = self.config.gpus > 0
+        settings = {"threads": self.shared.threads, "functions": shipped(), "uses_gpu": gpu}
+        return [ray.put(self.code.content), self.code.digest, folder, list(sys.path), settings]
+
+    def __exit__(self, *error: object) -> None:
+        """End the workers."""
+        self._stack.close()
+
+    def _dismiss_all(self) -> None:
+        for worker in list(self.crew.workers):
+            self.crew.dismiss(worker)
+
+    @property
+    def resources(self) -> Resources:
+        """Threads of each worker, and the precision that all of the first ones compute natively.
+
+        Raises:
+            BackendError: if none can start.
+        """
+        if self._resources is None:
+            self._await_first()
+            workers = self.crew.started
+            alike = {worker.hello.precision for worker in workers if worker.hello}
+            self.crew.precision = alike.pop() if len(alike) == 1 else "float32"
+            self._resources = Resources(len(workers), self.shared.threads, self.crew.precision)
+        return self._resources
+
+    def _await_first(self) -> None:
+        """Wait for the first workers: as many as there is room for, or those that start soon after the first one."""
+        first_at = 0.0
+        while True:
+            self._listen(POLL_SECONDS)
+            now, started = time.monotonic(), len(self.crew.started)
+            first_at = first_at or (now if started else 0.0)
+            enough = min(self.crew.room, self.crew.most, self.crew.wanted or self.crew.most)
+            if started and (started >= enough or now - first_at > GRACE_SECONDS):
+                return
+
+    @property
+    def idle(self) -> int:
+        """Number of workers without a job."""
+        free = sum(worker.job is None for worker in self.crew.started)
+        return max(0, free - len(self.waiting))
+
+    def start(self, job: AnyJob) -> None:
+        """Hand a job to an idle worker; a model is logged on this machine, which has store and checkpoints."""
+        if isinstance(job, LogModel):
+            self.models.start(job)
+        else:
+            self.waiting.append(job)
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Hand jobs that wait to workers that are free."""
+        import ray
+
+        for worker in self.crew.started:
+            if not self.waiting:
+                return
+            if worker.job is None:
+                worker.job = job = self.waiting.popleft()
+                source, dataset, luggage = "", None, None
+                if isinstance(job, Job):
+                    source, dataset = self._dataset(job.run.config.data)
+                    luggage = pack(job.run, job.checkpoints)
+                worker.handed = worker.actor.begin.remote(ray.cloudpickle.dumps(job), luggage, source, dataset)
+                worker.call = worker.actor.talk.remote(None)
+
+    def _dataset(self, config: DataConfig) -> tuple[str, Any]:
+        """Return the key of a dataset's source and a reference to it, which lies in Ray's memory once per machine."""
+        import ray
+
+        key = source_key(config)
+        if key not in self.datasets:
+            loaded = data.load(config, say=lambda line: None)  # it has been said already
+            # Of an array that is mapped from a file, every worker would have a copy of its own.
+            train, test, val = (
+                data.Examples(np.asarray(each.x), np.asarray(each.y))
+                for each in (loaded.train, loaded.test, loaded.val)
+            )
+            self.datasets[key] = ray.put(data.Dataset(train, test, val, loaded.sha256))
+        return key, self.datasets[key]
+
+    def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
+        """Yield key and message of what workers have sent; wait up to `timeout` seconds for the first.
+
+        Raises:
+            BackendError: if there is no worker, and will be none.
+        """
+        yield from self.models.messages()
+        for worker in self._listen(0.05 if self.models.is_busy else timeout):
+            yield from self._heard(worker)
+        self._hand_out()
+
+    def _listen(self, timeout: float) -> list[Worker]:
+        """Look after the workers; return those busy ones of whom a call has ended."""
+        import ray
+
+        self.crew.look_after()
+        calls = {worker.call: worker for worker in self.crew.workers if worker.call is not None}
+        if not calls:
+            time.sleep(timeout)
+            return []
+        ready, _ = ray.wait(list(calls), num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        busy = []
+        for worker in (calls[call] for call in ready):
+            if worker.hello is None:
+                self._welcome(worker)
+            else:
+                busy.append(worker)
+        return busy
+
+    def _welcome(self, worker: Worker) -> None:
+        import ray
+
+        if worker not in self.crew.workers:  # dismissed meanwhile
+            return
+        try:
+            self.crew.welcome(worker, ray.get(worker.call))
+        except ray.exceptions.RayError as error:
+            self.crew.miss(worker, error)
+
+    def _heard(self, worker: Worker) -> Iterator[tuple[str, Message]]:
+        """Yield what a worker has said."""
+        import ray
+
+        assert worker.job is not None
+        key, job, kept = worker.job.key, worker.job, list[Message]()
+        try:
+            told: Told = ray.get(worker.call)
+            worker.call = None
+            self.crew.failed_starts = 0
+            kept += filter(None, (_for_engine(job, message) for message in told.messages))
+        except ray.exceptions.RayError as error:
+            yield from self._lost(worker, error)
+            return
+        except OSError as error:  # a checkpoint cannot be written: the run must not go on as if it were
+            self.crew.dismiss(worker)
+            yield key, Failed(one_line(error), traceback.format_exc())
+            return
+        for message in kept:
+            if isinstance(message, Done | Failed):
+                worker.job = None
+                if told.memory > self.sweep.config.workers_max_memory:
+                    self.crew.dismiss(worker)
+            yield key, message
+        if worker.job is job and not isinstance(told.messages[-1], Epoch):
+            worker.call = worker.actor.talk.remote(None)
+
+    def _lost(self, worker: Worker, error: Exception) -> Iterator[tuple[str, Message]]:
+        """Yield the failure of what a lost worker did; what it had not begun goes to another."""
+        import ray
+
+        assert worker.job is not None
+        if isinstance(error, ray.exceptions.RayTaskError):  # its training's thread could not start
+            self.waiting.appendleft(worker.job)
+            self.crew.dismiss(worker)
+            self.crew.note_failed_start(str(error))
+            return
+        node_is_gone = self.crew.miss(worker, error)
+        if not _has_ended(worker.handed):
+            self.waiting.appendleft(worker.job)
+            return
+        what = "the node of its worker is gone" if node_is_gone else "its worker process died"
+        reason = f"{what} ({worker.host}: {last_line(str(error))})"
+        yield worker.job.key, Failed(reason, died=True, uncounted=node_is_gone)
+
+    def answer(self, key: str, go_on: bool) -> None:
+        """Answer an Epoch message of the job `key`."""
+        for worker in self.crew.workers:
+            if worker.job is not None and worker.job.key == key:
+                worker.call = worker.actor.talk.remote(go_on)
+
+
+def _for_engine(job: AnyJob, message: Message | Saved | Removed) -> Message | None:
+    """Return a message for the engine; do what one for the run's checkpoints says."""
+    if isinstance(message, Saved | Removed):
+        assert isinstance(job, Job)
+        if isinstance(message, Saved):
+            job.checkpoints.save(message.checkpoint)
+        else:
+            job.checkpoints.remove(message.epoch)
+        return None
+    return message
+
+
+def _has_ended(call: Any) -> bool:
+    """Return whether a call has ended well."""
+    import ray
+
+    try:
+        ray.get(call, timeout=0)
+    except ray.exceptions.RayError:  # a timeout is one
+        return False
+    return True
+
+
+class _ModelLogging:
+    """Logs models one after the other in a process on this machine, which is started with the first of them."""
+
+    def __init__(self, max_memory: float) -> None:
+        self.max_memory = max_memory
+        self.jobs: deque[LogModel] = deque()
+        self.backend: LocalBackend | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.backend:
+            self.backend.__exit__(*error)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a model is being logged, or waits."""
+        return bool(self.jobs) or (self.backend is not None and self.backend.idle == 0)
+
+    def start(self, job: LogModel) -> None:
+        """Log a model when its turn comes."""
+        if self.backend is None:
+            self.backend = LocalBackend(Resources(1, int(job.run.tags.get("convsweep.threads", "1"))), self.max_memory)
+        self.jobs.append(job)
+        self._next()
+
+    def _next(self) -> None:
+        if self.jobs and self.backend and self.backend.idle:
+            self.backend.start(self.jobs.popleft())
+
+    def messages(self) -> Iterator[tuple[str, Message]]:
+        """Yield what the process has sent."""
+        if self.backend:
+            yield from self.backend.messages(0)
+            self._next()

@@ -1,0 +1,145 @@
+"""A connection to a Ray cluster, or to one that is started here and ends with it; what it sets is put back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from pipeline.config.checks import ConfigError
+from pipeline.system.hardware import cores
+from pipeline.system.messages import reason, root_cause
+
+REACH_SECONDS = 10
+# What a cluster started here is like: on this machine's loopback alone, with a password of its own, telling nobody.
+OF_OUR_OWN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # which binds to 127.0.0.1 instead of all interfaces
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+EVERYWHERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+def require_ray() -> None:
+    """Raise ConfigError if Ray is not installed."""
+    if find_spec("ray") is None:
+        raise ConfigError("backend=ray needs Ray, which is not installed: pip install 'convsweep[ray]'")
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Path | None]:
+    """Be connected to the cluster at `address`; yield the folder of one that is started here, else None.
+
+    A program that is connected to a cluster already keeps its connection, and uses it where no other is named.
+
+    Raises:
+        ConfigError: if there is no such cluster, or its Python or Ray is another.
+    """
+    require_ray()
+    with ExitStack() as stack:
+        stack.enter_context(_signals_kept())
+        stack.enter_context(patch.dict(os.environ, EVERYWHERE if address else OF_OUR_OWN | EVERYWHERE))
+        import ray
+
+        if ray.is_initialized() and address in (None, "auto"):
+            yield None
+            return
+        if address is None:
+            folder = Path(tempfile.mkdtemp(prefix="convsweep-", dir=os.environ.get("RAY_TMPDIR")))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(_settings_known())
+            given: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False, "_temp_dir": str(folder)}
+            stack.callback(ray.shutdown)
+            _connect("local", **given)
+        else:
+            folder = None
+            _require_reachable(address)
+            stack.callback(ray.shutdown)
+            _connect(address)
+        stack.enter_context(_quiet())
+        yield folder
+
+
+def _connect(address: str, **given: Any) -> None:
+    import ray
+
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **given)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        words = f"backend.address={address}"
+        text = " ".join(str(error).split())
+        if "ersion mismatch" in text:
+            here = f"Python {sys.version.split()[0]} and Ray {ray.__version__}"
+            raise ConfigError(f"{words}: the cluster needs {here} as here, on all machines: {text}") from error
+        if address == "local":
+            raise ConfigError(f"Ray cannot be started here: {root_cause(error)}") from error
+        hint = "start one with `ray start --head`, or leave backend.address out" if address == "auto" else _WHO
+        raise ConfigError(f"{words} cannot be used: {root_cause(error)}; {hint}") from error
+
+
+_WHO = (
+    "HOST:PORT is for a machine that is part of the cluster, `ray start --address=HOST:PORT`; from any other it is "
+    "ray://HOST:10001. A cluster with a password needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
+)
+
+
+def _require_reachable(address: str) -> None:
+    """Raise ConfigError unless something answers at HOST:PORT; Ray itself would wait for half a minute."""
+    if address == "auto":
+        return
+    host, _, port = re.sub(r"^ray://", "", address).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"backend.address={address}: nothing answers at {host}:{port}: {reason(error)}. Start a cluster there with "
+            "`ray start --head`, or leave backend.address out to use this machine"
+        ) from error
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back the handlers of signals that Ray sets when it is started, and when it ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _settings_known() -> Iterator[None]:
+    """Let a Ray that is imported already know of the environment variables that it reads when it is."""
+    from ray._private import ray_constants
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray from printing the deaths of workers on stdout, which log_to_driver=False leaves."""
+    from ray._private import worker
+
+    with patch.object(worker, "print_to_stdstream", lambda *told, **settings: None):
+        yield

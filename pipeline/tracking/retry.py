@@ -14,6 +14,10 @@ from pipeline.system.messages import masked, root_cause, with_causes
 Result = TypeVar("Result")
 
 PAUSE_SECONDS = 0.5
+_WHO = "Say who you are by MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or by MLFLOW_TRACKING_TOKEN"
+_MAY = "You may not write there, or the server does not go by this name: its --allowed-hosts"
+# What to do about an answer of MLflow's server, by its error's code or a part of its message.
+REFUSALS = {"UNAUTHENTICATED": _WHO, "401 Client Error": _WHO, "PERMISSION_DENIED": _MAY, "403 Client Error": _MAY}
 PROXY = "/mlflow-artifacts/artifacts"  # the part of an address at which MLflow's server takes and gives files
 # How databases, servers and disks say that they are busy, full or away, whatever wraps their message.
 TRANSIENT = re.compile(
@@ -74,7 +78,7 @@ def retried(call: Callable[[], Result], seconds: float, name: str, kind: type[St
             if not is_transient(error):
                 if not is_failure(error):
                     raise
-                raise kind(f"the store {name} {kind.verb}: {root_cause(error)}. {kind.advice}") from error
+                raise kind(f"the store {name} {kind.verb}: {_cause(error)}. {kind.advice}") from error
             if waited >= seconds:
                 trouble = f"the store {name} did not answer for {waited:.0f} s: {_cause(error)}"
                 raise kind(f"{trouble}. {kind.advice}") from error
@@ -103,8 +107,11 @@ def created(target: Any, create: Callable[[Any], Result], find: Callable[[], Res
 
 
 def _cause(error: Exception) -> str:
-    """Return the first cause in one line, and where to look if a server cannot keep files."""
+    """Return the first cause in one line, and where to look if a server lets nobody in, or cannot keep files."""
     told = root_cause(error)
+    code = getattr(error, "error_code", "")
+    if hint := next((hint for sign, hint in REFUSALS.items() if sign == code or sign in told), ""):
+        return f"{told}. {hint}"
     if "500 error" in told and any(PROXY in str(each) for each in with_causes(error)):
         told += " when a file is to be kept: its log says why; mostly its --artifacts-destination cannot be written"
     return told

@@ -15,8 +15,12 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.conftest import need
+
+if TYPE_CHECKING:
+    import psycopg
 
 USER, PASSWORD = "convsweep", "s3cret-of-postgres"
 START_SECONDS = 60.0
@@ -97,6 +101,7 @@ class Postgres:
     """A PostgreSQL of its own, with a user who needs a password, and databases by name."""
 
     service: Service
+    programs: Path
 
     @property
     def port(self) -> int:
@@ -107,21 +112,28 @@ class Postgres:
         """Return a database's address."""
         return f"{driver}://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def run(self, *statements: str) -> None:
-        """Execute statements, each by itself, in the database of administration."""
+    def connected(self, database: str) -> psycopg.Connection:
+        """Return a connection to a database."""
         import psycopg
 
-        with psycopg.connect(self.url("postgres", "postgresql"), autocommit=True) as connection:
+        return psycopg.connect(self.url(database, "postgresql"), autocommit=True)
+
+    def run(self, *statements: str) -> None:
+        """Execute statements, each by itself, in the database of administration."""
+        with self.connected("postgres") as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement)
 
     def count(self, database: str, query: str) -> int:
         """Return the one number that a query gives."""
-        import psycopg
-
-        with psycopg.connect(self.url(database, "postgresql")) as connection:
-            (number,) = connection.execute(query).fetchone() or (0,)  # type: ignore[arg-type]
+        with self.connected(database) as connection:
+            (number,) = connection.execute(query).fetchone() or (0,)
         return int(number)
+
+    def dump(self, database: str) -> str:
+        """Return all that stands in a database, as text."""
+        command = [str(self.programs / "pg_dump"), self.url(database, "postgresql")]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def create(self, database: str, template: str = "template0") -> None:
         """Create a database, or create it anew; as a copy of another, if asked. Whoever is connected is thrown out."""
@@ -149,7 +161,7 @@ def postgres() -> Iterator[Postgres]:
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "fsync": "off"}
         command = [*other, str(programs / "postgres"), "-D", str(folder / "data")]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        server = Postgres(Service(command, port, folder / "log", lambda: _is_open(server), folder=folder))
+        server = Postgres(Service(command, port, folder / "log", lambda: _is_open(server), folder=folder), programs)
         server.service.start()
         try:
             yield server

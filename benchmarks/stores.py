@@ -3,8 +3,8 @@
 python benchmarks/stores.py [ROUNDS] [TRIALS]      # PostgreSQL must be installed
 
 Trials of five epochs that take no time, one run each, with params, metrics, tags, a figure and three files: all that
-convsweep does but training. The stores take turns within a round, each with a new sweep. Prints milliseconds per run, the
-median of the rounds and the rounds, and how they compare with the folder's in the same round.
+convsweep does but training. The stores take turns within a round, each with a new sweep. Prints milliseconds per run,
+the median of the rounds and the rounds, and how they compare with the folder's in the same round.
 """
 
 from __future__ import annotations

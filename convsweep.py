@@ -49,16 +49,18 @@ __all__ = [
 Overrides = str | Sequence[str] | Mapping[str, Any]
 
 
-def ablate(name: str, overrides: Overrides = (), *, progress: bool = False) -> AblationResult:
+def ablate(name: str, overrides: Overrides = (), *, progress: bool = False, join: bool = False) -> AblationResult:
     """Run an ablation beside its published numbers, as `convsweep ablate`.
 
     Args:
         name: A file of conf/ablation.
         overrides: As on the command line, `["seeds=[0,1,2]"]`, or by key, `{"seeds": [0, 1, 2]}`.
         progress: Show bars.
+        join: If it is running already, in another program or on another machine, train beside that launch what it has
+            not begun; False for an error.
 
     Raises:
-        ConfigError: for anything wrong in the name or the overrides: nothing was started.
+        ConfigError: for anything wrong in the name or the overrides, or if it is running already: nothing was started.
         DataError: if the data cannot be had.
         StoreError: if the store fails.
         ConvsweepError: if a backend=ray has no worker, and will have none.
@@ -69,11 +71,14 @@ def ablate(name: str, overrides: Overrides = (), *, progress: bool = False) -> A
         from sweeps.launch import QUIET
         from sweeps.launch import ablate as launch
 
-        return launch(compose_ablation(name, _words(overrides)), QUIET, _reporter(progress))
+        return launch(compose_ablation(name, _words(overrides)), QUIET, _reporter(progress), join)
 
 
 def study(name: str, overrides: Overrides = (), *, progress: bool = False) -> StudySweepResult:
-    """Search a space of conf/study with a sampler, as `convsweep study`. Arguments and errors as of `ablate`."""
+    """Search a space of conf/study with a sampler, as `convsweep study`. Arguments and errors as of `ablate`.
+
+    It cannot be joined: one launch alone asks its sampler.
+    """
     with _call():
         from sweeps.config.study import compose_study
         from sweeps.launch import QUIET
@@ -91,6 +96,7 @@ def grid(
     seeds: int | Sequence[int] = 3,
     name: str | None = None,
     progress: bool = False,
+    join: bool = False,
     **args: Any,
 ) -> GridResult:
     """Train every combination of values with every seed, as `convsweep train -m`.
@@ -107,6 +113,7 @@ def grid(
         seeds: How many, or which.
         name: The sweep's name; None for one that is made of what is swept.
         progress: Show bars.
+        join: As of `ablate`.
         args: Arguments of the function; a list has the values to sweep.
 
     Raises:
@@ -121,7 +128,7 @@ def grid(
         words = base + _swept_words(swept, args)
         chosen = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
         sweep = compose_multirun(words, {"seeds": chosen, "name": name})
-        return launch(sweep, QUIET, _reporter(progress))
+        return launch(sweep, QUIET, _reporter(progress), join)
 
 
 def load_results(name: str, overrides: Overrides = ()) -> SweepResult:

@@ -40,6 +40,9 @@ class ProgressReporter:
     def on_epoch(self, run: str, epochs: int, epoch: int, metrics: dict[str, float]) -> None:
         """Run has finished an epoch, with these metrics."""
 
+    def on_elsewhere(self, runs: int, by: list[str]) -> None:
+        """So many runs wait for other launches, `by` which they are trained; called over and over, also with none."""
+
     def on_end(self, run: str, outcome: str, again: bool = False) -> None:
         """Run has ended: `finished`, or why not; and whether it is trained again."""
 
@@ -69,6 +72,7 @@ class _Lines(ProgressReporter):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.ended = self.total = 0
+        self.elsewhere: list[str] = []
 
     def on_total(self, runs: int) -> None:
         self.total, self.ended = runs, 0
@@ -85,6 +89,11 @@ class _Lines(ProgressReporter):
         count = f" ({self.ended} of {self.total} runs)" if self.total > 1 else ""
         self._print(f"{run}: {outcome}{count}")
 
+    def on_elsewhere(self, runs: int, by: list[str]) -> None:
+        if by != self.elsewhere and by:
+            self._print(_waiting_for(runs, by))
+        self.elsewhere = by
+
     def _print(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
@@ -97,6 +106,7 @@ class _Bars(ProgressReporter):
         self.progress = Progress(*bars, TextColumn("{task.fields[text]}"), TimeRemainingColumn(), console=console)
         self.tasks: dict[str, TaskID] = {}
         self.all_runs: TaskID | None = None
+        self.elsewhere: list[str] = []
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -124,6 +134,11 @@ class _Bars(ProgressReporter):
     def on_epoch(self, run: str, epochs: int, epoch: int, metrics: dict[str, float]) -> None:
         if run in self.tasks:
             self.progress.update(self.tasks[run], text=f"epoch {epoch}/{epochs} {_in_a_line(metrics)}")
+
+    def on_elsewhere(self, runs: int, by: list[str]) -> None:
+        if by != self.elsewhere and by:
+            self.progress.console.print(_waiting_for(runs, by), highlight=False, markup=False)
+        self.elsewhere = by
 
     def on_end(self, run: str, outcome: str, again: bool = False) -> None:
         if run in self.tasks:
@@ -171,6 +186,10 @@ class _NotebookBars(_Bars):
         self.progress.console.print(self.progress.get_renderable())
         bars = (line.rstrip() for line in self.file.getvalue().splitlines())
         self.handle.update({"text/plain": "\n".join([*self.failed, *bars])}, raw=True)
+
+
+def _waiting_for(runs: int, by: list[str]) -> str:
+    return f"{runs} runs wait, as another launch trains them: {', '.join(by)}"
 
 
 def _in_a_line(metrics: dict[str, float]) -> str:

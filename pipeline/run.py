@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.tracker import Tracker
 
 EXPERIMENT = "train"
+LOST = "this launch was suspended, or cut off from the store, and another may have taken the run over: start it again"
 NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.max_gib"
 
 
@@ -67,7 +69,7 @@ def run(config: RunConfig, overrides: list[str], console: Console, trainer: Trai
         DataError: if the data cannot be had.
         TrainingError: if the training fails.
     """
-    from pipeline.tracking.locks import locked
+    from pipeline.tracking.leases import Leases, of_run
     from pipeline.tracking.tracker import Tracker
 
     dataset = data.load(config.data, console.print)
@@ -76,15 +78,18 @@ def run(config: RunConfig, overrides: list[str], console: Console, trainer: Trai
     if resolved.layers is None:
         trainer.inspect(resolved)
     tracker = Tracker(config.store)
-    tracker.close_abandoned()
-    tracker.restore(EXPERIMENT, console.print)
-    launch = _Launch(resolved, overrides, console, tracker, trainer, dataset)
-    # Wait for another process with an equal run, to reuse it, or with a shorter one, to resume it.
-    with locked(config.store, resolved.resume_key[:32]):
-        if tracked := tracker.find_finished(resolved.signature):
-            launch.show(tracked)
-            return tracked
-        return tracker.get(launch.train_and_track())
+    with Leases(config.store, EXPERIMENT) as leases:
+        tracker.launch = leases.tag
+        tracker.close_abandoned()
+        tracker.restore(EXPERIMENT, console.print)
+        lease = of_run(resolved.resume_key)
+        launch = _Launch(resolved, overrides, console, tracker, trainer, dataset, partial(leases.is_ours, lease))
+        # Wait for another launch with an equal run, to reuse it, or with a shorter one, to resume it.
+        with leases.held(lease, lambda holder: console.print(f"waiting for {holder}, which trains this run")):
+            if tracked := tracker.find_finished(resolved.signature):
+                launch.show(tracked)
+                return tracked
+            return tracker.get(launch.train_and_track())
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class _Launch:
     tracker: Tracker
     trainer: Trainer
     dataset: data.Dataset
+    is_ours: Callable[[], bool]  # whether no other launch has taken it over
 
     def show(self, tracked: TrackedRun) -> None:
         """Print the metrics of an equal run; train it again if its model is wanted and gone."""
@@ -130,6 +136,8 @@ class _Launch:
 
             result = self.trainer.train(run, on_epoch, on_steps, self.dataset)
             self._log_model(run_id, result)
+            if not self.is_ours():
+                raise TrainingError(LOST)
             if trouble := tracker.finish_run(run_id, result, name):
                 console.print(trouble, highlight=False, soft_wrap=True)
         if config.checkpoints.max_gib:

@@ -28,10 +28,16 @@ from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 QUIET = Console(quiet=True)
 
 
-def ablate(ablation: Ablation, console: Console = QUIET, reporter: Reporter | None = None) -> AblationResult:
+def ablate(
+    ablation: Ablation, console: Console = QUIET, reporter: Reporter | None = None, join: bool = False
+) -> AblationResult:
     """Train what is missing of an ablation, time epochs if a claim compares speed, judge the claims, publish.
 
-    `reporter` makes what shows progress; None for the console.
+    Args:
+        ablation: What to launch.
+        console: Shows what is done.
+        reporter: Makes what shows progress; None for the console.
+        join: Work beside launches of it that are running already; else these are an error.
 
     Raises:
         ConfigError: if the sweep is running already, or exists with another config.
@@ -41,28 +47,33 @@ def ablate(ablation: Ablation, console: Console = QUIET, reporter: Reporter | No
         BackendError: if there is no worker to train with, and will be none.
     """
     sweep = ablation.sweep
-    with open_session(sweep, console, reporter) as session:
-        session.train(Grid(sweep, session.history))
-        results = ablation_results(ablation, session.tracked, session.tracker)
-        log_models(session, _best_runs(session, results), session.finished)
-        seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
-        findings = judge_ablation(ablation, results, seconds)
-        publish_ablation(_context(session), ablation, results, seconds, findings)
+    with open_session(sweep, console, reporter, join) as session:
+        session.train(Grid(sweep, session.history, session.membership.leases))
+        with session.membership.in_turn(console.print):
+            results = ablation_results(ablation, session.tracked, session.tracker)
+            log_models(session, _best_runs(session, results), session.finished)
+            seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
+            findings = judge_ablation(ablation, results, seconds)
+            publish_ablation(_context(session), ablation, results, seconds, findings)
     return AblationResult(*_outcome(session), results, ablation, seconds, findings)
 
 
-def grid(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None) -> GridResult:
+def grid(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None, join: bool = False) -> GridResult:
     """Train what is missing of a grid, and publish. Raises as `ablate`."""
-    with open_session(sweep, console, reporter) as session:
-        session.train(Grid(sweep, session.history))
-        results = trial_results(sweep, session.tracked, session.tracker)
-        log_models(session, _best_runs(session, results), session.finished)
-        publish_grid(_context(session), results)
+    with open_session(sweep, console, reporter, join) as session:
+        session.train(Grid(sweep, session.history, session.membership.leases))
+        with session.membership.in_turn(console.print):
+            results = trial_results(sweep, session.tracked, session.tracker)
+            log_models(session, _best_runs(session, results), session.finished)
+            publish_grid(_context(session), results)
     return GridResult(*_outcome(session), results)
 
 
 def study(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None) -> StudySweepResult:
-    """Search, confirm the best config on fresh seeds with the test set, and publish. Raises as `ablate`."""
+    """Search, confirm the best config on fresh seeds with the test set, and publish. Raises as `ablate`.
+
+    It is never joined: one launch alone asks its sampler.
+    """
     with open_session(sweep, console, reporter) as session:
         session.train(_sampler(session))
         result = study_result(session.history)

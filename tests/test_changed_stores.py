@@ -265,11 +265,11 @@ def dead_pid() -> int:
 
 
 @pytest.mark.parametrize("command", [["train", *QUICK], ["ablate", "demo", "trainer.epochs=1"]])
-def test_locks_that_are_no_folder_are_said(root: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    (root / "locks").write_text("")
+def test_a_broken_table_of_leases_is_said(root: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "launches.db").write_bytes(b"no database" * 1000)
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert f"the store {root} cannot be used" in said
+    assert f"the store {root / 'launches.db'} cannot be opened: file is not a database" in said
     assert os.linesep not in said.strip()
 
 

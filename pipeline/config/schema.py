@@ -181,6 +181,14 @@ class StoreConfig:
         """Address of MLflow's pages, without a path: the server's, or where `convsweep ui` serves them."""
         return without_user(self.mlflow_uri) if self.is_server else f"http://127.0.0.1:{self.ui_port}"
 
+    @property
+    def launches_uri(self) -> str:
+        """Where launches know of each other: Optuna's database; launches.db beside it where that is an SQLite file."""
+        if not self.optuna_uri.startswith("sqlite"):
+            return self.optuna_uri
+        file = sqlite_file(self.optuna_uri)
+        return sqlite_url(file.with_name("launches.db")) if file else self._sqlite("launches.db")
+
     def _sqlite(self, name: str) -> str:
         try:
             return sqlite_url(self.folder / name)

@@ -1,7 +1,8 @@
-"""A check-up of a store: its databases, who holds its locks, runs that nobody trains any more. Writes nothing."""
+"""A check-up of a store: its databases, who works in it, runs that nobody trains any more. Writes nothing."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -15,6 +16,8 @@ from pipeline.system.files import holders
 from pipeline.system.messages import shown_address
 from pipeline.system.notes import Note
 from pipeline.tracking.databases import MLFLOW, OPTUNA, Schema, is_made, opened
+from pipeline.tracking.lease_table import read_leases
+from pipeline.tracking.leases import living
 from pipeline.tracking.ownership import whose
 from pipeline.tracking.reader import OWNER, RunReader
 from pipeline.tracking.relocation import old_folders
@@ -25,9 +28,9 @@ Asked = Generator[Note, None, bool]  # which returns whether it can be asked for
 SECONDS = 3.0  # that a server or a lock is waited for
 CHECKED_BYTES = 2**28  # of a database that is read through; of a larger one its first page alone
 RUNNING = """
-    SELECT e.name, r.name, t.value FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
-    LEFT JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = ?
-    WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' ORDER BY r.start_time
+    SELECT e.name, r.name, json_group_object(t.key, t.value) FILTER (WHERE t.key LIKE 'convsweep.%')
+    FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id LEFT JOIN tags t ON t.run_uuid = r.run_uuid
+    WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' GROUP BY r.run_uuid ORDER BY r.start_time
 """
 OPEN_TRIALS = """
     SELECT s.study_name, count(*) FROM trials t JOIN studies s ON s.study_id = t.study_id
@@ -47,6 +50,7 @@ def store_notes(store: StoreConfig) -> Iterator[Note]:
                 yield Note(f"the store was moved or copied: its database looks for files in {folder}", mend)
         if usable:
             yield from _running_notes(schema, file, store)
+    yield from _lease_notes(store)
     yield from _lock_notes(store.folder / "locks")
 
 
@@ -127,15 +131,35 @@ def _running_notes(schema: Schema, file: Path | None, store: StoreConfig) -> Ite
         return
     if file:
         with closing(_open(file)) as database:
-            running = database.execute(RUNNING, (OWNER,)).fetchall()
+            found = database.execute(RUNNING).fetchall()
+        running = [(experiment, name, json.loads(tags)) for experiment, name, tags in found]
     else:
         running = RunReader(replace(store, retry_seconds=SECONDS)).running()
-    for experiment, name, owner in running:
-        process, is_alive = whose(owner) if owner else ("another program", None)
+    launches = living(replace(store, retry_seconds=SECONDS)) if running else None
+    for experiment, name, tags in running:
+        process, is_alive = "another program", None
+        if launches and OWNER in tags:
+            process, is_alive = whose(tags[OWNER])[0], launches.are_training(tags)
         state = {True: "which is alive", False: "which has ended", None: "which cannot be asked from here"}[is_alive]
         close = f"convsweep doctor --close store.root={store.folder}"
         close += f" store.tracking_uri={shown_address(store.tracking_uri)}" if store.tracking_uri else ""
         yield Note(f"RUNNING: {name} of {experiment}, by {process}, {state}", close if is_alive is False else "")
+
+
+def _lease_notes(store: StoreConfig) -> Iterator[Note]:
+    """Yield what launches hold here, this machine's and others'."""
+    address = store.launches_uri
+    file = sqlite_file(address)
+    try:
+        _, leases = read_leases(address, SECONDS)
+    except StoreError as error:  # a file knows nothing but who works here now
+        yield Note(str(error), f"rm '{file}'" if file else "mend the server, or name another store")
+        return
+    for name, lease in sorted(leases.items()):
+        kind, _, what = name.partition(":")
+        state = "" if lease.is_alive else ", which has ended: whoever wants it takes it"
+        since = f"for {lease.held:,.0f} s, last heard of {lease.age:,.0f} s ago"
+        yield Note(f"the {kind} {what[:12] if kind == 'run' else what} is held by {lease.holder} {since}{state}")
 
 
 def _lock_notes(folder: Path) -> Iterator[Note]:

@@ -19,6 +19,18 @@ def is_alive(owner: str) -> bool:
     return host != socket.gethostname() or _start_time(int(pid)) == start
 
 
+def machine() -> str:
+    """Return what tells this machine, since it was started, and this container from all others.
+
+    Host names do not: machines are cloned, and containers are given the same one. Where process ids are of another
+    container, or of before a restart, a process cannot be asked whether it is alive.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return socket.gethostname()
+
+
 def whose(owner: str) -> tuple[str, bool | None]:
     """Return an owner in words, and whether its process is alive; None on another host, which cannot be asked."""
     host, pid, _ = owner.rsplit(":", 2)

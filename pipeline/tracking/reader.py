@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KIND, SWEEP, TRIAL, SIGNATURE = "convsweep.kind", "convsweep.sweep", "convsweep.trial", "convsweep.signature"
 REASON, OWNER, REUSED = "convsweep.reason", "convsweep.owner", "convsweep.reused_from"
+LAUNCH = "convsweep.launch"
 PARENT = "mlflow.parentRunId"
 
 
@@ -81,8 +82,11 @@ class RunReader:
 
     def find_finished(self, signature: str) -> TrackedRun | None:
         """Return a finished run with this signature, or None."""
-        runs = self._search({SIGNATURE: signature}, status="FINISHED")
-        return next((run for run in runs if run.is_finished), None)
+        return next(iter(self.all_finished(signature)), None)
+
+    def all_finished(self, signature: str) -> list[TrackedRun]:
+        """Return the finished runs with this signature."""
+        return [run for run in self._search({SIGNATURE: signature}, status="FINISHED") if run.is_finished]
 
     def was_trained(self, cost_key: str) -> bool:
         """Return whether a run with this cost key has finished."""
@@ -97,11 +101,11 @@ class RunReader:
             if REUSED not in run.tags and "convsweep.stopped" not in run.tags and "seconds" in run.metrics
         ]
 
-    def running(self) -> list[tuple[str, str, str | None]]:
-        """Return experiment, name and owner of all RUNNING runs; no owner where another program started them."""
+    def running(self) -> list[tuple[str, str, dict[str, str]]]:
+        """Return experiment, name and tags of all RUNNING runs."""
         names = {each.experiment_id: each.name for each in self.client.search_experiments()}
         found = self._search({}, status="RUNNING")
-        return [(names[run.experiment_id], run.tags.get("mlflow.runName", ""), run.tags.get(OWNER)) for run in found]
+        return [(names[run.experiment_id], run.tags.get("mlflow.runName", ""), run.tags) for run in found]
 
     def runs_beginning(self, letters: str) -> list[TrackedRun]:
         """Return all runs whose id begins with `letters`."""

@@ -24,8 +24,9 @@ from pipeline.system.plotting import try_to_draw
 from pipeline.tracking.databases import MLFLOW, is_made, opened
 from pipeline.tracking.experiments import Experiments
 from pipeline.tracking.learning_curves import draw_learning_curves
-from pipeline.tracking.ownership import is_alive, owner
-from pipeline.tracking.reader import KIND, OWNER, REASON, REUSED, SWEEP, RunReader, TrackedRun, as_text
+from pipeline.tracking.leases import living
+from pipeline.tracking.ownership import owner
+from pipeline.tracking.reader import KIND, LAUNCH, OWNER, REASON, REUSED, SWEEP, RunReader, TrackedRun, as_text
 from pipeline.tracking.registry import ModelRegistry
 from pipeline.tracking.relocation import require_own_place
 from pipeline.tracking.retry import created
@@ -55,7 +56,13 @@ def existing_tracker(store: StoreConfig) -> Tracker | None:
 
 
 class Tracker(RunReader):
-    """Reads and writes the runs of one MLflow store, by run id, so that any number of them may be open."""
+    """Reads and writes the runs of one MLflow store, by run id, so that any number of them may be open.
+
+    Attributes:
+        launch: Names the launch whose runs these are, see `Leases.tag`.
+    """
+
+    launch = ""
 
     def __init__(self, store: StoreConfig) -> None:
         """Open the store, creating its database on first use.
@@ -85,7 +92,7 @@ class Tracker(RunReader):
         if run := self.find_sweep(sweep):
             self.client.update_run(run.run_id, status="RUNNING")
             self._delete_tag(run, REASON)
-            self.tag(run.run_id, tags | {OWNER: owner()})
+            self.tag(run.run_id, tags | self._by)
             return run.run_id
         return self.create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
 
@@ -166,9 +173,10 @@ class Tracker(RunReader):
         self.client.set_terminated(run_id, status)
 
     def close_abandoned(self) -> int:
-        """Close as KILLED every run whose process is gone; return their number."""
-        running = self._search({}, status="RUNNING")
-        abandoned = [run for run in running if OWNER in run.tags and not is_alive(run.tags[OWNER])]
+        """Close as KILLED every run whose launch is gone; return their number."""
+        running = [run for run in self._search({}, status="RUNNING") if OWNER in run.tags]
+        launches = living(self.store) if running else None
+        abandoned = [run for run in running if launches and launches.are_training(run.tags) is False]
         for run in abandoned:
             self.close(run.run_id, "KILLED", "the process exited without closing the run")
         return len(abandoned)
@@ -219,7 +227,7 @@ class Tracker(RunReader):
 
     def create(self, experiment: str, name: str, tags: dict[str, str], start: int | None = None) -> str:
         """Create a RUNNING run once, whatever answer is lost; `start` in ms since 1970, None for now; return its id."""
-        ours = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "convsweep", OWNER: owner()}
+        ours = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "convsweep"} | self._by
         ours[CREATION], experiment_id = uuid4().hex, self.experiment(experiment)
 
         def create(client: MlflowClient) -> str:
@@ -229,6 +237,11 @@ class Tracker(RunReader):
             return next((run.run_id for run in self._search({CREATION: ours[CREATION]}, experiment=experiment)), None)
 
         return created(self.client, create, find)
+
+    @property
+    def _by(self) -> dict[str, str]:
+        """Tags that say whose a RUNNING run is."""
+        return {OWNER: owner(), LAUNCH: self.launch}
 
     @contextmanager
     def _folder_for(self, run_id: str) -> Iterator[Path]:

@@ -34,16 +34,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     code = DONE
     for ablation in ablations:
         try:
-            code = max(code, _ablate(ablation, console))
+            code = max(code, _ablate(ablation, arguments.join, console))
         except DataError as error:  # the others may have their data
             code = max(code, complain(str(error), FAILED))
     return code
 
 
-def _ablate(ablation: Ablation, console: Console) -> int:
+def _ablate(ablation: Ablation, join: bool, console: Console) -> int:
     from sweeps.launch import ablate
 
-    result = ablate(ablation, console)
+    result = ablate(ablation, console, join=join)
     code = show_end(result, console)
     if ablation.strict and (contradicted := result.findings.contradicted):
         why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(contradicted)}"

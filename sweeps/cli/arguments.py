@@ -16,6 +16,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
 MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
 TRUST = "import the code that the model's config names (model.builder, data.loader) from the project one stands in"
+JOIN = "if it is running already, here or on another machine: train beside that launch what it has not begun"
 DRY_RUN = "print what would be done; train nothing"
 
 
@@ -42,6 +43,7 @@ def add_sweep_parser(commands: Commands, command: str, what: str, names: str, ke
     words = f"{names}; `convsweep list` shows all; {OVERRIDES}; and seeds=[0,1,2], workers=2, retries=2, budget=30min"
     parser.add_argument("words", nargs="*", metavar="name", help=f"{words}, {key}")
     parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    parser.add_argument("--join", action="store_true", help=JOIN)
     return parser
 
 

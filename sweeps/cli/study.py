@@ -25,13 +25,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.config.study import compose_study
 
     (name,), overrides = options_and_overrides("study", "study", arguments.words, most=1)
-    return start_search(compose_study(name, overrides), arguments.dry_run, console)
+    return start_search(compose_study(name, overrides), arguments, console)
 
 
-def start_search(sweep: Sweep, dry_run: bool, console: Console) -> int:
+def start_search(sweep: Sweep, arguments: argparse.Namespace, console: Console) -> int:
     """Launch a study or a sweep of `train -m`, or print its plan; return the exit code."""
-    if dry_run:
+    if arguments.dry_run:
         return show_plans([sweep], console)
     from sweeps.launch import grid, study
 
-    return show_end((study if sweep.trials is None else grid)(sweep, console), console)
+    if sweep.trials is None:
+        return show_end(study(sweep, console), console)
+    return show_end(grid(sweep, console, join=arguments.join), console)

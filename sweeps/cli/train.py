@@ -14,7 +14,7 @@ from pipeline.config.compose import compose, compose_from
 from pipeline.config.schema import RunConfig
 from pipeline.config.trust import require_named
 from sweeps.backend_config import refuse_backend
-from sweeps.cli.arguments import DRY_RUN, OVERRIDES, Commands
+from sweeps.cli.arguments import DRY_RUN, JOIN, OVERRIDES, Commands
 from sweeps.cli.console import DONE
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def add_parser(commands: Commands) -> None:
         "--from", dest="start", metavar="FILE", help="start from a sweep's best.yaml or a run's config.yaml"
     )
     parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    parser.add_argument("--join", action="store_true", help=f"with -m, {JOIN}")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -48,7 +49,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
         if arguments.start is not None:
             raise ConfigError("--from starts one run; it does not go with -m")
-        return start_search(compose_multirun(*divide_settings(overrides)), arguments.dry_run, console)
+        return start_search(compose_multirun(*divide_settings(overrides)), arguments, console)
+    if arguments.join:
+        raise ConfigError("--join goes with -m: an equal run of another launch is waited for and reused anyway")
     from pipeline.datasets.complete import completed
     from pipeline.models import layers as model
 

@@ -74,7 +74,7 @@ class Engine:
             self._settle(trial)
         try:
             with self.interruption.noted():
-                while self._start_runs() or self.schedule.running or self._has_no_worker():
+                while self._start_runs() or self.schedule.running or self._waits or self._has_no_worker():
                     for key, message in self.backend.messages(POLL_SECONDS):
                         self._handle(self.schedule.running[key], message)
                     self.interruption.check()
@@ -86,6 +86,7 @@ class Engine:
 
     def _start_runs(self) -> bool:
         """Hand a run to every idle worker, as far as there are any; return whether one was started."""
+        self._look_elsewhere()
         started = False
         while self.backend.idle and (run := self._next()):
             self.backend.start(Job(run.key, run.run, run.run.checkpoints))
@@ -96,10 +97,12 @@ class Engine:
 
     def _has_no_worker(self) -> bool:
         """Return whether a run waits for a worker, of which there is none now."""
-        if self.backend.idle or (run := self._next()) is None:
+        if self.backend.idle or self.is_over():
             return False
-        self.schedule.retry(run)
-        return True
+        if not self.schedule.queue and (run := self._next()):
+            self.recorder.release(run)  # another launch may have a worker
+            self.schedule.retry(run)
+        return bool(self.schedule.queue)
 
     def _next(self) -> SweepRun | None:
         """Return the next run to train; None if there is none now."""
@@ -110,12 +113,31 @@ class Engine:
                 if trial is None:
                     return None
                 self.schedule.add(self._add(trial))
-            elif run.run.signature not in self.recorder.finished or not self._reuse(run):
+            elif not self.recorder.claim(run):  # another launch trains it, or one from whose checkpoint it is resumed
+                self.schedule.put_aside(run)
+                continue
+            elif not self._reuse(run):
                 return run
             else:  # an equal one has finished since it was queued
+                self.recorder.release(run)
+                self.reporter.on_end(run.key, "reused: an equal run has finished")
                 trial = run.trial
             self._settle(trial)
         return None
+
+    @property
+    def _waits(self) -> bool:
+        """Whether runs are waited for that other launches train."""
+        return bool(self.schedule.elsewhere) and not self.is_over()
+
+    def _look_elsewhere(self) -> None:
+        """Queue runs again that no other launch trains any more; say for whom the others wait."""
+        if not self.schedule.elsewhere:
+            return
+        claimed = self.recorder.claimed_elsewhere()
+        self.schedule.take_up(claimed)
+        waiting = self.schedule.elsewhere
+        self.reporter.on_elsewhere(len(waiting), sorted({claimed[run.run.resume_key] for run in waiting}))
 
     def _add(self, trial: Trial) -> list[SweepRun]:
         """Make the trial's runs; return those that have to be trained."""
@@ -152,8 +174,11 @@ class Engine:
             else:
                 if self.schedule.queue:  # the worker goes on while its last run is recorded
                     self._start_runs()
-                self.reporter.on_end(run.key, self.recorder.end(run, message))
+                outcome = self.recorder.end(run, message)
+                self.reporter.on_end(run.key, outcome, again=run.lost)
                 del self.schedule.running[run.key]
+                if run.lost:
+                    self.schedule.retry(run)
             self.recorder.free_checkpoints(list(self.schedule.running.values()))
             self._settle(run.trial)
 
@@ -166,7 +191,7 @@ class Engine:
         if not run.cancelled and self._is_judged(run.trial):
             hopeless = self.proposer.report(run.trial, message.metrics[self.sweep.objective], message.epoch)
             run.pruned_at = message.epoch if hopeless and message.epoch < run.epochs else 0
-        return not (run.cancelled or run.pruned_at)
+        return not (run.cancelled or run.pruned_at or run.lost)
 
     def _fail(self, run: SweepRun, message: Failed) -> None:
         """Record a failed run; queue it again if retries are left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from pipeline.models.layers import multiplications
@@ -23,6 +23,7 @@ class SweepRun:
         failed: Why it failed for good.
         pruned_at: The epoch after which it was pruned.
         cancelled: Whether its trial was given up.
+        lost: Whether another launch has taken it over.
         attempts: How often it failed.
     """
 
@@ -34,6 +35,7 @@ class SweepRun:
     failed: str = ""
     pruned_at: int = 0
     cancelled: bool = False
+    lost: bool = False
     attempts: int = 0
 
     @property
@@ -63,11 +65,23 @@ class SweepRun:
 
 
 class Schedule:
-    """Runs that wait for a worker, most expensive first, and those that are being trained."""
+    """Runs that wait for a worker, most expensive first, and those that are being trained.
+
+    Attributes:
+        queue: Runs that wait for a worker.
+        elsewhere: Runs that wait because another launch trains them, or one that shares their resume key.
+        running: Runs that are being trained, by key.
+    """
 
     def __init__(self) -> None:
         self.queue: list[SweepRun] = []
+        self.elsewhere: list[SweepRun] = []
         self.running: dict[str, SweepRun] = {}
+
+    @property
+    def left(self) -> int:
+        """Number of runs that were not begun."""
+        return len(self.queue) + len(self.elsewhere)
 
     def add(self, runs: Iterable[SweepRun]) -> None:
         """Queue runs behind those that are queued, the most expensive of them first."""
@@ -76,6 +90,17 @@ class Schedule:
     def retry(self, run: SweepRun) -> None:
         """Queue a run that failed before all others."""
         self.queue.insert(0, run)
+
+    def put_aside(self, run: SweepRun) -> None:
+        """Let a run that was taken, and those that share its resume key, wait for another launch."""
+        key = run.run.resume_key
+        self.elsewhere += [run, *(each for each in self.queue if each.run.resume_key == key)]
+        self.queue = [each for each in self.queue if each.run.resume_key != key]
+
+    def take_up(self, held: Container[str]) -> None:
+        """Queue again, before all others, what waited for another launch, but for resume keys `held` by one."""
+        self.queue[:0] = [run for run in self.elsewhere if run.run.resume_key not in held]
+        self.elsewhere = [run for run in self.elsewhere if run.run.resume_key in held]
 
     def take(self) -> SweepRun | None:
         """Remove and return the next run; None if there is none now.
@@ -97,5 +122,6 @@ class Schedule:
         for run in runs:
             if not run.is_done:
                 run.cancelled = True
-                if run in self.queue:
-                    self.queue.remove(run)
+                for waiting in (self.queue, self.elsewhere):
+                    if run in waiting:
+                        waiting.remove(run)

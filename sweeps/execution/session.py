@@ -1,4 +1,4 @@
-"""A launch of a sweep: lock, data, workers, stores, parent run, and whatever happens their proper end."""
+"""A launch of a sweep: data, workers, leases, stores, parent run, and whatever happens their proper end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from filelock import Timeout
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
@@ -21,7 +20,7 @@ from pipeline.datasets import dataset as data
 from pipeline.datasets.cache import source_key
 from pipeline.progress import ProgressReporter, report_on, waiting
 from pipeline.system.messages import one_line
-from pipeline.tracking.locks import locked
+from pipeline.tracking.leases import Leases
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.views import save_view
 from sweeps.backends.base import Backend
@@ -29,6 +28,7 @@ from sweeps.backends.choose import choose_backend
 from sweeps.config.study import trained_with
 from sweeps.execution.engine import Engine
 from sweeps.execution.inspection import inspect_networks
+from sweeps.execution.membership import Membership
 from sweeps.execution.recorder import Recorder
 from sweeps.execution.schedule import SweepRun
 from sweeps.execution.signals import Interruption
@@ -79,6 +79,7 @@ class Session:
         console: Shows what is done; quiet if nobody asks.
         reporter: Makes what shows progress.
         address: MLflow's page of the sweep, while `convsweep ui` serves it.
+        membership: This launch among others of the sweep, and what it holds of the store; None where it is alone.
         runs: Runs of this launch by trial, those that were finished already included.
         errors: What failed beside the runs, a line each.
     """
@@ -93,12 +94,13 @@ class Session:
     reporter: Reporter = ProgressReporter
     interruption: Interruption = field(default_factory=Interruption)
     address: str = ""
+    membership: Membership = field(default_factory=Membership)
     runs: dict[str, list[SweepRun]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Look up what the sweep has finished already."""
-        self.recorder = Recorder(self.sweep, self.tracker, self.parent)
+        self.recorder = Recorder(self.sweep, self.tracker, self.parent, self.membership.leases)
         budget = self.sweep.config.budget
         limits = [self.sweep.limits.seconds, duration(budget) if budget else None]
         seconds = min((limit for limit in limits if limit is not None), default=None)
@@ -133,7 +135,7 @@ class Session:
                 engine.run()
         finally:
             self.runs |= engine.trials.runs
-        if left := len(engine.schedule.queue):
+        if left := engine.schedule.left:
             self.console.print(f"the time is up: {left} runs are left; the same command continues", style="yellow")
         return [run for runs in engine.trials.runs.values() for run in runs]
 
@@ -173,16 +175,19 @@ class Session:
 
 
 @contextmanager
-def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = None) -> Iterator[Session]:
-    """Open a launch of the sweep; close its parent run as what became of it.
+def open_session(
+    sweep: Sweep, console: Console, reporter: Reporter | None = None, join: bool = False
+) -> Iterator[Session]:
+    """Open a launch of the sweep; close its parent run as what became of it, if no other launch works on it.
 
     Args:
         sweep: What to launch.
         console: Shows what is done.
         reporter: Makes what shows progress; None for the console.
+        join: Work beside launches of the sweep that are running already.
 
     Raises:
-        ConfigError: if the sweep is running already, or exists with another config.
+        ConfigError: if the sweep is running already and not joined, or exists with another config.
         DataError: if the data cannot be had.
         StoreError: if the store fails.
     """
@@ -194,14 +199,16 @@ def open_session(sweep: Sweep, console: Console, reporter: Reporter | None = Non
         with choose_backend(sweep, console.print) as backend:
             with waiting(console, "starting the workers"):
                 _inspect_new(sweep, hashes, backend)
-            with locked(sweep.store, sweep.name, timeout=0):
-                with waiting(console, "opening the store"):
-                    session = _open(sweep, backend, hashes, console, reporter or partial(report_on, console))
+            _ask_server(sweep)
+            with Leases(sweep.store, f"sweep {sweep.name}") as leases:
+                membership = Membership(sweep.name, leases)
+                opening = membership.entered(join, is_search=sweep.trials is None, console_print=console.print)
+                with waiting(console, "opening the store"), opening:
+                    session = _open(
+                        sweep, membership, backend, hashes, console, reporter or partial(report_on, console)
+                    )
                 with _parent_closed(session):
                     yield session
-    except Timeout as error:
-        running = f"the sweep {sweep.name} is running already, in another process"
-        raise ConfigError(f"{running} (lock file {error.lock_file})") from None
     except OSError as error:
         raise StoreError(f"the store {sweep.store.folder} fails: {one_line(error)}. {StoreError.advice}") from error
 
@@ -215,24 +222,39 @@ def _inspect_new(sweep: Sweep, hashes: DataHashes, backend: Backend) -> None:
     inspect_networks(own, hashes, backend, is_known=tracker.was_trained if tracker else lambda cost_key: False)
 
 
-def _open(sweep: Sweep, backend: Backend, hashes: DataHashes, console: Console, reporter: Reporter) -> Session:
+def _ask_server(sweep: Sweep) -> None:
+    """Raise UnopenedStoreError if MLflow's server is away, or may not be written, before anything is created elsewhere.
+
+    Nor is anything created on it if Optuna's database is away.
+    """
+    if sweep.store.tracking_uri is None:
+        return
+    from pipeline.tracking.tracker import Tracker
+
+    tracker = Tracker(sweep.store)
+    if sweep.store.is_server:
+        has_study(sweep)
+        tracker.experiment(sweep.name)
+
+
+def _open(
+    sweep: Sweep, membership: Membership, backend: Backend, hashes: DataHashes, console: Console, reporter: Reporter
+) -> Session:
     from pipeline.tracking.tracker import Tracker
 
     sweep = trained_with(sweep, backend.resources.precision)
-    # A server goes first: if it is away, or may not be written, nothing is created in Optuna's; nor in it, if that is.
-    tracker = Tracker(sweep.store) if sweep.store.tracking_uri else None
-    if tracker and sweep.store.is_server:
-        has_study(sweep)
-        tracker.experiment(sweep.name)
     history = History(open_study(sweep), sweep)
-    tracker = tracker or Tracker(sweep.store)
+    tracker = Tracker(sweep.store)
+    tracker.launch = membership.leases.tag
     tracker.close_abandoned()
     tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": sweep.description}
     tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)
     address = f"{sweep.store.pages}{_save_view(sweep, tracker, parent)}"
-    return Session(sweep, tracker, parent, history, backend, console, hashes, reporter, address=address)
+    return Session(
+        sweep, tracker, parent, history, backend, console, hashes, reporter, address=address, membership=membership
+    )
 
 
 def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
@@ -246,14 +268,17 @@ def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
 
 @contextmanager
 def _parent_closed(session: Session) -> Iterator[None]:
-    """Close the parent run, with the reason if what is inside fails."""
-    tracker, parent = session.tracker, session.parent
+    """Close the parent run, with the reason if what is inside fails, unless other launches go on with the sweep."""
+
+    def leave(status: str, reason: str) -> None:
+        session.membership.leave(lambda: session.tracker.close(session.parent, status, reason))
+
     try:
         yield
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | ConfigError)
         with suppress(Exception):  # the store itself may be what failed; the next launch closes what is left open
-            tracker.close(parent, "KILLED" if killed else "FAILED", one_line(error))
+            leave("KILLED" if killed else "FAILED", one_line(error))
         raise
     failed = len(session.failed)
-    tracker.close(parent, "FAILED" if failed else "FINISHED", f"{failed} runs failed" if failed else "")
+    leave("FAILED" if failed else "FINISHED", f"{failed} runs failed" if failed else "")

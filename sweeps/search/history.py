@@ -52,8 +52,15 @@ class History:
         self.since_best = 0
         self.tried: dict[str, int] = {}  # number of the trial by point
         self.seeds: dict[str, set[int]] = {}  # of COMPLETE trials, by label
-        for trial in self.study.get_trials(deepcopy=False):
+        self.read = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Add the trials that were created since, by other launches too."""
+        trials = self.study.get_trials(deepcopy=False)
+        for trial in trials[self.read :]:
             self.add(trial)
+        self.read = len(trials)
 
     def add(self, trial: FrozenTrial) -> None:
         """Take a trial into the counts, the tried points and the best value, if it has ended by itself."""

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.checks import ConfigError
+from pipeline.tracking.leases import NoLeases
 from sweeps.search.history import DUPLICATE, INTERRUPTED, LABEL, LOST, REASON, History, point_key
 from sweeps.search.space import Params
 from sweeps.sweep import Sweep, Trial
@@ -84,12 +85,18 @@ class Grid(Proposer):
     Optuna's own samplers for grids shuffle, count failures as done, and raise on the last tell.
     """
 
-    def __init__(self, sweep: Sweep, history: History) -> None:
+    def __init__(self, sweep: Sweep, history: History, leases: NoLeases | None = None) -> None:
+        """Propose the trials; by `leases` one launch of the sweep at a time records, None if it is alone."""
         super().__init__(sweep.trials or [], lambda: history.best)
-        self.sweep, self.history = sweep, history
+        self.sweep, self.history, self.leases = sweep, history, leases or NoLeases()
 
     def record(self, trial: Trial, outcome: Outcome) -> None:
         """Add a finished trial to the study, unless it is COMPLETE there over at least these seeds."""
+        with self.leases.held(f"trials:{self.sweep.name}"):
+            self.history.refresh()
+            self._add(trial, outcome)
+
+    def _add(self, trial: Trial, outcome: Outcome) -> None:
         if set(self.sweep.seeds) <= self.history.seeds.get(trial.label, set()):
             return
         from optuna.distributions import CategoricalDistribution
@@ -104,7 +111,7 @@ class Grid(Proposer):
             user_attrs={LABEL: trial.label, **outcome.all_attrs},
         )
         self.history.study.add_trial(frozen)
-        self.history.add(frozen)
+        self.history.refresh()
 
 
 class Sampler(Proposer):

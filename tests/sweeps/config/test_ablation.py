@@ -16,6 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.config.checks import ConfigError
+from pipeline.config.schema import StoreConfig
+from pipeline.tracking.leases import Leases, of_sweep
 from sweeps.cli.main import main
 from sweeps.config.ablation import compose_ablation
 from tests.conftest import DEMO
@@ -165,12 +167,22 @@ def test_an_interrupted_sweep_goes_on_where_it_was(root: Path, sent: signal.Sign
 
 
 def test_a_sweep_runs_once_at_a_time(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from filelock import FileLock
-
-    (root / "locks").mkdir()
-    with FileLock(root / "locks" / "demo.lock"):
+    with Leases(StoreConfig(str(root), None, None, 5.0, "none", 5000), "sweep demo") as held:
+        held.need(of_sweep("demo"))
         assert main(["ablate", "demo", *QUICK]) == 2
-    assert "is running already" in capsys.readouterr().err
+    assert f"the sweep demo is running already, in {held.holder}. To train beside it" in capsys.readouterr().err
+
+
+def test_a_search_is_not_joined(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Leases(StoreConfig(str(root), None, None, 5.0, "none", 5000), "sweep smoke") as held:
+        held.need(of_sweep("smoke"))
+        assert main(["study", "smoke", "--join"]) == 2
+    assert "A search cannot be joined" in capsys.readouterr().err
+
+
+def test_one_run_is_not_joined(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "data=digits", "--join"]) == 2
+    assert "--join goes with -m" in capsys.readouterr().err
 
 
 def test_a_claim_needs_what_its_trials_measure() -> None:

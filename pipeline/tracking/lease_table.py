@@ -1,0 +1,265 @@
+"""The table of leases in a store's database: who holds what, and when it was last heard of."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+from pipeline.system.addresses import sqlite_file
+from pipeline.system.messages import shown_address
+from pipeline.tracking.databases import OPTUNA, is_made, opened
+from pipeline.tracking.ownership import is_alive, machine, whose
+from pipeline.tracking.retry import retried
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, Table
+
+Result = TypeVar("Result")
+
+# A lease whose holder was not heard of for so long is anybody's.
+LEASE_SECONDS = 30.0
+LOCKED_SECONDS = 2.0  # that SQLite itself waits for a lock; after that the wait is reported, and goes on
+# Of a connection that broke without a word, libpq would learn after a quarter of an hour.
+LIBPQ = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+DATABASE = "database"  # name of the row whose holder is the database's own id
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A launch that can hold leases.
+
+    Attributes:
+        id: Its own, so that two launches of one process differ.
+        owner: Its host, process and that one's start; see `ownership.owner`.
+        machine: Where process ids are those of its own; see `ownership.machine`.
+        what: What it does, for people: `sweep demo`.
+    """
+
+    id: str
+    owner: str
+    machine: str
+    what: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its process has ended, as far as can be asked from here."""
+        return self.machine == machine() and not is_alive(self.owner)
+
+    def __str__(self) -> str:
+        return f"{whose(self.owner)[0]} ({self.what})"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A lease that is held, or was by a launch that died: for `held` seconds, last confirmed `age` seconds ago."""
+
+    name: str
+    holder: Holder
+    held: float
+    age: float
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its holder lives: was heard of lately, and is no process of this machine that has ended."""
+        return self.age < LEASE_SECONDS and not self.holder.is_gone
+
+
+class LeaseTable:
+    """Leases by name. Every change is one atomic statement.
+
+    Time is the database server's, or with SQLite this machine's. One thread at a time uses it; each waits
+    for the others no longer than a statement takes.
+    """
+
+    def __init__(self, address: str, patience: float) -> None:
+        """Open the table at an SQLAlchemy URL, creating it on first use.
+
+        Raises:
+            UnopenedStoreError: if the database cannot be opened.
+        """
+        self.name, self._lock = shown_address(address), threading.Lock()
+        self._address, self._patience = address, patience
+        self._engine = _engine(address, patience)
+        self.id: str = opened(address, patience, self._open)
+
+    def _open(self) -> str:
+        """Create the table unless it is there; return the database's id."""
+        from sqlalchemy import insert, inspect, select
+        from sqlalchemy.exc import DatabaseError, IntegrityError
+
+        table = _table()
+        file = sqlite_file(self._address)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if not inspect(self._engine).has_table(table.name):
+            if not file:  # a database that is not Optuna's, nor empty, is left as it is
+                is_made(self._address, OPTUNA, any_version=True)
+            try:
+                table.create(self._engine)
+            except DatabaseError:  # another launch has just created it
+                if not inspect(self._engine).has_table(table.name):
+                    raise
+        row = {"name": DATABASE, "holder": uuid4().hex, "owner": "", "machine": "", "what": "", "since": 0, "beat": 0}
+        found = select(table.c.holder).where(table.c.name == DATABASE)
+        with self._engine.connect() as connection:
+            if known := connection.execute(found).scalar():
+                return str(known)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(table), row)
+        except IntegrityError:  # another launch was quicker
+            pass
+        with self._engine.connect() as connection:
+            return str(connection.execute(found).scalar_one())
+
+    def read(self) -> dict[str, Lease]:
+        """Return all leases by name, those of dead launches included."""
+        from sqlalchemy import select
+
+        table = _table()
+        columns = (*table.c, (self._now() - table.c.beat).label("age"), (self._now() - table.c.since).label("held"))
+        rows = self._do(lambda connection: connection.execute(select(*columns).where(table.c.name != DATABASE)).all())
+        return {row.name: Lease(row.name, _holder(row), float(row.held), max(0.0, float(row.age))) for row in rows}
+
+    def acquire(self, name: str, holder: Holder) -> bool:
+        """Take a lease unless another live launch holds it; return whether it is the holder's."""
+        from sqlalchemy import insert, or_, update
+        from sqlalchemy.exc import IntegrityError
+
+        known, table = self.read().get(name), _table()
+        if known and known.is_alive and known.holder.id != holder.id:
+            return False
+        free = [table.c.beat < self._now() - LEASE_SECONDS, table.c.holder == holder.id]
+        free += [table.c.holder == known.holder.id] if known and known.holder.is_gone else []
+
+        def take(connection: Connection) -> None:
+            mine = {"holder": holder.id, "owner": holder.owner, "machine": holder.machine, "what": holder.what}
+            mine |= {"since": self._now(), "beat": self._now()}
+            if not connection.execute(update(table).where(table.c.name == name, or_(*free)).values(mine)).rowcount:
+                connection.execute(insert(table).values(name=name, **mine))
+
+        try:
+            self._do(take)
+        except IntegrityError:  # it is there, and not free
+            return False
+        return True
+
+    def confirm(self, holder: Holder, name: str) -> bool:
+        """Say that the holder lives; return whether the lease is still the holder's."""
+        return bool(self._do(lambda connection: self._beat(connection, holder, name)))
+
+    def beat(self, holder: Holder) -> None:
+        """Say that the holder of leases lives. Wait for no database that is away: the next time will do."""
+        with self._lock, self._engine.begin() as connection:
+            self._beat(connection, holder)
+
+    def _beat(self, connection: Connection, holder: Holder, *names: str) -> int:
+        from sqlalchemy import update
+
+        table = _table()
+        mine = [table.c.holder == holder.id] + ([table.c.name.in_(names)] if names else [])
+        return int(connection.execute(update(table).where(*mine).values(beat=self._now())).rowcount)
+
+    def release(self, holder: Holder, *names: str) -> None:
+        """Give back the holder's leases of these names, or all."""
+        from sqlalchemy import delete
+
+        table = _table()
+        mine = [table.c.holder == holder.id] + ([table.c.name.in_(names)] if names else [])
+        self._do(lambda connection: connection.execute(delete(table).where(*mine)))
+
+    def remove_dead(self) -> None:
+        """Remove the leases of dead launches."""
+        from sqlalchemy import delete, or_
+
+        table = _table()
+        gone = {lease.holder.id for lease in self.read().values() if lease.holder.is_gone}
+        dead = or_(table.c.beat < self._now() - LEASE_SECONDS, table.c.holder.in_(gone))
+        self._do(lambda connection: connection.execute(delete(table).where(table.c.name != DATABASE, dead)))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def _do(self, call: Callable[[Connection], Result]) -> Result:
+        """Return what a call makes of the database, repeated while that is busy or away."""
+
+        def once() -> Result:
+            with self._lock, self._engine.begin() as connection:
+                return call(connection)
+
+        return retried(once, self._patience, self.name)
+
+    def _now(self) -> Any:
+        """Return the present time in seconds as an expression: the server's, or of a file this machine's."""
+        from sqlalchemy import Double, cast, extract, func, literal
+
+        if self._engine.dialect.name == "postgresql":
+            return cast(extract("epoch", func.clock_timestamp()), Double)
+        return literal(time.time())
+
+
+def read_leases(address: str, patience: float) -> tuple[str, dict[str, Lease]]:
+    """Return the database's id and all leases; an empty id where there never was a launch. Create nothing.
+
+    Raises:
+        UnopenedStoreError: if the database cannot be opened.
+    """
+    if not opened(address, patience, lambda: _has_table(address, patience)):
+        return "", {}
+    table = LeaseTable(address, patience)
+    try:
+        return table.id, table.read()
+    finally:
+        table.close()
+
+
+def _has_table(address: str, patience: float) -> bool:
+    from sqlalchemy import inspect
+
+    file = sqlite_file(address)
+    if file and not (file.exists() and file.stat().st_size):
+        return False
+    engine = _engine(address, patience)
+    try:
+        return bool(inspect(engine).has_table(_table().name))
+    finally:
+        engine.dispose()
+
+
+def _engine(address: str, patience: float) -> Engine:
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.engine import make_url
+
+    url = make_url(address)
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": min(LOCKED_SECONDS, patience)})
+        # Who is alive is worth nothing after the power failed, so nothing is waited for until it is on the disk.
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+        return engine
+    is_libpq = url.get_driver_name() in ("psycopg", "psycopg2")
+    return create_engine(url, pool_pre_ping=True, pool_size=1, max_overflow=1, connect_args=LIBPQ if is_libpq else {})
+
+
+def _holder(row: Any) -> Holder:
+    return Holder(row.holder, row.owner, row.machine, row.what)
+
+
+@cache
+def _table() -> Table:
+    from sqlalchemy import Column, Double, MetaData, String, Table
+
+    texts = (Column(name, String(255), nullable=False) for name in ("holder", "owner", "machine", "what"))
+    times = (Column(name, Double, nullable=False) for name in ("since", "beat"))
+    return Table("convsweep_leases", MetaData(), Column("name", String(255), primary_key=True), *texts, *times)

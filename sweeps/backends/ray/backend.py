@@ -230,8 +230,15 @@ class RayBackend:
         try:
             told: Told = ray.get(worker.call)
             worker.call = None
+            if worker.is_doubted:  # it is there; but what it has said meanwhile is lost
+                self.crew.dismiss(worker)
+                yield key, Failed(f"the connection to its worker broke ({worker.host})", died=True, uncounted=True)
+                return
             self.crew.failed_starts = 0
             kept += filter(None, (_for_engine(job, message) for message in told.messages))
+        except ray.exceptions.ActorUnavailableError:
+            worker.call, worker.is_doubted = None, True
+            return
         except ray.exceptions.RayError as error:
             yield from self._lost(worker, error)
             return

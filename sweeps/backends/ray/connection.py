@@ -27,6 +27,7 @@ REACH_SECONDS = 10
 # What a cluster started here is like: on this machine's loopback alone, with a password of its own, telling nobody.
 OF_OUR_OWN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # which binds to 127.0.0.1 instead of all interfaces
+    "RAY_worker_niceness": "0",  # as the local backend's processes, which get their share of a busy machine
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }

@@ -26,6 +26,7 @@ class Worker:
         hello: What it has; None until it has started.
         job: What it does.
         handed: The call that handed it the job.
+        is_doubted: Whether the connection to it broke: it is asked until Ray knows what became of it.
     """
 
     actor: Any
@@ -33,6 +34,7 @@ class Worker:
     hello: Hello | None = None
     job: AnyJob | None = None
     handed: Any = None
+    is_doubted: bool = False
 
     @property
     def host(self) -> str:
@@ -90,11 +92,22 @@ class Crew:
         if now - self.looked < LOOK_SECONDS:
             return
         self.looked, self.nodes = now, living_nodes()
+        self._forget_idle()
+        for worker in self.workers:
+            if worker.is_doubted and worker.call is None:
+                worker.call = worker.actor.hello.remote()
         # One more than there is room for waits for room, and is there at once when a node joins.
         target = min(self.most, self.room + 1 if self.wanted is None else self.wanted)
         while len(self.workers) < target:
             self._hire()
         self._require_hope(now)
+
+    def _forget_idle(self) -> None:
+        """Dismiss idle workers whose node is gone: no call of theirs could tell."""
+        alive = {node.id for node in self.nodes}
+        for worker in self.started:
+            if worker.job is None and worker.hello and worker.hello.node not in alive:
+                self.dismiss(worker)
 
     def _hire(self) -> None:
         import ray
@@ -166,10 +179,12 @@ class Crew:
         self.dismiss(worker)
         self.looked = 0.0
         text = str(error)
+        gone = "node has died" in text
         if worker.hello is None:
-            self.note_failed_start(text)
-            return False
-        gone = "node has died" in text or worker.hello.node not in {node.id for node in living_nodes()}
+            if not gone:
+                self.note_failed_start(text)
+            return gone
+        gone = gone or worker.hello.node not in {node.id for node in living_nodes()}
         if gone and not self.started:
             self.alone_since, self.is_waiting = time.monotonic(), True
             self.say(f"no worker is left: waiting for a node, for at most {self.start_timeout:g} seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +19,17 @@ from sweeps.backends.choose import choose_backend
 from sweeps.config.multirun import compose_multirun
 from tests.conftest import SMALL
 from tests.helpers.jobs import follow, run_of
-from tests.helpers.ray_cluster import Nodes, running_cluster
 
 Compose = Callable[..., RunConfig]
 Open = Callable[[], Backend]
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    with running_cluster() as nodes:
-        nodes.add(cpus=2)
-        yield nodes
-
-
 @pytest.fixture(params=["local", "ray"])
 def start(request: pytest.FixtureRequest) -> Open:
     words = [*SMALL, "backend.workers=2", f"backend={request.param}", "model.filters=4,8"]
     if request.param == "ray":
+        request.getfixturevalue("node")
         words.append(f"backend.address={request.getfixturevalue('nodes').address}")
     return lambda: choose_backend(compose_multirun(words, {}), print)
 

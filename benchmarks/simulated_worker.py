@@ -1,4 +1,4 @@
-"""A worker that trains nothing: an epoch every 50 ms. benchmarks/scaling.py runs it in place of the real one.
+"""A worker that trains nothing: an epoch every 50 ms. benchmarks/scaling.py runs it in place of the real ones.
 
 It needs neither TensorFlow nor data, so that hundreds of them fit on one machine. What it tells as the metric `latency`
 is how long its previous epoch waited for the answer, in seconds.
@@ -6,8 +6,11 @@ is how long its previous epoch waited for the answer, in seconds.
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
 import time
+from collections.abc import Generator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,8 +18,8 @@ PERIOD = 0.05  # seconds
 FINAL = {"parameters": 10.0, "seconds": 1.0, "seconds_per_epoch": PERIOD}
 
 
-def simulate(job: Any, connection: Any) -> Any:
-    """Send an epoch's message every 50 ms and wait for each answer; return how the job ended."""
+def simulate(job: Any) -> Generator[Any, bool, None]:
+    """Yield what a worker says of a job: a message every 50 ms, then how it ended; each is answered."""
     from pipeline.training.result import RunResult
     from sweeps.backends.base import Done, Epoch
 
@@ -27,14 +30,41 @@ def simulate(job: Any, connection: Any) -> Any:
         metrics = {"train/accuracy": 0.5, "train/loss": 0.5, "val/accuracy": 0.5, "val/loss": 0.5}
         for name, value in metrics.items():
             result.history.setdefault(name, []).append(value)
-        sent = time.perf_counter()
-        connection.send(Epoch(epoch, metrics | {"latency": latency}))
-        goes_on = connection.recv()
-        latency = time.perf_counter() - sent
+        said = time.perf_counter()
+        goes_on = yield Epoch(epoch, metrics | {"latency": latency})
+        latency = time.perf_counter() - said
         if not goes_on:
             break
     result.final = FINAL | {"epochs": float(result.epochs)}
-    return Done(result)
+    yield Done(result)
+
+
+class Actor:
+    """Stands for sweeps.backends.ray.bootstrap.Bootstrap."""
+
+    def __init__(self, code: bytes, digest: str, folder: str | None, path: list[str], settings: dict[str, Any]) -> None:
+        """Take the arguments of the real one; import from where its parent does."""
+        sys.path[:] = path
+
+    def hello(self) -> Any:
+        """Return what there is to compute with: all that the parent has."""
+        import ray
+
+        from pipeline.training.identity import versions
+        from sweeps.backends.ray.worker import Hello
+
+        node = ray.get_runtime_context().get_node_id()
+        return Hello("here", node, os.getpid(), "none", 1, [], "float32", versions())
+
+    def begin(self, job: bytes, luggage: Any, source: str, dataset: Any) -> None:
+        """Begin a job."""
+        self.saying = simulate(pickle.loads(job))
+
+    def talk(self, answer: bool | None) -> Any:
+        """Hand an answer on; return what is said next."""
+        from sweeps.backends.ray.worker import Told
+
+        return Told([next(self.saying) if answer is None else self.saying.send(answer)], 0.0)
 
 
 def main(descriptor: int) -> None:
@@ -43,7 +73,12 @@ def main(descriptor: int) -> None:
     try:
         sys.path[:], _ = connection.recv()
         while True:
-            connection.send(simulate(connection.recv(), connection))
+            saying = simulate(connection.recv())
+            message = next(saying)
+            while type(message).__name__ == "Epoch":
+                connection.send(message)
+                message = saying.send(connection.recv())
+            connection.send(message)
     except (EOFError, ConnectionError):
         return
 

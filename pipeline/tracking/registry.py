@@ -15,7 +15,7 @@ from pipeline.config.schema import StoreConfig
 from pipeline.models.builder import has_own_code
 from pipeline.system.messages import shown_address
 from pipeline.tracking import weights
-from pipeline.tracking.retry import retried
+from pipeline.tracking.retry import created, retried
 
 if TYPE_CHECKING:
     import keras
@@ -107,8 +107,15 @@ class ModelRegistry:
                 return True
         with suppress(MlflowException):  # the name exists
             self.client.create_registered_model(name)
-        version = self.client.create_model_version(name, source, run_id, model_id=model_id)
-        self.client.set_registered_model_alias(name, alias, version.version)
+
+        def create(client: MlflowClient) -> str:
+            return str(client.create_model_version(name, source, run_id, model_id=model_id).version)
+
+        def find() -> str | None:
+            versions = self.client.search_model_versions(f"name = '{name}'")
+            return next((str(version.version) for version in versions if version.source == source), None)
+
+        self.client.set_registered_model_alias(name, alias, created(self.client, create, find))
         return True
 
     def registered_run(self, name: str, alias: str) -> str | None:

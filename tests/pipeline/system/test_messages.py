@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.system.messages import masked, one_line, printable, reason, root_cause, shown_address
+from pipeline.system.messages import hide_environment, masked, one_line, printable, reason, root_cause, shown_address
 from pipeline.tracking.retry import StoreError
 
 SECRET = "hunter2"
@@ -50,3 +50,10 @@ def test_errors_in_one_line() -> None:
 
 def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31m\nb é") == r"a\x1b[31m\nb é"
+
+
+def test_passwords_of_the_environment_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-the-server")
+    monkeypatch.setenv("PGPASSWORD", "of-the-database")
+    hide_environment()
+    assert masked("of-the-server, of-the-database") == "***, ***"

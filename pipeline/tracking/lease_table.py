@@ -91,7 +91,11 @@ class LeaseTable:
         self.name, self._lock = shown_address(address), threading.Lock()
         self._address, self._patience = address, patience
         self._engine = _engine(address, patience)
-        self.id: str = opened(address, patience, self._open)
+        try:
+            self.id: str = opened(address, patience, self._open)
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> str:
         """Create the table unless it is there; return the database's id."""

@@ -32,7 +32,7 @@ from pipeline.config.schema import StoreConfig
 from pipeline.tracking import lease_table, leases
 lease_table.LEASE_SECONDS = leases.LEASE_SECONDS = float(sys.argv[2])
 leases.BEAT_SECONDS = leases.POLL_SECONDS = float(sys.argv[2]) / 8
-with leases.Leases(StoreConfig(sys.argv[1], None, None, 20.0, "none", 5000), "sweep c") as held:
+with leases.Leases(StoreConfig(sys.argv[1], None, sys.argv[3] or None, 20.0, "none", 5000), "sweep c") as held:
     print(held.need("a"), held.acquire("run:1"), flush=True)
     for line in sys.stdin:
         try:
@@ -164,7 +164,7 @@ def test_of_many_processes_at_once_exactly_one_takes_each_lease(store: StoreConf
 
 
 def test_what_a_killed_process_held_is_free_at_once_on_its_machine(store: StoreConfig) -> None:
-    with process(HOLD, store.root, 30) as child, Leases(store, "sweep d") as ours:
+    with process(HOLD, store.root, 30, store.optuna_url or "") as child, Leases(store, "sweep d") as ours:
         assert said(child) == "True True"
         assert not ours.acquire("a")
         assert "sweep c" in str(ours.others()["a"].holder)
@@ -186,7 +186,7 @@ def test_what_is_suspended_for_too_long_learns_that_it_has_lost_its_leases(
     store: StoreConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_table, "LEASE_SECONDS", 2.0)
-    with process(HOLD, store.root, 2) as child, Leases(store, "sweep d") as ours:
+    with process(HOLD, store.root, 2, store.optuna_url or "") as child, Leases(store, "sweep d") as ours:
         assert said(child) == "True True"
         assert ask(child) == "True"
         os.kill(child.pid, signal.SIGSTOP)

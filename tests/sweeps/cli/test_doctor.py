@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +23,7 @@ from pipeline.config.groups import CONF
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.system import machine
 from pipeline.system.notes import Note, notes_of
+from pipeline.tracking.leases import Leases, of_run, of_sweep
 from pipeline.tracking.ownership import owner
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.identity import resolve
@@ -143,6 +147,21 @@ def test_whoever_holds_a_lock_of_the_store_is_named(root: Path, ask: Ask) -> Non
     assert code == 0
     assert f"the lock demo is held by process {os.getpid()} (" in told
     assert "the lock free" not in told
+
+
+def test_what_launches_hold_is_shown_with_its_holder_and_age(root: Path, ask: Ask) -> None:
+    with Leases(StoreConfig(str(root), None, None, 5.0, "none", 5000), "sweep demo") as held:
+        held.acquire(of_sweep("demo"))
+        held.acquire(of_run("0123456789abcdef"))
+        held.table.acquire(of_run("f" * 64), replace(held.holder, id="gone", owner=held.holder.owner + "0"))
+        before = files(root)
+        code, told = ask()
+        assert files(root) == before
+    by = rf"is held by process {os.getpid()} on {socket.gethostname()} \(sweep demo\) for \d+ s, last heard of \d s ago"
+    assert code == 0, told
+    assert re.search(rf"  the sweep demo {by}\n", told)
+    assert re.search(rf"  the run 0123456789ab {by}\n", told)
+    assert re.search(rf"  the run ffffffffffff {by}, which has ended: whoever wants it takes it\n", told)
 
 
 def changed(file: Path, statement: str) -> None:

@@ -17,12 +17,16 @@ from rich.console import Console
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig
+from pipeline.progress import ProgressReporter
+from pipeline.tracking.leases import Leases, of_run
 from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.identity import resolve
 from sweeps.backends.base import Done, Failed, Job, Message
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.multirun import compose_multirun
 from sweeps.config.study import compose_study
+from sweeps.execution.membership import Membership
 from sweeps.execution.model_logging import log_models
 from sweeps.execution.session import DataHashes, Session
 from sweeps.launch import _confirm
@@ -517,3 +521,46 @@ def test_workers_are_told_the_precision_that_was_decided(root: Path) -> None:
     launched = Launched(grid("model.filters=4,8", seeds=[0]), Watched())
     assert told == [run.tags["convsweep.precision"] for run in launched.runs]
     assert "auto" not in told
+
+
+def test_what_another_launch_trains_waits_while_others_go_first(root: Path) -> None:
+    sweep = grid("optimizer.learning_rate=0.01,0.02,0.03", name="beside")
+    hashes = DataHashes(Console(quiet=True))
+    hashes.by_source = Everything("data")
+    held = resolve((sweep.trials or [])[0].config(0), hashes(sweep.config.data), 1).resume_key
+    with Leases(sweep.store, "sweep other") as other, Leases(sweep.store, "sweep beside") as ours:
+        assert other.acquire(of_run(held))
+        tracker, backend = Tracker(sweep.store), ReleasingBackend(lambda: other.release(of_run(held)))
+        parent = tracker.open_sweep(sweep.name, {})
+        history, membership = History(open_study(sweep), sweep), Membership(sweep.name, ours)
+        session = Session(
+            sweep, tracker, parent, history, backend, Console(quiet=True), hashes, Told, membership=membership
+        )
+        session.train(Grid(sweep, history, ours))
+        assert [key.split()[0] for key in backend.started] == [f"learning_rate={rate}" for rate in (0.02, 0.03, 0.01)]
+        assert other.table.read() == {}, "claims are given up"
+    assert Told.waited == [(1, [str(other.holder)])]
+    assert Counter(run.status for run in tracker.children(parent, sweep.name)) == {"FINISHED": 3}
+
+
+class ReleasingBackend(FakeBackend):
+    """Does something once it has nothing to do."""
+
+    def __init__(self, release: Callable[[], object]) -> None:
+        super().__init__()
+        self.release = release
+
+    def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
+        if not self.jobs:
+            self.release()
+        yield from super().messages(timeout)
+
+
+class Told(ProgressReporter):
+    """Notes what is waited for, once."""
+
+    waited: list[tuple[int, list[str]]] = []  # noqa: RUF012
+
+    def on_elsewhere(self, runs: int, by: list[str]) -> None:
+        if runs and (runs, by) not in self.waited:
+            self.waited.append((runs, by))

@@ -9,14 +9,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+import convsweep
 from pipeline.config.schema import StoreConfig
 from pipeline.tracking.lease_table import read_leases
 from tests.sweeps.config.test_ablation import study_of, tracked
@@ -207,3 +210,21 @@ def test_a_sweep_suspended_for_too_long_whose_place_is_taken_ends_and_says_so(ro
             ended(again)
     assert Counter(run.info.status for run in of(root, "one")) == {"FINISHED": 1, "KILLED": 1}
     assert tracked(root, "one")[1].info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_in_python_a_sweep_is_joined_from_another_thread(root: Path) -> None:
+    base = [*GRID[2:], "trainer.epochs=8"]
+
+    def launch(join: bool) -> Any:
+        return convsweep.grid({"model.filters": [2, 3, 4, 5]}, base, seeds=1, name="wide", join=join)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(launch, False)
+        wait_until(lambda: of(root, "wide") or first.done())
+        second = pool.submit(launch, True)
+        with pytest.raises(convsweep.ConfigError, match=r"is running already, in process \d+ on .*join=True"):
+            launch(False)
+        assert [len(each.result().results) for each in (first, second)] == [4, 4]
+    assert sorted(trained(root, "wide").values()) == [1] * 4
+    assert tracked(root, "wide")[1].info.status == "FINISHED"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import StoreConfig
+from pipeline.system.messages import shown_address
 from pipeline.tracking.databases import OPTUNA, is_made, opened
 from sweeps.search.storage import open_storage
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-# Attribute of a copied study: the number of trials that it is to have; with fewer, copying was cut off.
+# Attribute of a copied study: the number of trials copied; with fewer, that was cut off, and with more, it went on.
 TRIALS = "convsweep.copied_trials"
 RUN_IDS = "run_ids"
 
@@ -34,7 +35,7 @@ def study_names(store: StoreConfig) -> list[str]:
 
 
 def copy_study(name: str, source: StoreConfig, target: StoreConfig, run_ids: Mapping[str, str]) -> int:
-    """Copy a study, unless that was done, and return how many trials were copied.
+    """Copy a study, anew if it has more trials by now, unless that was done; return how many trials were copied.
 
     Args:
         name: Of the study, in both stores.
@@ -42,7 +43,7 @@ def copy_study(name: str, source: StoreConfig, target: StoreConfig, run_ids: Map
         run_ids: Ids of the copied runs, by those that they had.
 
     Raises:
-        ConfigError: if the target has another study of the name.
+        ConfigError: if the target has another study of the name, or has added to its copy what the source has not.
         UnopenedStoreError: if a store cannot be opened.
     """
     import optuna
@@ -52,12 +53,15 @@ def copy_study(name: str, source: StoreConfig, target: StoreConfig, run_ids: Map
     trials, storage = before.get_trials(deepcopy=False), open_storage(target)
     if name in optuna.get_all_study_names(storage):
         there = optuna.load_study(study_name=name, storage=storage)
-        count = len(there.get_trials(deepcopy=False))
-        if TRIALS in there.user_attrs and count >= there.user_attrs[TRIALS]:
+        count, copied = len(there.get_trials(deepcopy=False)), there.user_attrs.get(TRIALS, 0)
+        if copied == len(trials) <= count:
             return 0
-        if count and TRIALS not in there.user_attrs:
-            raise ConfigError(f"{target.place} has another study {name} in Optuna's database; delete or rename it")
-        optuna.delete_study(study_name=name, storage=storage)
+        if count > copied:
+            raise ConfigError(
+                f"the study {name} has trials of its own in {shown_address(target.optuna_uri)}: those of "
+                f"{source.folder} cannot be put among them. Its runs are copied, and an equal run is reused"
+            )
+        optuna.delete_study(study_name=name, storage=storage)  # a copy that was cut off, or of fewer trials
     after = optuna.create_study(storage=storage, study_name=name, directions=before.directions)
     for key, value in (before.user_attrs | {TRIALS: len(trials)}).items():
         after.set_user_attr(key, value)

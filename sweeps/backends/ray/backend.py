@@ -28,11 +28,11 @@ from sweeps.backends.base import (
     Resources,
     Say,
 )
-from sweeps.backends.local import LocalBackend
-from sweeps.backends.ray.checkpoints import Removed, Saved, pack
+from sweeps.backends.ray.checkpoints import pack, unpack
 from sweeps.backends.ray.cluster import demand_of, living_nodes, require_room
 from sweeps.backends.ray.connection import connected, require_ray
 from sweeps.backends.ray.crew import Crew, Worker, last_line
+from sweeps.backends.ray.models import ModelLogging
 from sweeps.backends.ray.shipping import packed
 from sweeps.backends.ray.worker import Told
 from sweeps.backends.sharing import runs_at_once, share_cores
@@ -60,7 +60,7 @@ class RayBackend:
         self.code = packed(sweep)
         self.waiting: deque[AnyJob] = deque()
         self.datasets: dict[str, Any] = {}  # references, by source
-        self.models = _ModelLogging(sweep.config.workers_max_memory)
+        self.models = ModelLogging(sweep.config.workers_max_memory)
         self._stack = ExitStack()
         self._resources: Resources | None = None
 
@@ -235,7 +235,7 @@ class RayBackend:
                 yield key, Failed(f"the connection to its worker broke ({worker.host})", died=True, uncounted=True)
                 return
             self.crew.failed_starts = 0
-            kept += filter(None, (_for_engine(job, message) for message in told.messages))
+            kept = unpack(job, told.messages)
         except ray.exceptions.ActorUnavailableError:
             worker.call, worker.is_doubted = None, True
             return
@@ -280,18 +280,6 @@ class RayBackend:
                 worker.call = worker.actor.talk.remote(go_on)
 
 
-def _for_engine(job: AnyJob, message: Message | Saved | Removed) -> Message | None:
-    """Return a message for the engine; do what one for the run's checkpoints says."""
-    if isinstance(message, Saved | Removed):
-        assert isinstance(job, Job)
-        if isinstance(message, Saved):
-            job.checkpoints.save(message.checkpoint)
-        else:
-            job.checkpoints.remove(message.epoch)
-        return None
-    return message
-
-
 def _has_ended(call: Any) -> bool:
     """Return whether a call has ended well."""
     import ray
@@ -301,41 +289,3 @@ def _has_ended(call: Any) -> bool:
     except ray.exceptions.RayError:  # a timeout is one
         return False
     return True
-
-
-class _ModelLogging:
-    """Logs models one after the other in a process on this machine, which is started with the first of them."""
-
-    def __init__(self, max_memory: float) -> None:
-        self.max_memory = max_memory
-        self.jobs: deque[LogModel] = deque()
-        self.backend: LocalBackend | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.backend:
-            self.backend.__exit__(*error)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a model is being logged, or waits."""
-        return bool(self.jobs) or (self.backend is not None and self.backend.idle == 0)
-
-    def start(self, job: LogModel) -> None:
-        """Log a model when its turn comes."""
-        if self.backend is None:
-            self.backend = LocalBackend(Resources(1, int(job.run.tags.get("convsweep.threads", "1"))), self.max_memory)
-        self.jobs.append(job)
-        self._next()
-
-    def _next(self) -> None:
-        if self.jobs and self.backend and self.backend.idle:
-            self.backend.start(self.jobs.popleft())
-
-    def messages(self) -> Iterator[tuple[str, Message]]:
-        """Yield what the process has sent."""
-        if self.backend:
-            yield from self.backend.messages(0)
-            self._next()

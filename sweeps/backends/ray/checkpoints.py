@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
 from pipeline.training.identity import ResolvedRun
 from pipeline.training.trainer import resumable
+from sweeps.backends.base import AnyJob, Job, Message
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,25 @@ def pack(run: ResolvedRun, checkpoints: CheckpointStore) -> Luggage | None:
     if isinstance(checkpoints, NoCheckpoints):
         return None
     return Luggage(resumable(checkpoints, run.config.trainer), checkpoints.epochs())
+
+
+def unpack(job: AnyJob, messages: Iterable[Message | Saved | Removed]) -> list[Message]:
+    """Do to a job's checkpoints what messages say; return the others, which are for the engine.
+
+    Raises:
+        OSError: if a checkpoint cannot be written.
+    """
+    others: list[Message] = []
+    for message in messages:
+        if isinstance(message, Saved | Removed):
+            assert isinstance(job, Job)
+            if isinstance(message, Saved):
+                job.checkpoints.save(message.checkpoint)
+            else:
+                job.checkpoints.remove(message.epoch)
+        else:
+            others.append(message)
+    return others
 
 
 class TravellingCheckpoints(CheckpointStore):

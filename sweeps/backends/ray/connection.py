@@ -104,11 +104,25 @@ def _require_reachable(address: str) -> None:
     host, _, port = re.sub(r"^ray://", "", address).rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+        _require_grpc(f"{host}:{port}")
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"backend.address={address}: nothing answers at {host}:{port}: {reason(error)}. Start a cluster there with "
+            f"backend.address={address}: no cluster answers at {host}:{port}: {reason(error)}. Start one there with "
             "`ray start --head`, or leave backend.address out to use this machine"
         ) from error
+
+
+def _require_grpc(place: str) -> None:
+    """Raise TimeoutError where something answers that does not speak as Ray does; Ray would wait for minutes."""
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    import grpc
+
+    with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=REACH_SECONDS / 2)
+        except grpc.FutureTimeoutError:
+            raise TimeoutError("what listens there is no Ray") from None
 
 
 @contextmanager

@@ -58,8 +58,8 @@ def test_ray_started_here_is_quiet_local_and_leaves_nothing(root: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["backend=ray", "backend.address=127.0.0.1:1"], "nothing answers at 127.0.0.1:1: Connection refused"),
-        (["backend=ray", "backend.address=ray://127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
+        (["backend=ray", "backend.address=127.0.0.1:1"], "no cluster answers at 127.0.0.1:1: Connection refused"),
+        (["backend=ray", "backend.address=ray://127.0.0.1:1"], "no cluster answers at 127.0.0.1:1"),
         (["backend=ray", "backend.address=head"], "must be auto, HOST:PORT"),
         (["backend=ray", "backend.gpus=1.5"], "a part of one as in 0.5, or a whole number"),
         (["backend=ray", "backend.cpus=0"], "a number of cores above 0"),

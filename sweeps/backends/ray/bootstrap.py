@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -66,6 +67,7 @@ def _unpacked(code: bytes, folder: Path, digest: str) -> Path:
         try:
             fresh.rename(ready)
         except OSError:  # another worker of this machine was quicker
+            shutil.rmtree(fresh)
             if not ready.is_dir():
                 raise
     return ready

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "convsweep", "s3cret-of-postgres"
 START_SECONDS = 60.0
+# Waits until whoever started it is gone, however that ended, and then ends a group of processes.
+REAPER = """
+import os, signal, sys
+sys.stdin.read()
+try:
+    os.killpg(int(sys.argv[1]), signal.SIGKILL)
+except ProcessLookupError:
+    pass
+"""
 
 
 def free_port() -> int:
@@ -51,6 +60,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     process: subprocess.Popen[bytes] | None = None
+    reaper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and return once it answers."""
@@ -65,6 +75,8 @@ class Service:
                 env=environment | self.environment,
                 start_new_session=True,  # Ctrl-C is for the test; and all of it is ended at once
             )
+        reap = [sys.executable, "-S", "-c", REAPER, str(self.process.pid)]
+        self.reaper = subprocess.Popen(reap, stdin=subprocess.PIPE, start_new_session=True)
 
         def is_ready() -> bool:
             assert self.process is not None
@@ -86,6 +98,8 @@ class Service:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+            if self.reaper:
+                self.reaper.communicate()
 
 
 def answers_http(port: int, path: str) -> bool:

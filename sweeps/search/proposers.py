@@ -111,7 +111,8 @@ class Grid(Proposer):
             user_attrs={LABEL: trial.label, **outcome.all_attrs},
         )
         self.history.study.add_trial(frozen)
-        self.history.refresh()
+        self.history.add(frozen)
+        self.history.read += 1  # nobody else has added one meanwhile
 
 
 class Sampler(Proposer):

@@ -22,7 +22,7 @@ from pipeline.tracking.leases import Leases, of_run
 from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.identity import resolve
-from sweeps.backends.base import Done, Failed, Job, Message
+from sweeps.backends.base import Done, Failed, Job, Message, Resources
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.multirun import compose_multirun
 from sweeps.config.study import compose_study
@@ -564,3 +564,42 @@ class Told(ProgressReporter):
     def on_elsewhere(self, runs: int, by: list[str]) -> None:
         if runs and (runs, by) not in self.waited:
             self.waited.append((runs, by))
+
+
+def test_a_run_whose_machine_is_gone_is_tried_again_uncounted(root: Path) -> None:
+    def gone(job: Job, starts: int) -> Failed | None:
+        return Failed("its node is gone", died=True, uncounted=True) if starts <= 3 else None
+
+    launched = Launched(grid("model.filters=4,8", retries=0, seeds=[0]), FakeBackend(fails=gone))
+    assert launched.statuses == {"KILLED": 6, "FINISHED": 2}
+    assert launched.states == {"COMPLETE": 2}
+
+
+def test_workers_that_are_not_there_yet_are_waited_for(root: Path) -> None:
+    class Late(FakeBackend):
+        asked = 0
+
+        @property
+        def idle(self) -> int:
+            return super().idle if self.asked > 3 else 0
+
+        def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
+            self.asked += 1
+            return super().messages(timeout)
+
+    launched = Launched(grid("model.filters=4,8", seeds=[0]), Late())
+    assert launched.states == {"COMPLETE": 2}
+    assert Launched(grid("model.filters=4,8", seeds=[0]), Late()).backend.started == [], "nothing is waited for"
+
+
+def test_the_precision_that_workers_have_decides_what_a_run_is(root: Path) -> None:
+    def trained_with(precision: str) -> Launched:
+        backend = FakeBackend()
+        backend.resources = Resources(2, 1, precision)
+        return Launched(grid("model.filters=4,8", seeds=[0]), backend)
+
+    for precision in ("float32", "mixed_bfloat16"):
+        launched = trained_with(precision)
+        assert len(launched.backend.started) == 2, "they are other runs"
+    precisions = Counter(run.tags["convsweep.precision"] for run in launched.runs)
+    assert precisions == {"float32": 2, "mixed_bfloat16": 2}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -14,10 +13,10 @@ from typing import Any
 from pipeline.config.checks import ConfigError, shown
 from pipeline.config.compose import compose, to_dict
 from pipeline.config.files import compose_files
-from pipeline.config.overrides import apply_overrides, is_of_store, key_of, parse_override, parse_overrides
+from pipeline.config.overrides import apply_overrides, key_of, parse_override, parse_overrides
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import hints_of, typed
-from sweeps.backend_config import HasBackend, divide_backend, is_of_backend
+from sweeps.backend_config import HasBackend, divide_backend
 from sweeps.config.base import complete_base
 from sweeps.config.study import Direction, StudyConfig, check_search, search, space_identity
 from sweeps.search.grammar import parse_sweep, space_of
@@ -98,11 +97,9 @@ def compose_multirun(overrides: Sequence[str], settings: Mapping[str, Any]) -> S
     fixed = [text for text in of_runs if text not in swept]
     space = space_of(parse_sweep(text) for text in _take_seeds(swept, fixed, given))
     command = [f"{SWEEPER}.{key}={json.dumps(value)}" for key, value in settings.items() if value is not None]
-    words = ("train", "-m", *overrides, *command)
-    told = [word for word in words if not (is_of_store(word) or is_of_backend(word))]
-    description = shlex.join(["convsweep", *told])
+    description = f"convsweep train -m {' '.join(swept)}"
     build = _grid if space.is_finite else _search
-    return build(space, fixed, given, description, words)
+    return build(space, fixed, given, description, ("train", "-m", *overrides, *command))
 
 
 def _backend(overrides: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
@@ -79,15 +78,3 @@ def test_swept_seeds_are_seeds_of_every_config() -> None:
     for overrides, settings in ((["seed=0,1"], {"seeds": [0]}), (["seed=interval(0,1)"], {}), (twice, {})):
         with pytest.raises(ConfigError, match="give the seeds once"):
             compose_multirun(["model.filters=4,8", *overrides], settings)
-
-
-def test_the_description_is_the_whole_command_but_for_the_store() -> None:
-    words = ["data=digits", "model.padding=same", "trainer.epochs=2", "model.filters=4,8", "seed=0,1"]
-    sweep = compose_multirun([*words, "store.root=elsewhere"], {"objectives": None})
-    assert sweep.description == f"convsweep train -m {' '.join(words)}"
-
-
-def test_the_description_can_be_pasted_into_a_shell() -> None:
-    words = ["data=digits", "model.padding=same", "model.dropout=interval(0,0.5)", "data.val_fraction=0.2"]
-    sweep = compose_multirun(words, {"n_trials": 3})
-    assert shlex.split(sweep.description) == ["convsweep", "train", "-m", *words, "hydra.sweeper.n_trials=3"]

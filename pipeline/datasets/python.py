@@ -98,7 +98,8 @@ def _run(job: bytes) -> str:
 
     from pipeline.progress import waiting
 
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+    # Bytecode is taken for a source's by its size and its second: an edit within a second would go unnoticed.
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with (
         waiting(get_console(), "reading the data"),
         subprocess.Popen(

@@ -106,7 +106,7 @@ def test_figures_are_drawn_and_logged(here: str, trained: tuple[Path, str], caps
         (["explain", "nothing@best"], "no run or registered model nothing@best"),
         (["explain", "RUN", "model.filters=3"], "only store.KEY=..."),
         (["predict", "RUN", "nowhere.png"], "no file or folder nowhere.png"),
-        (["predict", "RUN", "mlruns/locks"], "holds no image"),
+        (["predict", "RUN", "mlruns/checkpoints"], "holds no image"),
         (["predict", "0123456789", "mlruns"], "no run or registered model 0123456789"),
         (["predict", "RUN", "mlruns", "store.root=nowhere"], "no store in"),
     ],

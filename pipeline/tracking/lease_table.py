@@ -78,7 +78,7 @@ class Lease:
 class LeaseTable:
     """Leases by name. Every change is one atomic statement.
 
-    Time is the database server's, or with SQLite this machine's. One thread at a time uses it; each waits
+    Time is PostgreSQL's, or with other databases this machine's. One thread at a time uses it; each waits
     for the others no longer than a statement takes.
     """
 
@@ -153,11 +153,14 @@ class LeaseTable:
             if not connection.execute(update(table).where(table.c.name == name, or_(*free)).values(mine)).rowcount:
                 connection.execute(insert(table).values(name=name, **mine))
 
-        try:
-            self._do(take)
-        except IntegrityError:  # it is there, and not free
-            return False
-        return True
+        def attempt() -> bool:
+            try:
+                self._once(take)
+            except IntegrityError:  # it is there, and not free: another launch was quicker
+                return False
+            return True
+
+        return retried(attempt, self._patience, self.name)
 
     def confirm(self, holder: Holder, name: str) -> bool:
         """Say that the holder lives; return whether the lease is still the holder's."""
@@ -165,8 +168,7 @@ class LeaseTable:
 
     def beat(self, holder: Holder) -> None:
         """Say that the holder of leases lives. Wait for no database that is away: the next time will do."""
-        with self._lock, self._engine.begin() as connection:
-            self._beat(connection, holder)
+        self._once(lambda connection: self._beat(connection, holder))
 
     def _beat(self, connection: Connection, holder: Holder, *names: str) -> int:
         from sqlalchemy import update
@@ -198,15 +200,14 @@ class LeaseTable:
 
     def _do(self, call: Callable[[Connection], Result]) -> Result:
         """Return what a call makes of the database, repeated while that is busy or away."""
+        return retried(lambda: self._once(call), self._patience, self.name)
 
-        def once() -> Result:
-            with self._lock, self._engine.begin() as connection:
-                return call(connection)
-
-        return retried(once, self._patience, self.name)
+    def _once(self, call: Callable[[Connection], Result]) -> Result:
+        with self._lock, self._engine.begin() as connection:
+            return call(connection)
 
     def _now(self) -> Any:
-        """Return the present time in seconds as an expression: the server's, or of a file this machine's."""
+        """Return the present time in seconds as an expression: PostgreSQL's own, or else this machine's."""
         from sqlalchemy import Double, cast, extract, func, literal
 
         if self._engine.dialect.name == "postgresql":

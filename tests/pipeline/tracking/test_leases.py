@@ -122,6 +122,14 @@ def test_a_lease_has_one_holder_until_it_is_given_back(table: LeaseTable) -> Non
     assert not table.confirm(HERE, "run:1")
 
 
+def test_a_lease_that_another_has_just_taken_is_not_ours(table: LeaseTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert table.acquire("a", ELSEWHERE)
+    monkeypatch.setattr(table, "read", dict)  # as it was read before
+    assert not table.acquire("a", HERE)
+    monkeypatch.undo()
+    assert table.read()["a"].holder == ELSEWHERE
+
+
 def test_what_was_not_confirmed_for_long_is_anybodys(table: LeaseTable, age: Callable[[float], None]) -> None:
     assert table.acquire("run:1", ELSEWHERE)
     age(lease_table.LEASE_SECONDS - 5)

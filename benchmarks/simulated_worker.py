@@ -60,7 +60,7 @@ class Actor:
         """Begin a job."""
         self.saying = simulate(pickle.loads(job))
 
-    def talk(self, answer: bool | None) -> Any:
+    def talk(self, answer: bool | None, begun: None = None) -> Any:
         """Hand an answer on; return what is said next."""
         from sweeps.backends.ray.worker import Told
 

@@ -75,5 +75,9 @@ def test_versions_and_extras_are_the_projects() -> None:
     assert {"ray", "postgres", "dashboard"} == set(installed.split(",")) <= set(extras)
 
 
+def test_no_table_is_left_to_be_filled_in() -> None:
+    assert not re.findall(r"^[A-Z_]{6,}$", (ROOT / "docs" / "scaling.md").read_text(), re.MULTILINE)
+
+
 def test_the_slurm_script_is_a_shell_script() -> None:
     subprocess.run(["bash", "-n", DEPLOY / "slurm.sh"], check=True)

@@ -101,8 +101,11 @@ class RunCopies:
         return names
 
     def register(self, alias: str) -> int:
-        """Register the copied models as the source has them under `alias`; return how many there are."""
-        names = self._models.registered_names()
+        """Register the copied models as the source has them under `alias`; return how many there are.
+
+        A name that has the alias in the target stays as it is: its sweep went on there.
+        """
+        names = [n for n in self._models.registered_names() if not self.target.models.registered_run(n, alias)]
         registered = {name: self._models.registered_run(name, alias) for name in names}
         copied = {name: self.ids[run_id] for name, run_id in registered.items() if run_id in self.ids}
         return sum(self.target.models.register(run_id, name, alias) for name, run_id in copied.items())

@@ -102,7 +102,7 @@ class Engine:
         if not self.schedule.queue and (run := self._next()):
             self.recorder.release(run)  # another launch may have a worker
             self.schedule.retry(run)
-        return bool(self.schedule.queue)
+        return bool(self.schedule.left)
 
     def _next(self) -> SweepRun | None:
         """Return the next run to train; None if there is none now."""

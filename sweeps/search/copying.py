@@ -53,10 +53,11 @@ def copy_study(name: str, source: StoreConfig, target: StoreConfig, run_ids: Map
     trials, storage = before.get_trials(deepcopy=False), open_storage(target)
     if name in optuna.get_all_study_names(storage):
         there = optuna.load_study(study_name=name, storage=storage)
-        count, copied = len(there.get_trials(deepcopy=False)), there.user_attrs.get(TRIALS, 0)
-        if copied == len(trials) <= count:
+        known, copied = there.get_trials(deepcopy=False), there.user_attrs.get(TRIALS, 0)
+        if copied == len(trials) <= len(known):
             return 0
-        if count > copied:
+        pairs = zip(trials, known, strict=False)
+        if len(known) > copied or any(new.state.is_finished() and new.state != old.state for old, new in pairs):
             raise ConfigError(
                 f"the study {name} has trials of its own in {shown_address(target.optuna_uri)}: those of "
                 f"{source.folder} cannot be put among them. Its runs are copied, and an equal run is reused"

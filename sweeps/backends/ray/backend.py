@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Self
@@ -33,13 +33,14 @@ from sweeps.backends.ray.cluster import demand_of, living_nodes, require_room
 from sweeps.backends.ray.connection import connected, require_ray
 from sweeps.backends.ray.crew import Crew, Worker, last_line
 from sweeps.backends.ray.models import ModelLogging
-from sweeps.backends.ray.shipping import packed
+from sweeps.backends.ray.shipping import packed, without_addresses
 from sweeps.backends.ray.worker import Told
 from sweeps.backends.sharing import runs_at_once, share_cores
 from sweeps.sweep import Sweep
 
 # Workers that start as late after the first one do not decide what all of them can.
 GRACE_SECONDS = 15.0
+MOST_IN_VAIN = 3  # workers that may be lost before they begin a job, until the job is taken for the reason
 
 
 class RayBackend:
@@ -59,6 +60,7 @@ class RayBackend:
         self.sweep, self.say, self.config = sweep, say, sweep.config.backend
         self.code = packed(sweep)
         self.waiting: deque[AnyJob] = deque()
+        self.handed_in_vain = Counter[str]()  # how often a worker was lost before it began the job, by its key
         self.datasets: dict[str, Any] = {}  # references, by source
         self.models = ModelLogging(sweep.config.workers_max_memory)
         self._stack = ExitStack()
@@ -162,8 +164,9 @@ class RayBackend:
                 if isinstance(job, Job):
                     source, dataset = self._dataset(job.run.config.data)
                     luggage = pack(job.run, job.checkpoints)
-                worker.handed = worker.actor.begin.remote(ray.cloudpickle.dumps(job), luggage, source, dataset)
-                worker.call = worker.actor.talk.remote(None)
+                pickled = ray.cloudpickle.dumps(without_addresses(job))
+                worker.handed = worker.actor.begin.remote(pickled, luggage, source, dataset)
+                worker.call = worker.actor.talk.remote(None, worker.handed)
 
     def _dataset(self, config: DataConfig) -> tuple[str, Any]:
         """Return the key of a dataset's source and a reference to it, which lies in Ray's memory once per machine."""
@@ -249,7 +252,8 @@ class RayBackend:
         for message in kept:
             if isinstance(message, Done | Failed):
                 worker.job = None
-                if told.memory > self.sweep.config.workers_max_memory:
+                crashed = isinstance(message, Failed) and message.died
+                if crashed or told.memory > self.sweep.config.workers_max_memory:
                     self.crew.dismiss(worker)
             yield key, message
         if worker.job is job and not isinstance(told.messages[-1], Epoch):
@@ -260,13 +264,15 @@ class RayBackend:
         import ray
 
         assert worker.job is not None
+        node_is_gone = False
         if isinstance(error, ray.exceptions.RayTaskError):  # its training's thread could not start
-            self.waiting.appendleft(worker.job)
             self.crew.dismiss(worker)
             self.crew.note_failed_start(str(error))
-            return
-        node_is_gone = self.crew.miss(worker, error)
-        if not _has_ended(worker.handed):
+            has_begun = False
+        else:
+            node_is_gone, has_begun = self.crew.miss(worker, error), _has_ended(worker.handed)
+        if not has_begun and self.handed_in_vain[worker.job.key] < MOST_IN_VAIN:
+            self.handed_in_vain[worker.job.key] += 1
             self.waiting.appendleft(worker.job)
             return
         what = "the node of its worker is gone" if node_is_gone else "its worker process died"

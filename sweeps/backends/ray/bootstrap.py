@@ -43,8 +43,8 @@ class Bootstrap:
         """Begin a job; see `Worker.begin`."""
         self.worker.begin(job, luggage, source, dataset)
 
-    def talk(self, answer: bool | None) -> Any:
-        """Hand an answer on; return what is said next."""
+    def talk(self, answer: bool | None, begun: None = None) -> Any:
+        """Hand an answer on; return what is said next. Fails if `begun`, a call of `begin`, has failed."""
         return self.worker.talk(answer)
 
 

@@ -55,7 +55,8 @@ def connected(address: str | None) -> Iterator[Path | None]:
         stack.enter_context(patch.dict(os.environ, EVERYWHERE if address else OF_OUR_OWN | EVERYWHERE))
         import ray
 
-        if ray.is_initialized() and address in (None, "auto"):
+        if ray.is_initialized():
+            _require_same(address)
             yield None
             return
         if address is None:
@@ -72,6 +73,18 @@ def connected(address: str | None) -> Iterator[Path | None]:
             _connect(address)
         stack.enter_context(_quiet())
         yield folder
+
+
+def _require_same(address: str | None) -> None:
+    """Raise ConfigError unless the cluster that this program is connected to is the one that is asked for."""
+    import ray
+
+    here = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", here):
+        raise ConfigError(
+            f"backend.address={address}: this program is connected to the cluster at {here}. Leave backend.address out "
+            "to use that, or call ray.shutdown() first"
+        )
 
 
 def _connect(address: str, **given: Any) -> None:

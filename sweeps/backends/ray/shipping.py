@@ -11,13 +11,15 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.functions import registered
 from pipeline.config.groups import CONF
+from pipeline.config.schema import RunConfig
 from pipeline.config.source import find_source, is_of_project
+from sweeps.backends.base import AnyJob, LogModel
 from sweeps.sweep import Sweep
 
 PACKAGES = Path(__file__).resolve().parents[3]  # the folder that holds ours
@@ -32,6 +34,17 @@ class Code:
 
     content: bytes
     digest: str
+
+
+def without_addresses(job: AnyJob) -> AnyJob:
+    """Return a job that does not know the stores, which no worker needs: their addresses may hold passwords."""
+    if isinstance(job, LogModel):
+        return job
+
+    def bare(config: RunConfig) -> RunConfig:
+        return replace(config, store=replace(config.store, tracking_uri=None, optuna_url=None))
+
+    return replace(job, run=replace(job.run, config=bare(job.run.config), composed=bare(job.run.composed)))
 
 
 def packed(sweep: Sweep) -> Code:

@@ -22,7 +22,7 @@ from sweeps.backends.ray.checkpoints import Luggage, Removed, Saved, TravellingC
 from sweeps.backends.worker import Datasets, serve
 
 # A worker that waits so long for an answer ends itself: its parent or its network is gone, and nobody has noticed.
-LEASE_SECONDS = 900
+ANSWER_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,10 @@ class Worker:
     def _serve(self) -> None:
         try:
             serve(*self.arguments)
+            details = "the thread that trains has ended"
         except BaseException:
-            self.channel.send(_Crash(traceback.format_exc()))
+            details = traceback.format_exc()
+        self.channel.send(_Crash(details))
 
     def hello(self) -> Hello:
         """Return what there is to compute with."""
@@ -138,7 +140,10 @@ class Worker:
         messages = self.channel.said()
         for message in messages:
             if isinstance(message, _Crash):
-                raise RuntimeError(message.details)
+                if not self.channel.has_worked:
+                    raise RuntimeError(message.details)
+                reason = f"its worker crashed: {message.details.strip().splitlines()[-1]}"
+                return Told([Failed(reason, message.details, died=True)], _memory())
         return Told(messages, _memory())
 
 
@@ -149,6 +154,7 @@ class Queues:
         self.inbox: queue.Queue[Any] = queue.Queue()
         self.outbox: queue.Queue[Any] = queue.Queue()
         self.is_asked = False
+        self.has_worked = False
 
     def send(self, message: Any, /) -> None:
         """Send to the parent."""
@@ -158,9 +164,11 @@ class Queues:
     def recv(self) -> Any:
         """Wait for a job, or for an answer, but not for ever."""
         try:
-            return self.inbox.get(timeout=LEASE_SECONDS if self.is_asked else None)
+            received = self.inbox.get(timeout=ANSWER_SECONDS if self.is_asked else None)
         except queue.Empty:
             os._exit(1)
+        self.has_worked = True
+        return received
 
     def said(self) -> list[Any]:
         """Return what was sent; wait for the first of it."""

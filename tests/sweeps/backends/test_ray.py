@@ -10,12 +10,17 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import psutil
 import pytest
 
 from pipeline.config.checks import ConfigError
+from pipeline.config.compose import compose
+from pipeline.config.schema import RunConfig
 from sweeps.backends.base import BackendError, Done, Failed, Job
 from sweeps.backends.choose import choose_backend
+from sweeps.backends.ray.connection import connected
+from sweeps.backends.ray.shipping import without_addresses
 from sweeps.backends.ray.worker import Hello
 from sweeps.cli.main import main
 from sweeps.config.multirun import compose_multirun
@@ -53,6 +58,29 @@ def test_ray_started_here_is_quiet_local_and_leaves_nothing(root: Path) -> None:
     assert psutil.wait_procs(family, timeout=20)[1] == []
     assert set(Path(tempfile.gettempdir()).glob("convsweep-*")) <= folders
     assert not (root.parent / ".ray").exists()
+
+
+def test_no_address_of_a_store_is_sent_to_workers() -> None:
+    store = ["store.tracking_uri=http://me:secret@mlflow", "store.optuna_url=postgresql://me:secret@db/optuna"]
+    job = Job("a", run_of(compose(RunConfig, "train", [*SMALL, *store])))
+    assert b"secret" in cloudpickle.dumps(job)
+    sent = without_addresses(job)
+    assert b"secret" not in cloudpickle.dumps(sent)
+    assert sent.run.signature == job.run.signature
+
+
+def test_a_program_is_asked_before_its_connection_is_changed(nodes: Nodes) -> None:
+    import ray
+
+    ray.init(nodes.address, log_to_driver=False)
+    try:
+        with pytest.raises(ConfigError, match=r"backend.address=127.0.0.1:1: this program is connected to the cluster"):
+            connected("127.0.0.1:1").__enter__()
+        with connected(nodes.address) as folder:
+            assert folder is None
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 from tests.sweeps.config.test_ablation import study_of, tracked
 
 TRIALS = 14
-KILLS = 6
+KILLS = 4
 COMMAND = [
     *(sys.executable, "-m", "sweeps.cli.main", "study", "smoke", f"study.n_trials={TRIALS}", "study.pruner=none"),
     *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "retries=50"),

@@ -74,6 +74,7 @@ class RayBackend:
         """
         with ExitStack() as stack:
             folder = stack.enter_context(connected(self.config.address))
+            self.is_here = folder is not None  # so that workers have the store's files, and nobody else is asked
             stack.enter_context(self.models)
             nodes, wanted = living_nodes(), self.sweep.config.most_workers
             total = int(sum(node.offers.get("CPU", 0) for node in nodes))
@@ -145,7 +146,7 @@ class RayBackend:
 
     def start(self, job: AnyJob) -> None:
         """Hand a job to an idle worker; a model is logged on this machine, which has store and checkpoints."""
-        if isinstance(job, LogModel):
+        if isinstance(job, LogModel) and not self.is_here:
             self.models.start(job)
         else:
             self.waiting.append(job)

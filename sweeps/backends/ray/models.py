@@ -1,4 +1,4 @@
-"""Models are logged on the parent's machine, which has the store and the checkpoints."""
+"""Models are logged on the parent's machine, which has store and checkpoints, where workers may be elsewhere."""
 
 from __future__ import annotations
 

@@ -17,8 +17,10 @@ import pytest
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.schema import RunConfig
-from sweeps.backends.base import BackendError, Done, Failed, Job
+from pipeline.tracking.reader import TrackedRun
+from sweeps.backends.base import BackendError, Done, Failed, Job, LogModel
 from sweeps.backends.choose import choose_backend
+from sweeps.backends.ray.backend import RayBackend
 from sweeps.backends.ray.connection import connected
 from sweeps.backends.ray.shipping import without_addresses
 from sweeps.backends.ray.worker import Hello
@@ -58,6 +60,20 @@ def test_ray_started_here_is_quiet_local_and_leaves_nothing(root: Path) -> None:
     assert psutil.wait_procs(family, timeout=20)[1] == []
     assert set(Path(tempfile.gettempdir()).glob("convsweep-*")) <= folders
     assert not (root.parent / ".ray").exists()
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_model_is_logged_by_a_worker_only_where_workers_are_here(
+    is_here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has trained has imported TensorFlow; but stores' addresses are for no other machine."""
+    backend = RayBackend(compose_multirun([*GRID, "backend=ray"], {}), print)
+    backend.is_here, logged = is_here, []
+    monkeypatch.setattr(backend, "_hand_out", lambda: None)
+    monkeypatch.setattr(backend.models, "start", logged.append)
+    job = LogModel(backend.sweep.config, TrackedRun.__new__(TrackedRun))
+    backend.start(job)
+    assert (list(backend.waiting), logged) == (([job], []) if is_here else ([], [job]))
 
 
 def test_no_address_of_a_store_is_sent_to_workers() -> None:

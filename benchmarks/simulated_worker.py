@@ -54,7 +54,7 @@ class Actor:
         from sweeps.backends.ray.worker import Hello
 
         node = ray.get_runtime_context().get_node_id()
-        return Hello("here", node, os.getpid(), "none", 1, [], "float32", versions())
+        return Hello("here", node, os.getpid(), "none", 1, "float32", versions())
 
     def begin(self, job: bytes, luggage: Any, source: str, dataset: Any) -> None:
         """Begin a job."""

@@ -38,6 +38,12 @@ def runs_at_once(sweep: Sweep) -> int:
     return min(MOST_WORKERS, len(keys) * len(sweep.seeds))
 
 
+def leaves_precision_open(sweep: Sweep) -> bool:
+    """Return whether workers decide in which precision some run is trained."""
+    is_auto = any(base.trainer.precision == "auto" for base in _bases(sweep))
+    return is_auto or "auto" in sweep.choices.get("trainer.precision", [])
+
+
 def _bases(sweep: Sweep) -> list[RunConfig]:
     return [trial.base for trial in sweep.trials or []] or [sweep.config]
 

@@ -9,12 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Self
 
-import numpy as np
-
-from pipeline.config.data import DataConfig
 from pipeline.config.functions import shipped
-from pipeline.datasets import dataset as data
-from pipeline.datasets.cache import source_key
 from pipeline.system.messages import one_line
 from sweeps.backends.base import (
     POLL_SECONDS,
@@ -31,15 +26,18 @@ from sweeps.backends.base import (
 from sweeps.backends.ray.checkpoints import pack, unpack
 from sweeps.backends.ray.cluster import demand_of, living_nodes, require_room
 from sweeps.backends.ray.connection import connected, require_ray
-from sweeps.backends.ray.crew import Crew, Worker, last_line
+from sweeps.backends.ray.crew import Crew, Worker
+from sweeps.backends.ray.datasets import SharedDatasets
+from sweeps.backends.ray.fitness import Fitness, last_line
 from sweeps.backends.ray.models import ModelLogging
 from sweeps.backends.ray.shipping import packed, without_addresses
-from sweeps.backends.ray.worker import Told
-from sweeps.backends.sharing import runs_at_once, share_cores
+from sweeps.backends.ray.worker import Begun, Told, Unfit
+from sweeps.backends.sharing import leaves_precision_open, runs_at_once, share_cores
 from sweeps.sweep import Sweep
 
 # Workers that start as late after the first one do not decide what all of them can.
 GRACE_SECONDS = 15.0
+ANSWER_SECONDS = 900  # and as long as the store is retried: a worker without an answer for so long ends itself
 MOST_IN_VAIN = 3  # workers that may be lost before they begin a job, until the job is taken for the reason
 
 
@@ -61,7 +59,7 @@ class RayBackend:
         self.code = packed(sweep)
         self.waiting: deque[AnyJob] = deque()
         self.handed_in_vain = Counter[str]()  # how often a worker was lost before it began the job, by its key
-        self.datasets: dict[str, Any] = {}  # references, by source
+        self.datasets = SharedDatasets()
         self.models = ModelLogging(sweep.config.workers_max_memory)
         self._stack = ExitStack()
         self._resources: Resources | None = None
@@ -89,8 +87,9 @@ class RayBackend:
                 runs_at_once(self.sweep),
                 self.config.start_timeout,
                 self.say,
+                Fitness(self.shared.threads, self.say),
             )
-            stack.callback(self._dismiss_all)
+            stack.callback(self.crew.dismiss_all)
             self.crew.look_after()
             self._stack = stack.pop_all()
         return self
@@ -102,15 +101,12 @@ class RayBackend:
 
         gpu = self.config.gpus > 0
         settings = {"threads": self.shared.threads, "functions": shipped(), "uses_gpu": gpu}
+        settings["answer_seconds"] = ANSWER_SECONDS + self.sweep.store.retry_seconds
         return [ray.put(self.code.content), self.code.digest, folder, list(sys.path), settings]
 
     def __exit__(self, *error: object) -> None:
         """End the workers."""
         self._stack.close()
-
-    def _dismiss_all(self) -> None:
-        for worker in list(self.crew.workers):
-            self.crew.dismiss(worker)
 
     @property
     def resources(self) -> Resources:
@@ -123,18 +119,19 @@ class RayBackend:
             self._await_first()
             workers = self.crew.started
             alike = {worker.hello.precision for worker in workers if worker.hello}
-            self.crew.precision = alike.pop() if len(alike) == 1 else "float32"
-            self._resources = Resources(len(workers), self.shared.threads, self.crew.precision)
+            precision = alike.pop() if len(alike) == 1 else "float32"
+            self.crew.fitness.precision = precision if leaves_precision_open(self.sweep) else None
+            self._resources = Resources(len(workers), self.shared.threads, precision)
         return self._resources
 
     def _await_first(self) -> None:
         """Wait for the first workers: as many as there is room for, or those that start soon after the first one."""
-        first_at = 0.0
+        crew, first_at = self.crew, 0.0
         while True:
-            self._listen(POLL_SECONDS)
-            now, started = time.monotonic(), len(self.crew.started)
+            crew.listen(POLL_SECONDS)
+            now, started = time.monotonic(), len(crew.started)
             first_at = first_at or (now if started else 0.0)
-            enough = min(self.crew.room, self.crew.most, self.crew.wanted or self.crew.most)
+            enough = min(crew.room, crew.most, crew.wanted or crew.most)
             if started and (started >= enough or now - first_at > GRACE_SECONDS):
                 return
 
@@ -160,29 +157,15 @@ class RayBackend:
             if not self.waiting:
                 return
             if worker.job is None:
-                worker.job = job = self.waiting.popleft()
+                job = self.waiting.popleft()
+                worker.job, worker.has_begun = job, False
                 source, dataset, luggage = "", None, None
                 if isinstance(job, Job):
-                    source, dataset = self._dataset(job.run.config.data)
+                    source, dataset = self.datasets.reference(job.run.config.data)
                     luggage = pack(job.run, job.checkpoints)
                 pickled = ray.cloudpickle.dumps(without_addresses(job))
-                worker.handed = worker.actor.begin.remote(pickled, luggage, source, dataset)
-                worker.call = worker.actor.talk.remote(None, worker.handed)
-
-    def _dataset(self, config: DataConfig) -> tuple[str, Any]:
-        """Return the key of a dataset's source and a reference to it, which lies in Ray's memory once per machine."""
-        import ray
-
-        key = source_key(config)
-        if key not in self.datasets:
-            loaded = data.load(config, say=lambda line: None)  # it has been said already
-            # Of an array that is mapped from a file, every worker would have a copy of its own.
-            train, test, val = (
-                data.Examples(np.asarray(each.x), np.asarray(each.y))
-                for each in (loaded.train, loaded.test, loaded.val)
-            )
-            self.datasets[key] = ray.put(data.Dataset(train, test, val, loaded.sha256))
-        return key, self.datasets[key]
+                begun = worker.actor.begin.remote(pickled, luggage, source, dataset)
+                worker.call = worker.actor.talk.remote(None, begun)
 
     def messages(self, timeout: float) -> Iterator[tuple[str, Message]]:
         """Yield key and message of what workers have sent; wait up to `timeout` seconds for the first.
@@ -191,39 +174,9 @@ class RayBackend:
             BackendError: if there is no worker, and will be none.
         """
         yield from self.models.messages()
-        for worker in self._listen(0.05 if self.models.is_busy else timeout):
+        for worker in self.crew.listen(0.05 if self.models.is_busy else timeout):
             yield from self._heard(worker)
         self._hand_out()
-
-    def _listen(self, timeout: float) -> list[Worker]:
-        """Look after the workers; return those busy ones of whom a call has ended."""
-        import ray
-
-        self.crew.look_after()
-        calls = {worker.call: worker for worker in self.crew.workers if worker.call is not None}
-        if not calls:
-            time.sleep(timeout)
-            return []
-        ready, _ = ray.wait(list(calls), num_returns=1, timeout=timeout)
-        if ready:
-            ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
-        busy = []
-        for worker in (calls[call] for call in ready):
-            if worker.hello is None:
-                self._welcome(worker)
-            else:
-                busy.append(worker)
-        return busy
-
-    def _welcome(self, worker: Worker) -> None:
-        import ray
-
-        if worker not in self.crew.workers:  # dismissed meanwhile
-            return
-        try:
-            self.crew.welcome(worker, ray.get(worker.call))
-        except ray.exceptions.RayError as error:
-            self.crew.miss(worker, error)
 
     def _heard(self, worker: Worker) -> Iterator[tuple[str, Message]]:
         """Yield what a worker has said."""
@@ -238,8 +191,12 @@ class RayBackend:
                 self.crew.dismiss(worker)
                 yield key, Failed(f"the connection to its worker broke ({worker.host})", died=True, uncounted=True)
                 return
-            self.crew.failed_starts = 0
-            kept = unpack(job, told.messages)
+            if unfit := next((message for message in told.messages if isinstance(message, Unfit)), None):
+                self.waiting.appendleft(job)
+                self.crew.refuse(worker, unfit.why)
+                return
+            self.crew.begun(worker)
+            kept = unpack(job, (message for message in told.messages if not isinstance(message, Begun | Unfit)))
         except ray.exceptions.ActorUnavailableError:
             worker.call, worker.is_doubted = None, True
             return
@@ -262,37 +219,18 @@ class RayBackend:
 
     def _lost(self, worker: Worker, error: Exception) -> Iterator[tuple[str, Message]]:
         """Yield the failure of what a lost worker did; what it had not begun goes to another."""
-        import ray
-
         assert worker.job is not None
-        node_is_gone = False
-        if isinstance(error, ray.exceptions.RayTaskError):  # its training's thread could not start
-            self.crew.dismiss(worker)
-            self.crew.note_failed_start(str(error))
-            has_begun = False
-        else:
-            node_is_gone, has_begun = self.crew.miss(worker, error), _has_ended(worker.handed)
-        if not has_begun and self.handed_in_vain[worker.job.key] < MOST_IN_VAIN:
-            self.handed_in_vain[worker.job.key] += 1
+        key, node_is_gone = worker.job.key, self.crew.miss(worker, error)
+        if not worker.has_begun and self.handed_in_vain[key] < MOST_IN_VAIN:
+            self.handed_in_vain[key] += 1
             self.waiting.appendleft(worker.job)
             return
         what = "the node of its worker is gone" if node_is_gone else "its worker process died"
         reason = f"{what} ({worker.host}: {last_line(str(error))})"
-        yield worker.job.key, Failed(reason, died=True, uncounted=node_is_gone)
+        yield key, Failed(reason, died=True, uncounted=node_is_gone)
 
     def answer(self, key: str, go_on: bool) -> None:
         """Answer an Epoch message of the job `key`."""
         for worker in self.crew.workers:
             if worker.job is not None and worker.job.key == key:
                 worker.call = worker.actor.talk.remote(go_on)
-
-
-def _has_ended(call: Any) -> bool:
-    """Return whether a call has ended well."""
-    import ray
-
-    try:
-        ray.get(call, timeout=0)
-    except ray.exceptions.RayError:  # a timeout is one
-        return False
-    return True

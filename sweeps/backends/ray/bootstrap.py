@@ -1,6 +1,6 @@
 """The actor class, pickled by value: a worker's machine needs nothing of ours but what this unpacks.
 
-Only Python's own library is imported here.
+Only Python's own library is imported here, and Ray, which is there.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any
+
+UNUSED_SECONDS = 7 * 24 * 3600  # after which the code of a launch is deleted
 
 
 class Bootstrap:
     """An actor that unpacks the parent's code, and then is what `sweeps.backends.ray.worker.Worker` is."""
 
     def __init__(self, code: bytes, digest: str, folder: str | None, path: list[str], settings: dict[str, Any]) -> None:
-        """Unpack and start the worker, whose TensorFlow is imported meanwhile.
+        """Unpack and start the worker, whose TensorFlow is imported meanwhile; `hello` tells if that fails.
 
         Args:
             code: A zip file of packages and modules.
@@ -29,14 +33,22 @@ class Bootstrap:
             path: The parent's `sys.path`, for what is not in the zip file; entries that are not here do no harm.
             settings: Arguments of `Worker`.
         """
-        own = _unpacked(code, Path(folder) if folder else _folder_of_user(), digest)
-        sys.path[:] = [str(own), *sys.path, *(entry for entry in path if entry not in sys.path)]
-        from sweeps.backends.ray.worker import Worker
+        self.trouble = ""
+        try:
+            self.folder = _unpacked(code, Path(folder) if folder else _folder_of_user(), digest)
+            sys.path[:] = [str(self.folder), *sys.path, *(entry for entry in path if entry not in sys.path)]
+            from sweeps.backends.ray.worker import Worker
 
-        self.worker = Worker(**settings)
+            self.worker = Worker(**settings)
+        except Exception:  # raised from here, it would not say on which node
+            self.trouble = traceback.format_exc()
 
     def hello(self) -> Any:
-        """Return what there is to compute with here."""
+        """Return what there is to compute with here, or this node, its host and why there is no worker on it."""
+        if self.trouble:
+            import ray
+
+            return ray.get_runtime_context().get_node_id(), os.uname().nodename, self.trouble
         return self.worker.hello()
 
     def begin(self, job: bytes, luggage: Any, source: str, dataset: Any) -> None:
@@ -45,6 +57,7 @@ class Bootstrap:
 
     def talk(self, answer: bool | None, begun: None = None) -> Any:
         """Hand an answer on; return what is said next. Fails if `begun`, a call of `begin`, has failed."""
+        os.utime(self.folder)  # it is in use
         return self.worker.talk(answer)
 
 
@@ -59,9 +72,11 @@ def _folder_of_user() -> Path:
 
 
 def _unpacked(code: bytes, folder: Path, digest: str) -> Path:
-    """Return the folder in which the code is, unpacked once per machine."""
+    """Return the folder in which the code is, unpacked once per machine; delete others that are not used any more."""
     ready = folder / digest
-    if not ready.is_dir():
+    if ready.is_dir():
+        os.utime(ready)
+    else:
         fresh = Path(tempfile.mkdtemp(dir=folder))
         zipfile.ZipFile(io.BytesIO(code)).extractall(fresh)
         try:
@@ -70,4 +85,15 @@ def _unpacked(code: bytes, folder: Path, digest: str) -> Path:
             shutil.rmtree(fresh)
             if not ready.is_dir():
                 raise
+    _delete_unused(folder)
     return ready
+
+
+def _delete_unused(folder: Path) -> None:
+    """Delete the code of launches whose workers have said nothing for a week."""
+    for each in folder.iterdir():
+        try:
+            if time.time() - each.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(each, ignore_errors=True)
+        except FileNotFoundError:  # another worker was quicker
+            continue

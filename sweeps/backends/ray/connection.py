@@ -101,7 +101,7 @@ def _connect(address: str, **given: Any) -> None:
         if address == "local":
             raise ConfigError(f"Ray cannot be started here: {root_cause(error)}") from error
         hint = "start one with `ray start --head`, or leave backend.address out" if address == "auto" else _WHO
-        raise ConfigError(f"{words} cannot be used: {root_cause(error)}; {hint}") from error
+        raise ConfigError(f"{words} cannot be used: {root_cause(error).rstrip('.')}; {hint}") from error
 
 
 _WHO = (

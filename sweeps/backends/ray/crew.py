@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.system.messages import masked, printable
-from pipeline.training.identity import versions
 from sweeps.backends.base import AnyJob, BackendError, Say
 from sweeps.backends.ray.cluster import Node, living_nodes, options_of
+from sweeps.backends.ray.fitness import FAILED_STARTS, Fitness
 from sweeps.backends.ray.worker import Hello
 
-FAILED_STARTS = 3  # in a row end the sweep
 LOOK_SECONDS = 1.0  # between looks at the cluster's nodes
 
 
@@ -25,7 +23,8 @@ class Worker:
         call: The call that is under way; None where the parent is to speak.
         hello: What it has; None until it has started.
         job: What it does.
-        handed: The call that handed it the job.
+        has_begun: Whether it has taken the job.
+        has_worked: Whether it has ever taken one: else it may be one that cannot start.
         is_doubted: Whether the connection to it broke: it is asked until Ray knows what became of it.
     """
 
@@ -33,7 +32,8 @@ class Worker:
     call: Any
     hello: Hello | None = None
     job: AnyJob | None = None
-    handed: Any = None
+    has_begun: bool = False
+    has_worked: bool = False
     is_doubted: bool = False
 
     @property
@@ -53,7 +53,7 @@ class Crew:
         most: More are never needed.
         start_timeout: Seconds to wait for a first one, or for one where all are gone.
         say: Tells of those that come and go.
-        precision: What all must compute natively; None for any.
+        fitness: Which nodes can have workers.
     """
 
     arguments: list[Any]
@@ -62,11 +62,8 @@ class Crew:
     most: int
     start_timeout: float
     say: Say
-    precision: str | None = None
+    fitness: Fitness
     workers: list[Worker] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)  # why, by node
-    failed_starts: int = 0
-    trouble: str = ""
     looked: float = 0.0
     nodes: list[Node] = field(default_factory=list)
     alone_since: float = field(default_factory=time.monotonic)
@@ -80,7 +77,7 @@ class Crew:
     @property
     def room(self) -> int:
         """How many workers the nodes that are not refused can have."""
-        return sum(node.room(self.demand) for node in self.nodes if node.id not in self.refused)
+        return sum(node.room(self.demand) for node in self.nodes if node.id not in self.fitness.refused)
 
     def look_after(self) -> None:
         """Hire for the room that there is, at most once a second.
@@ -115,7 +112,7 @@ class Crew:
         from sweeps.backends.ray import bootstrap
 
         ray.cloudpickle.register_pickle_by_value(bootstrap)
-        actor_class = ray.remote(bootstrap.Bootstrap).options(**options_of(self.demand, set(self.refused)))
+        actor_class = ray.remote(bootstrap.Bootstrap).options(**options_of(self.demand, set(self.fitness.refused)))
         actor = actor_class.remote(*self.arguments)
         self.workers.append(Worker(actor, actor.hello.remote()))
 
@@ -125,42 +122,70 @@ class Crew:
                 self.say("there are workers again")
             self.alone_since, self.is_waiting = now, False
             return
-        if self.refused and not self.room:
-            reasons = "; ".join(dict.fromkeys(self.refused.values()))
+        if self.fitness.refused and not self.room:
+            reasons = "; ".join(dict.fromkeys(self.fitness.refused.values()))
             raise BackendError(f"every worker is refused: {reasons}")
         waited = now - self.alone_since
         if waited > self.start_timeout:
-            why = f": {self.trouble}" if self.trouble else "; the cluster has no room"
+            why = f": {self.fitness.trouble}" if self.fitness.trouble else "; the cluster has no room"
             raise BackendError(
                 f"there was no worker for backend.start_timeout={self.start_timeout:g} seconds{why}. "
                 "What is finished is kept, and the same command continues"
             )
 
+    def listen(self, timeout: float) -> list[Worker]:
+        """Look after the workers; return those busy ones of whom a call has ended, for whom to wait so long."""
+        import ray
+
+        self.look_after()
+        calls = {worker.call: worker for worker in self.workers if worker.call is not None}
+        if not calls:
+            time.sleep(timeout)
+            return []
+        ready, _ = ray.wait(list(calls), num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        busy = []
+        for worker in (calls[call] for call in ready):
+            if worker.hello is not None:
+                busy.append(worker)
+            elif worker in self.workers:  # else it was dismissed meanwhile
+                self._hear_first(worker)
+        return busy
+
+    def _hear_first(self, worker: Worker) -> None:
+        import ray
+
+        try:
+            said: Hello | tuple[str, str, str] = ray.get(worker.call)
+        except ray.exceptions.RayError as error:
+            self.miss(worker, error)
+            return
+        if isinstance(said, tuple):
+            self.dismiss(worker)
+            self._count_failed_start(*said)
+        else:
+            self.welcome(worker, said)
+
     def welcome(self, worker: Worker, hello: Hello) -> None:
         """Let a worker that has started work, or refuse it where it would give other numbers."""
         worker.hello, worker.call = hello, None
-        if why := self._why_not(hello):
-            self.refused[hello.node] = f"{hello.host}: {why}"
-            self.say(f"a worker on {hello.host} is refused: {why}")
-            self.dismiss(worker)
-            self._dismiss_starting()
+        if why := self.fitness.why_not(hello):
+            self.refuse(worker, why)
 
-    def _why_not(self, hello: Hello) -> str:
-        other = [
-            f"{name} {hello.versions.get(name)} there, {version} here"
-            for name, version in versions().items()
-            if hello.versions.get(name) != version
-        ]
-        if other:
-            return ", ".join(other)
-        if self.precision == "mixed_bfloat16" and hello.precision != self.precision:
-            return f"{hello.processor} does not compute in bfloat16, as the workers do with which the sweep began"
-        return ""
+    def refuse(self, worker: Worker, why: str) -> None:
+        """Dismiss a worker, and hire none on its node any more."""
+        assert worker.hello
+        self.dismiss(worker)
+        self.fitness.refuse(worker.hello.node, worker.hello.host, why)
+        self._dismiss_unused()
 
-    def _dismiss_starting(self) -> None:
-        """Hire anew those that wait for room: they may get it on the node that has just been refused."""
-        for worker in [worker for worker in self.workers if worker.hello is None]:
-            self.dismiss(worker)
+    def _dismiss_unused(self) -> None:
+        """Dismiss who has not worked yet on refused nodes, and hire anew those that wait for room there."""
+        for worker in list(self.workers):
+            is_refused = worker.hello and worker.hello.node in self.fitness.refused
+            if worker.hello is None or (is_refused and worker.job is None and not worker.has_worked):
+                self.dismiss(worker)
         self.looked = 0.0
 
     def dismiss(self, worker: Worker) -> None:
@@ -170,39 +195,42 @@ class Crew:
         self.workers.remove(worker)
         ray.kill(worker.actor)
 
+    def dismiss_all(self) -> None:
+        """End the workers."""
+        for worker in list(self.workers):
+            self.dismiss(worker)
+
+    def begun(self, worker: Worker) -> None:
+        """Note that a worker has taken its job: on its node, workers can start."""
+        assert worker.hello
+        if not worker.has_worked:
+            self.fitness.note_start(worker.hello.node)
+        worker.has_begun = worker.has_worked = True
+
+    def _count_failed_start(self, node: str, host: str, text: str) -> None:
+        if self.fitness.note_failed_start(node, host, text):
+            self._dismiss_unused()
+        elif node or not self.started:  # else others work, while nobody knows which node to refuse
+            self.looked = 0.0
+        if not self.started and self.fitness.failed_starts[""] >= FAILED_STARTS:
+            raise BackendError(self.fitness.trouble)
+
     def miss(self, worker: Worker, error: Exception) -> bool:
         """Note that a worker is lost; return whether its whole node is.
 
         Raises:
-            BackendError: if it is the third in a row that could not start.
+            BackendError: if it is the third in a row that could not start, and there is no other.
         """
         self.dismiss(worker)
-        self.looked = 0.0
-        text = str(error)
-        gone = "node has died" in text
-        if worker.hello is None:
-            if not gone:
-                self.note_failed_start(text)
-            return gone
-        gone = gone or worker.hello.node not in {node.id for node in living_nodes()}
-        if gone and not self.started:
+        text, hello = str(error), worker.hello
+        is_gone = "node has died" in text
+        if hello and not is_gone:
+            is_gone = hello.node not in {node.id for node in living_nodes()}
+        if not is_gone and not worker.has_worked:
+            self._count_failed_start(hello.node if hello else "", hello.host if hello else "", text)
+        else:
+            self.looked = 0.0
+        if is_gone and hello and not self.started:
             self.alone_since, self.is_waiting = time.monotonic(), True
             self.say(f"no worker is left: waiting for a node, for at most {self.start_timeout:g} seconds")
-        return gone
-
-    def note_failed_start(self, text: str) -> None:
-        """Count a worker that could not start.
-
-        Raises:
-            BackendError: if it is the third in a row.
-        """
-        self.trouble = last_line(text)
-        self.failed_starts += 1
-        if self.failed_starts >= FAILED_STARTS:
-            raise BackendError(f"{FAILED_STARTS} workers in a row could not start: {self.trouble}")
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a traceback or of Ray's message: what happened."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return masked(printable(lines[-1] if lines else "no reason given"))[:500]
+        return is_gone

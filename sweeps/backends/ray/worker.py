@@ -21,9 +21,6 @@ from sweeps.backends.base import AnyJob, Epoch, Failed, Inspect, Job, Message
 from sweeps.backends.ray.checkpoints import Luggage, Removed, Saved, TravellingCheckpoints
 from sweeps.backends.worker import Datasets, serve
 
-# A worker that waits so long for an answer ends itself: its parent or its network is gone, and nobody has noticed.
-ANSWER_SECONDS = 900
-
 
 @dataclass(frozen=True)
 class Hello:
@@ -31,7 +28,7 @@ class Hello:
 
     Attributes:
         host, node, process: Its machine, by name and by Ray's id, and its process there.
-        processor, cores, gpus: What is there; the GPUs are those that Ray has assigned to it.
+        processor, cores: What is there.
         precision: What it computes natively, as trainer.precision=auto decides it.
         versions: Of the libraries that compute.
     """
@@ -41,16 +38,30 @@ class Hello:
     process: int
     processor: str
     cores: int
-    gpus: list[str]
     precision: str
     versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The thread that trains has taken its job: what befalls the worker from now on may be the job's doing."""
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A worker that may not do its job, since its node has other code; the job is not to blame."""
+
+    why: str
+
+
+AnyMessage = Message | Saved | Removed | Begun | Unfit
 
 
 @dataclass(frozen=True)
 class Told:
     """What a worker has said since it was asked last, and the GiB of memory that it has."""
 
-    messages: list[Message | Saved | Removed]
+    messages: list[AnyMessage]
     memory: float
 
 
@@ -64,17 +75,19 @@ class _Crash:
 class Worker:
     """Trains in a thread, and talks with the parent in the actor's own: one call at a time."""
 
-    def __init__(self, threads: int, functions: bytes, uses_gpu: bool) -> None:
+    def __init__(self, threads: int, functions: bytes, uses_gpu: bool, answer_seconds: float) -> None:
         """Start the thread, which imports TensorFlow.
 
         Args:
             threads: Threads of TensorFlow.
             functions: The parent's registered functions, as shipped.
             uses_gpu: Whether it was assigned a GPU, or a part of one; else it must see none.
+            answer_seconds: How long to wait for an answer: then the parent or the network is gone unnoticed, and the
+                worker ends itself.
         """
         if not uses_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        self.channel, self.datasets = Queues(), Datasets()
+        self.channel, self.datasets = Queues(answer_seconds), Datasets()
         self.checked = set[tuple[str, str]]()
         self.arguments = (self.channel, threads, functions, self.datasets)
         threading.Thread(target=self._serve, daemon=True).start()
@@ -92,10 +105,9 @@ class Worker:
         import ray
 
         context = ray.get_runtime_context()
-        gpus = [str(number) for number in context.get_accelerator_ids().get("GPU", [])]
         native, cores = hardware.resolve_precision("auto"), hardware.cores()
         host = os.uname().nodename
-        return Hello(host, context.get_node_id(), os.getpid(), hardware.processor(), cores, gpus, native, versions())
+        return Hello(host, context.get_node_id(), os.getpid(), hardware.processor(), cores, native, versions())
 
     def begin(self, job: bytes, luggage: Luggage | None, source: str, dataset: data.Dataset | None) -> None:
         """Begin a job; what goes wrong is said as any job's failure is.
@@ -110,28 +122,28 @@ class Worker:
             unpickled: AnyJob = pickle.loads(job)
             if source and dataset is not None:
                 self.datasets.setdefault(source, dataset)
-            if isinstance(unpickled, Job | Inspect):
-                self._require_same_code(unpickled.run)
+            if isinstance(unpickled, Job | Inspect) and (why := self._other_code(unpickled.run)):
+                self.channel.send(Unfit(why))
+                return
             if isinstance(unpickled, Job) and luggage is not None:
                 unpickled = replace(unpickled, checkpoints=TravellingCheckpoints(luggage, self.channel.send))
         except Exception as error:
-            is_final = isinstance(error, ConfigError)
-            reason = str(error) if is_final else one_line(error)
-            self.channel.send(Failed(reason, traceback.format_exc(), is_final=is_final))
+            self.channel.send(Failed(one_line(error), traceback.format_exc()))
         else:
             self.channel.inbox.put(unpickled)
 
-    def _require_same_code(self, run: ResolvedRun) -> None:
-        """Raise ConfigError if a builder is another here than where the run's signature was made."""
+    def _other_code(self, run: ResolvedRun) -> str:
+        """Return how a builder's code differs from that of which the run's signature was made; empty if it does not."""
         builder = run.config.model.builder
         if builder is None or (builder, run.code_sha256) in self.checked:
-            return
-        if code_sha256(BUILDER_KEY, builder) != run.code_sha256:
-            host = os.uname().nodename
-            raise ConfigError(
-                f"{BUILDER_KEY}={builder}: its code on {host} is another than where the sweep was started"
-            )
+            return ""
+        try:
+            if code_sha256(BUILDER_KEY, builder) != run.code_sha256:
+                return f"{BUILDER_KEY}={builder}: its code is another there than where the sweep was started"
+        except ConfigError as error:
+            return str(error)
         self.checked.add((builder, run.code_sha256))
+        return ""
 
     def talk(self, answer: bool | None) -> Told:
         """Hand an answer on, if it is one; wait for what is said next, and return that and what else is there."""
@@ -150,7 +162,8 @@ class Worker:
 class Queues:
     """Both ends of what joins the two threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_seconds: float) -> None:
+        self.answer_seconds = answer_seconds
         self.inbox: queue.Queue[Any] = queue.Queue()
         self.outbox: queue.Queue[Any] = queue.Queue()
         self.is_asked = False
@@ -164,10 +177,12 @@ class Queues:
     def recv(self) -> Any:
         """Wait for a job, or for an answer, but not for ever."""
         try:
-            received = self.inbox.get(timeout=ANSWER_SECONDS if self.is_asked else None)
+            received = self.inbox.get(timeout=self.answer_seconds if self.is_asked else None)
         except queue.Empty:
             os._exit(1)
-        self.has_worked = True
+        if not self.is_asked:
+            self.has_worked = True
+            self.outbox.put(Begun())
         return received
 
     def said(self) -> list[Any]:

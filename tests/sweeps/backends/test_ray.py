@@ -18,7 +18,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.schema import RunConfig
 from pipeline.tracking.reader import TrackedRun
-from sweeps.backends.base import BackendError, Done, Failed, Job, LogModel
+from sweeps.backends.base import BackendError, Done, Job, LogModel, Resources
 from sweeps.backends.choose import choose_backend
 from sweeps.backends.ray.backend import RayBackend
 from sweeps.backends.ray.connection import connected
@@ -74,6 +74,14 @@ def test_a_model_is_logged_by_a_worker_only_where_workers_are_here(
     job = LogModel(backend.sweep.config, TrackedRun.__new__(TrackedRun))
     backend.start(job)
     assert (list(backend.waiting), logged) == (([job], []) if is_here else ([], [job]))
+
+
+def test_workers_wait_for_an_answer_longer_than_the_store_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.put", lambda content: content)
+    backend = RayBackend(compose_multirun([*GRID, "backend=ray", "store.retry_seconds=5000"], {}), print)
+    backend.shared = Resources(1, 1)
+    *_, settings = backend._arguments(None)
+    assert settings["answer_seconds"] > 5000
 
 
 def test_no_address_of_a_store_is_sent_to_workers() -> None:
@@ -157,13 +165,13 @@ def test_a_worker_with_other_libraries_is_refused_by_its_host(
     nodes: Nodes, node: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("sweeps.backends.ray.crew.versions", lambda: {"keras": "2.0"})
+    monkeypatch.setattr("sweeps.backends.ray.fitness.versions", lambda: {"keras": "2.0"})
     with (
         choose_backend(sweep_on(nodes, "backend.workers=1"), told.append) as backend,
         pytest.raises(BackendError, match=f"every worker is refused: {os.uname().nodename}: keras .* there, 2.0 here"),
     ):
         assert backend.resources
-    assert told[0].startswith(f"a worker on {os.uname().nodename} is refused")
+    assert told[0].startswith(f"workers on {os.uname().nodename} are refused")
 
 
 @pytest.mark.slow
@@ -183,7 +191,7 @@ def test_auto_is_what_all_first_workers_compute_and_others_are_refused(
     with choose_backend(sweep_on(nodes, "backend.workers=2"), told.append) as backend:
         assert backend.resources.precision == "float32"
         assert backend.idle == 2
-        backend.crew.precision = "mixed_bfloat16"  # type: ignore[attr-defined] as if the first had all had it
+        backend.crew.fitness.precision = "mixed_bfloat16"  # type: ignore[attr-defined] as if the first had all had it
         backend.crew.dismiss(backend.crew.workers[0])  # type: ignore[attr-defined]
         while not told:
             list(backend.messages(0.2))
@@ -208,8 +216,44 @@ def test_code_of_ones_own_travels_to_workers(
         for name in ("parts.py", "own_nets.py"):  # as on a machine that never had them
             (tmp_path / name).unlink()
         ended = follow(backend, [Job("one", run)])["one"]
-        other = follow(backend, [Job("other", replace(run, code_sha256="other"))])["other"]
+        with pytest.raises(BackendError, match=r"every worker is refused: .*: model.builder=own_nets:net: its code is"):
+            follow(backend, [Job("other", replace(run, code_sha256="other"))])
     assert isinstance(ended, Done), ended
-    assert isinstance(other, Failed)
-    assert "its code on" in other.reason
-    assert other.is_final
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "source", "why"),
+    [
+        ("tensorflow", "raise ImportError('no TensorFlow for this processor')", "could not start: .*no TensorFlow for"),
+        ("installed_nets", "WIDTH = 7", "its code is another there"),
+    ],
+)
+def test_a_node_whose_workers_cannot_do_the_job_is_refused_and_others_do_it(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, source: str, why: str
+) -> None:
+    good, bad = tmp_path / "good" / "site-packages", tmp_path / "bad" / "site-packages"
+    for folder in (good, bad):
+        folder.mkdir(parents=True)
+    (good / "installed_nets.py").write_text(
+        "def net(input_shape, outputs):\n    from keras import Sequential, layers\n\n"
+        "    return Sequential([layers.Flatten(), layers.Dense(outputs)])\n"
+    )
+    (bad / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(good)
+    words = ["data=digits", "model=builder", "model.builder=installed_nets:net", "trainer.threads=1", "seed=0,1"]
+    words += ["trainer.epochs=1", "backend=ray", f"backend.address={nodes.address}", "backend.workers=2"]
+    sweep, told = compose_multirun(words, {}), list[str]()
+    jobs = [Job(f"{number}", run_of(sweep.examples()[0])) for number in range(3)]
+    joined = nodes.add(cpus=1, env_vars={"PYTHONPATH": str(bad)}), nodes.add(cpus=1)
+    try:
+        with choose_backend(sweep, told.append) as backend:
+            assert backend.resources.workers == 2
+            ended = follow(backend, jobs)
+            while not told:
+                list(backend.messages(0.2))
+    finally:
+        for node in joined:
+            nodes.remove(node)
+    assert [type(each) for each in ended.values()] == [Done, Done, Done]
+    assert re.search(f"workers on {os.uname().nodename} are refused: .*{why}", told[0])

@@ -1,0 +1,180 @@
+"""Which workers are hired, welcomed and refused, and what becomes of their code; without Ray."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.schema import RunConfig
+from pipeline.training.identity import versions
+from sweeps.backends.base import BackendError, Epoch, Job
+from sweeps.backends.ray import bootstrap
+from sweeps.backends.ray.cluster import Node
+from sweeps.backends.ray.crew import Crew, Worker
+from sweeps.backends.ray.fitness import Fitness
+from sweeps.backends.ray.worker import Hello, Queues, Unfit
+from sweeps.backends.ray.worker import Worker as Remote
+from sweeps.backends.sharing import leaves_precision_open
+from sweeps.config.multirun import compose_multirun
+from tests.conftest import SMALL
+from tests.helpers.jobs import run_of
+
+NODES = [Node("a", "alpha", {"CPU": 1}), Node("b", "beta", {"CPU": 1})]
+
+
+def hello(node: str, **given: object) -> Hello:
+    told = Hello({"a": "alpha", "b": "beta"}[node], node, 1, "a processor", 1, "mixed_bfloat16", versions())
+    return replace(told, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def crew(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> Crew:
+    """A crew on two nodes, whose workers are nothing."""
+    monkeypatch.setattr("sweeps.backends.ray.crew.living_nodes", lambda: NODES)
+    monkeypatch.setattr(Crew, "dismiss", lambda crew, worker: crew.workers.remove(worker))
+    monkeypatch.setattr(Crew, "_hire", lambda crew: crew.workers.append(Worker(None, None)))
+    return Crew([], {"CPU": 1}, 2, 2, 60.0, told.append, Fitness(1, told.append))
+
+
+def hire(crew: Crew) -> None:
+    crew.looked = -100.0
+    crew.look_after()
+
+
+def fail_start(crew: Crew, node: str) -> None:
+    """A worker says hello, and is gone when it is handed its first job."""
+    hire(crew)
+    worker = next(worker for worker in crew.workers if worker.hello is None)
+    crew.welcome(worker, hello(node))
+    crew.miss(worker, RuntimeError("Illegal instruction"))
+
+
+def test_a_node_on_which_none_can_start_is_refused_while_others_work(crew: Crew, told: list[str]) -> None:
+    hire(crew)
+    works = crew.workers[0]
+    crew.welcome(works, hello("b"))
+    crew.begun(works)
+    for _ in range(2):
+        fail_start(crew, "a")
+    assert told == []
+    fail_start(crew, "a")
+    assert told == ["workers on alpha are refused: 3 workers in a row could not start: Illegal instruction"]
+    assert crew.room == 1
+    hire(crew)
+    assert works in crew.workers, "the sweep goes on"
+    for _ in range(3):
+        fail_start(crew, "b")
+    crew.dismiss(works)
+    with pytest.raises(BackendError, match=r"every worker is refused: alpha: 3 workers .*; beta: 3 workers"):
+        hire(crew)
+
+
+def test_only_failures_in_a_row_count(crew: Crew, told: list[str]) -> None:
+    for _ in range(2):
+        fail_start(crew, "a")
+    hire(crew)
+    works = crew.workers[0]
+    crew.welcome(works, hello("a"))
+    crew.begun(works)
+    for _ in range(2):
+        fail_start(crew, "a")
+    assert told == []
+
+
+def test_workers_that_die_unseen_end_the_sweep_only_where_there_is_no_other(crew: Crew) -> None:
+    hire(crew)
+    works, *_ = crew.workers
+    crew.welcome(works, hello("b"))
+    for _ in range(4):
+        hire(crew)
+        crew.miss(crew.workers[-1], RuntimeError("killed"))
+    crew.dismiss(works)
+    hire(crew)
+    with pytest.raises(BackendError, match="3 workers in a row could not start: killed"):
+        crew.miss(crew.workers[-1], RuntimeError("killed"))
+
+
+@pytest.mark.parametrize(("precision", "refused"), [("mixed_bfloat16", True), ("float32", False), (None, False)])
+def test_a_late_worker_is_refused_only_where_it_would_compute_otherwise(
+    crew: Crew, told: list[str], precision: str | None, refused: bool
+) -> None:
+    crew.fitness.precision = precision
+    hire(crew)
+    crew.welcome(crew.workers[0], hello("a", precision="float32"))
+    assert [line for line in told if "does not compute in bfloat16" in line] == told
+    assert bool(told) == refused
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_open"),
+    [
+        ([], True),
+        (["trainer.precision=float32"], False),
+        (["trainer.precision=mixed_bfloat16,float32"], False),
+        (["trainer.precision=auto,float32"], True),
+    ],
+)
+def test_workers_decide_the_precision_only_where_it_is_auto(overrides: list[str], is_open: bool) -> None:
+    assert leaves_precision_open(compose_multirun([*SMALL, "model.filters=4,8", *overrides], {})) == is_open
+
+
+def test_a_node_with_fewer_cores_than_threads_is_named_once(crew: Crew, told: list[str]) -> None:
+    crew.fitness.threads = 4
+    hire(crew)
+    for worker in list(crew.workers):
+        crew.welcome(worker, hello("a", cores=2))
+    assert told == ["alpha has fewer cores (2) than a worker has threads (4)"]
+    assert len(crew.started) == 2
+
+
+def test_a_worker_with_other_code_says_so_instead_of_failing_the_run(config: Callable[..., RunConfig]) -> None:
+    remote = Remote.__new__(Remote)  # whose thread would import TensorFlow
+    remote.channel, remote.checked, remote.datasets = Queues(60.0), set(), {}
+    run = run_of(config())
+    for builder in ("tests.conftest:need", "no_such_module:net"):
+        run.config.model.builder = builder
+        job = Job("one", replace(run, code_sha256="other"))
+        remote.begin(pickle.dumps(job), None, "", None)
+        (said,) = remote.channel.said()
+        assert isinstance(said, Unfit)
+        assert f"model.builder={builder}" in said.why
+    assert remote.channel.inbox.empty()
+
+
+def test_a_worker_without_an_answer_ends_itself() -> None:
+    code = f"from sweeps.backends.ray.worker import Queues\nfrom {Epoch.__module__} import Epoch\n"
+    code += "queues = Queues(0.01)\nqueues.send(Epoch(1, {}))\nqueues.recv()\nprint('went on')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_code_that_no_worker_has_used_for_a_week_is_deleted(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("some.py", "SOME = 1\n")
+    ages = {"new": 6, "old": 8, "tmp_half": 8, "used": 8}
+    for name, days in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "some.py").write_text("")
+        then = time.time() - days * 24 * 3600
+        os.utime(tmp_path / name, (then, then))
+    assert bootstrap._unpacked(b"", tmp_path, "used") == tmp_path / "used", "what is there is not unpacked again"
+    assert {each.name for each in tmp_path.iterdir()} == {"new", "used"}
+    fresh = bootstrap._unpacked(buffer.getvalue(), tmp_path, "fresh")
+    assert (fresh / "some.py").read_text() == "SOME = 1\n"
+    assert {each.name for each in tmp_path.iterdir()} == {"new", "used", "fresh"}

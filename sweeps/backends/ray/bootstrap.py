@@ -36,6 +36,8 @@ class Bootstrap:
         self.trouble = ""
         try:
             self.folder = _unpacked(code, Path(folder) if folder else _folder_of_user(), digest)
+            if not folder:
+                _delete_unused(self.folder.parent)
             sys.path[:] = [str(self.folder), *sys.path, *(entry for entry in path if entry not in sys.path)]
             from sweeps.backends.ray.worker import Worker
 
@@ -72,7 +74,7 @@ def _folder_of_user() -> Path:
 
 
 def _unpacked(code: bytes, folder: Path, digest: str) -> Path:
-    """Return the folder in which the code is, unpacked once per machine; delete others that are not used any more."""
+    """Return the folder in which the code is, unpacked once per machine."""
     ready = folder / digest
     if ready.is_dir():
         os.utime(ready)
@@ -85,7 +87,6 @@ def _unpacked(code: bytes, folder: Path, digest: str) -> Path:
             shutil.rmtree(fresh)
             if not ready.is_dir():
                 raise
-    _delete_unused(folder)
     return ready
 
 

@@ -163,18 +163,32 @@ def test_a_worker_without_an_answer_ends_itself() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
-def test_code_that_no_worker_has_used_for_a_week_is_deleted(tmp_path: Path) -> None:
+def start(folder: Path | None, digest: str) -> bootstrap.Bootstrap:
+    """A worker that gets no further than unpacking."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("some.py", "SOME = 1\n")
-    ages = {"new": 6, "old": 8, "tmp_half": 8, "used": 8}
-    for name, days in ages.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "some.py").write_text("")
+    return bootstrap.Bootstrap(buffer.getvalue(), digest, str(folder) if folder else None, [], {"unknown": 1})
+
+
+def test_code_that_no_worker_has_used_for_a_week_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / f"convsweep-{os.getuid()}"
+    folder.mkdir(mode=0o700)
+    for name, days in {"new": 6, "old": 8, "tmp_half": 8, "used": 8}.items():
+        (folder / name).mkdir()
+        (folder / name / "some.py").write_text("")
         then = time.time() - days * 24 * 3600
-        os.utime(tmp_path / name, (then, then))
-    assert bootstrap._unpacked(b"", tmp_path, "used") == tmp_path / "used", "what is there is not unpacked again"
-    assert {each.name for each in tmp_path.iterdir()} == {"new", "used"}
-    fresh = bootstrap._unpacked(buffer.getvalue(), tmp_path, "fresh")
-    assert (fresh / "some.py").read_text() == "SOME = 1\n"
-    assert {each.name for each in tmp_path.iterdir()} == {"new", "used", "fresh"}
+        os.utime(folder / name, (then, then))
+    start(folder, "used")
+    assert len(list(folder.iterdir())) == 4, "a folder that was given may be Ray's"
+    os.utime(folder / "used", (0, 0))
+    used = start(None, "used")
+    assert used.folder == folder / "used"
+    assert {each.name for each in folder.iterdir()} == {"new", "used"}
+    assert (folder / "used" / "some.py").read_text() == "", "what is there is not unpacked again"
+    assert "TypeError" in used.trouble
+    fresh = start(None, "fresh")
+    assert (fresh.folder / "some.py").read_text() == "SOME = 1\n"
+    assert {each.name for each in folder.iterdir()} == {"new", "used", "fresh"}

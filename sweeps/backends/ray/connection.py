@@ -92,21 +92,26 @@ def _connect(address: str, **given: Any) -> None:
 
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **given)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.AuthenticationError) as error:
         words = f"backend.address={address}"
         text = " ".join(str(error).split())
         if "ersion mismatch" in text:
-            here = f"Python {sys.version.split()[0]} and Ray {ray.__version__}"
-            raise ConfigError(f"{words}: the cluster needs {here} as here, on all machines: {text}") from error
+            there = re.search(r"Ray: (\S+) Python: (\S+)", text)
+            theirs = f"Ray {there[1]} and Python {there[2]}" if there else "others"
+            here = f"Ray {ray.__version__} and Python {sys.version.split()[0]}"
+            raise ConfigError(f"{words}: the cluster has {theirs}, this machine {here}; all need the same") from error
+        if "InvalidAuthToken" in text:
+            raise ConfigError(f"{words}: the password given here is not the cluster's. {_PASSWORD}") from error
         if address == "local":
             raise ConfigError(f"Ray cannot be started here: {root_cause(error)}") from error
         hint = "start one with `ray start --head`, or leave backend.address out" if address == "auto" else _WHO
         raise ConfigError(f"{words} cannot be used: {root_cause(error).rstrip('.')}; {hint}") from error
 
 
+_PASSWORD = "A cluster with a password needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
 _WHO = (
     "HOST:PORT is for a machine that is part of the cluster, `ray start --address=HOST:PORT`; from any other it is "
-    "ray://HOST:10001. A cluster with a password needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
+    f"ray://HOST:10001. {_PASSWORD}"
 )
 
 

@@ -131,6 +131,31 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n    Python: 3.12.1\n"
+            "This process on 127.0.0.1:6379 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n",
+            "the cluster has Ray 2.59.0 and Python 3.12.1, this machine Ray ",
+        ),
+        ("Failed to connect to GCS. Traceback:\n  in connect\nInvalidAuthToken", "the password given here is not the"),
+    ],
+)
+def test_what_ray_refuses_is_told_in_one_line(
+    empty: Path, error: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*words: object, **given: object) -> None:
+        raise RuntimeError(error)
+
+    monkeypatch.setattr("ray.init", refuse)
+    monkeypatch.setattr("sweeps.backends.ray.connection._require_reachable", lambda address: None)
+    assert main(["train", "-m", *GRID, "backend=ray", "backend.address=head:6379"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"convsweep: backend.address=head:6379: {told}")
+    assert list(empty.iterdir()) == []
+
+
 def test_without_ray_the_extra_is_named(
     empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,24 @@ class Nodes:
         self.cluster = cluster
         self.address: str = cluster.address
 
+    @contextmanager
+    def another(self) -> Iterator[Nodes]:
+        """A second cluster whose head is to be lost, which is given up after 2 seconds instead of 60."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
+            cluster = _started()
+            try:
+                another = Nodes(cluster)
+                another.add()
+                yield another
+            finally:
+                cluster.shutdown()
+
+    def lose_head(self) -> None:
+        """End the head as if its machine lost its power."""
+        for process in self.cluster.head_node.all_processes.values():
+            process[0].process.kill()
+
     def add(self, cpus: int = 2, **given: Any) -> Any:
         """Add a node; return it."""
         return self.cluster.add_node(num_cpus=cpus, object_store_memory=100 * 2**20, **given)
@@ -41,6 +59,13 @@ class Nodes:
     def remove(self, node: Any, gracefully: bool = True) -> None:
         """Remove a node, as if its machine was shut down, or lost its power."""
         self.cluster.remove_node(node, allow_graceful=gracefully)
+
+
+def _started() -> Any:
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    return Cluster(initialize_head=True, head_node_args=head)
 
 
 @contextmanager
@@ -52,12 +77,10 @@ def running_cluster() -> Iterator[Nodes]:
             patch.setenv(name, value)
         from ray._private import ray_constants
         from ray._raylet import Config
-        from ray.cluster_utils import Cluster
 
         patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
         Config.initialize("")
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100 * 2**20}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = _started()
         try:
             yield Nodes(cluster)
         finally:

@@ -21,7 +21,8 @@ from unittest.mock import patch
 
 from pipeline.config.checks import ConfigError
 from pipeline.system.hardware import cores
-from pipeline.system.messages import reason, root_cause
+from pipeline.system.messages import reason, root_cause, with_causes
+from sweeps.backends.ray.fitness import last_line
 
 REACH_SECONDS = 10
 # What a cluster started here is like: on this machine's loopback alone, with a password of its own, telling nobody.
@@ -100,12 +101,18 @@ def _connect(address: str, **given: Any) -> None:
             theirs = f"Ray {there[1]} and Python {there[2]}" if there else "others"
             here = f"Ray {ray.__version__} and Python {sys.version.split()[0]}"
             raise ConfigError(f"{words}: the cluster has {theirs}, this machine {here}; all need the same") from error
-        if "InvalidAuthToken" in text:
+        if re.search("InvalidAuthToken|AuthenticationError|Unauthenticated", text):
             raise ConfigError(f"{words}: the password given here is not the cluster's. {_PASSWORD}") from error
         if address == "local":
             raise ConfigError(f"Ray cannot be started here: {root_cause(error)}") from error
         hint = "start one with `ray start --head`, or leave backend.address out" if address == "auto" else _WHO
-        raise ConfigError(f"{words} cannot be used: {root_cause(error).rstrip('.')}; {hint}") from error
+        raise ConfigError(f"{words} cannot be used: {_what_failed(error).rstrip('.')}; {hint}") from error
+
+
+def _what_failed(error: Exception) -> str:
+    """Return the message of the first cause in one line: the last one where it quotes a traceback."""
+    text = str(with_causes(error)[-1])
+    return last_line(text) if "Traceback" in text else root_cause(error)
 
 
 _PASSWORD = "A cluster with a password needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"

@@ -140,6 +140,10 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
             "the cluster has Ray 2.59.0 and Python 3.12.1, this machine Ray ",
         ),
         ("Failed to connect to GCS. Traceback:\n  in connect\nInvalidAuthToken", "the password given here is not the"),
+        (
+            "Failed to connect. Traceback:\n  in connect\nRpcError: timed out\n",
+            "cannot be used: RpcError: timed out; HOST",
+        ),
     ],
 )
 def test_what_ray_refuses_is_told_in_one_line(
@@ -152,7 +156,8 @@ def test_what_ray_refuses_is_told_in_one_line(
     monkeypatch.setattr("sweeps.backends.ray.connection._require_reachable", lambda address: None)
     assert main(["train", "-m", *GRID, "backend=ray", "backend.address=head:6379"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"convsweep: backend.address=head:6379: {told}")
+    assert line.startswith("convsweep: backend.address=head:6379")
+    assert told in line
     assert list(empty.iterdir()) == []
 
 

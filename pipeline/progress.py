@@ -66,13 +66,25 @@ def waiting(console: Console, text: str) -> Iterator[None]:
         yield
 
 
-class _Lines(ProgressReporter):
-    """One plain line per epoch, at most about twenty per run."""
+class _Printing(ProgressReporter):
+    """Prints lines, one for each change of whom runs wait for."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self.ended = self.total = 0
-        self.elsewhere: list[str] = []
+        self.console, self.elsewhere = console, list[str]()
+
+    def on_elsewhere(self, runs: int, by: list[str]) -> None:
+        if by != self.elsewhere and by:
+            self._print(f"{runs} runs wait, as another launch trains them: {', '.join(by)}")
+        self.elsewhere = by
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+class _Lines(_Printing):
+    """One plain line per epoch, at most about twenty per run."""
+
+    ended = total = 0
 
     def on_total(self, runs: int) -> None:
         self.total, self.ended = runs, 0
@@ -89,24 +101,16 @@ class _Lines(ProgressReporter):
         count = f" ({self.ended} of {self.total} runs)" if self.total > 1 else ""
         self._print(f"{run}: {outcome}{count}")
 
-    def on_elsewhere(self, runs: int, by: list[str]) -> None:
-        if by != self.elsewhere and by:
-            self._print(_waiting_for(runs, by))
-        self.elsewhere = by
 
-    def _print(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-class _Bars(ProgressReporter):
+class _Bars(_Printing):
     """One bar per running run (epoch, step, metrics, time left), and one over all runs if there are several."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__(console)
         bars = [TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn()]
         self.progress = Progress(*bars, TextColumn("{task.fields[text]}"), TimeRemainingColumn(), console=console)
         self.tasks: dict[str, TaskID] = {}
         self.all_runs: TaskID | None = None
-        self.elsewhere: list[str] = []
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -135,15 +139,10 @@ class _Bars(ProgressReporter):
         if run in self.tasks:
             self.progress.update(self.tasks[run], text=f"epoch {epoch}/{epochs} {_in_a_line(metrics)}")
 
-    def on_elsewhere(self, runs: int, by: list[str]) -> None:
-        if by != self.elsewhere and by:
-            self.progress.console.print(_waiting_for(runs, by), highlight=False, markup=False)
-        self.elsewhere = by
-
     def on_end(self, run: str, outcome: str, again: bool = False) -> None:
         if run in self.tasks:
             self.progress.remove_task(self.tasks.pop(run))
-        self.progress.console.print(f"{run}: {outcome}", highlight=False, markup=False)
+        self._print(f"{run}: {outcome}")
         if self.all_runs is not None and not again:
             self.progress.advance(self.all_runs)
 
@@ -183,13 +182,9 @@ class _NotebookBars(_Bars):
         self.shown = time.monotonic()
         self.file.seek(0)
         self.file.truncate()
-        self.progress.console.print(self.progress.get_renderable())
+        self.console.print(self.progress.get_renderable())
         bars = (line.rstrip() for line in self.file.getvalue().splitlines())
         self.handle.update({"text/plain": "\n".join([*self.failed, *bars])}, raw=True)
-
-
-def _waiting_for(runs: int, by: list[str]) -> str:
-    return f"{runs} runs wait, as another launch trains them: {', '.join(by)}"
 
 
 def _in_a_line(metrics: dict[str, float]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.checks import ConfigError
-from pipeline.tracking.reader import KIND, OWNER, PARENT, REUSED, RunReader, TrackedRun
+from pipeline.tracking.reader import KIND, LAUNCH, OWNER, PARENT, REUSED, RunReader, TrackedRun
 from pipeline.tracking.registry import ModelRegistry
 from pipeline.tracking.tracker import CREATION, Tracker
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COPIED = "convsweep.copied_from"  # tag: the run's id in the store that it was copied from
 OF_RUNS = (PARENT, REUSED)  # tags that name other runs
-LEFT = (CREATION, OWNER, "mlflow.log-model.history")  # tags of the store, not of the run
+LEFT = (CREATION, OWNER, LAUNCH, "mlflow.log-model.history")  # tags of the store, not of the run
 AT_ONCE = 1000  # metrics that MLflow takes in one request
 
 
@@ -45,7 +45,10 @@ class RunCopies:
             self._runs += [(name, run) for run in runs]
 
     def _find(self, experiment: str, runs: list[TrackedRun]) -> None:
-        """Find the copies that are whole, and delete those that are not."""
+        """Find the copies that are whole, and delete those that are not.
+
+        A copy of a sweep that is RUNNING by a launch was whole: that launch went on with it.
+        """
         there = self.target.runs(experiment)
         wanted = {run.run_id for run in runs}
         for run in there:
@@ -54,16 +57,21 @@ class RunCopies:
                     f"{self.target.store.place} has another sweep {experiment}: rename its experiment in MLflow's pages"
                 )
         copies = {run.tags[COPIED]: run for run in there if run.tags.get(COPIED) in wanted}
-        self.ids |= {old: run.run_id for old, run in copies.items() if run.status != "RUNNING"}
-        for run in copies.values():
-            if run.status == "RUNNING":  # copying it was cut off
+        for old, run in copies.items():
+            if run.status == "RUNNING" and not run.tags.get(LAUNCH):  # copying it was cut off
                 self.target.client.delete_run(run.run_id)
+            else:
+                self.ids[old] = run.run_id
 
-    def copy(self) -> int:
-        """Copy the runs that were not copied yet, the eldest first, which others name; return how many there were."""
+    def copy(self, check: Callable[[], object]) -> int:
+        """Copy the runs that were not copied yet, the eldest first, which others name; return how many there were.
+
+        Call `check` before each, which raises if another process copies by now.
+        """
         missing = [(experiment, run.run_id) for experiment, run in self._runs if run.run_id not in self.ids]
         started = [(experiment, self.source.client.get_run(run_id)) for experiment, run_id in missing]
         for experiment, run in sorted(started, key=lambda pair: (pair[1].info.start_time, pair[1].info.run_id)):
+            check()
             self.ids[run.info.run_id] = self._copy(experiment, run)
         return len(missing)
 

@@ -24,13 +24,15 @@ Result = TypeVar("Result")
 
 # Opening gives up early: nothing was started yet that could be lost.
 OPENING_SECONDS = 10.0
-# Seconds after which a PostgreSQL that says nothing is taken for gone: as it is connected to, and later.
+LOCKED_SECONDS = 2.0  # that SQLite itself waits for a lock; after that the wait is reported, and goes on
+# Seconds after which a PostgreSQL that says nothing is taken for gone, well before a lease expires; libpq itself would
+# wait for a quarter of an hour.
 LIBPQ = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,  # which is in milliseconds
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,  # which is in milliseconds
 }
 
 
@@ -132,13 +134,17 @@ def connected(address: str) -> Connection:
     """Return a connection to a database, of its own."""
     from sqlalchemy import NullPool, create_engine
 
-    return create_engine(address, poolclass=NullPool, connect_args=connect_arguments(address)).connect()
+    return create_engine(address, poolclass=NullPool, **engine_arguments(address)).connect()
 
 
-def connect_arguments(address: str) -> dict[str, Any]:
-    """Return how a driver is to connect: a PostgreSQL whose machine vanished is given up, not waited for for hours."""
+def engine_arguments(address: str, patience: float = OPENING_SECONDS) -> dict[str, Any]:
+    """Return SQLAlchemy's arguments for a database: a locked one, or one whose machine vanished, is soon given up."""
     driver = address.partition("://")[0]
-    return LIBPQ if driver in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2") else {}
+    if driver.startswith("sqlite"):
+        return {"connect_args": {"timeout": min(LOCKED_SECONDS, patience)}}
+    is_libpq = driver in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
+    # A server that was restarted has closed the connections of a pool.
+    return {"connect_args": LIBPQ if is_libpq else {}, "pool_pre_ping": True}
 
 
 def _build_beside(file: Path, build: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pipeline.system.addresses import sqlite_file
 from pipeline.system.messages import shown_address
-from pipeline.tracking.databases import OPTUNA, is_made, opened
+from pipeline.tracking.databases import OPTUNA, connected, engine_arguments, is_made, opened
 from pipeline.tracking.ownership import is_alive, machine, whose
 from pipeline.tracking.retry import retried
 
@@ -23,15 +23,6 @@ Result = TypeVar("Result")
 
 # A lease whose holder was not heard of for so long is anybody's.
 LEASE_SECONDS = 30.0
-LOCKED_SECONDS = 2.0  # that SQLite itself waits for a lock; after that the wait is reported, and goes on
-# Of a connection that broke without a word, libpq would learn after a quarter of an hour.
-LIBPQ = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-}
 DATABASE = "database"  # name of the row whose holder is the database's own id
 
 
@@ -99,7 +90,7 @@ class LeaseTable:
 
     def _open(self) -> str:
         """Create the table unless it is there; return the database's id."""
-        from sqlalchemy import insert, inspect, select
+        from sqlalchemy import insert, inspect
         from sqlalchemy.exc import DatabaseError, IntegrityError
 
         table = _table()
@@ -115,26 +106,20 @@ class LeaseTable:
                 if not inspect(self._engine).has_table(table.name):
                     raise
         row = {"name": DATABASE, "holder": uuid4().hex, "owner": "", "machine": "", "what": "", "since": 0, "beat": 0}
-        found = select(table.c.holder).where(table.c.name == DATABASE)
         with self._engine.connect() as connection:
-            if known := connection.execute(found).scalar():
-                return str(known)
+            if known := _database_id(connection):
+                return known
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(table), row)
         except IntegrityError:  # another launch was quicker
             pass
         with self._engine.connect() as connection:
-            return str(connection.execute(found).scalar_one())
+            return _database_id(connection)
 
     def read(self) -> dict[str, Lease]:
         """Return all leases by name, those of dead launches included."""
-        from sqlalchemy import select
-
-        table = _table()
-        columns = (*table.c, (self._now() - table.c.beat).label("age"), (self._now() - table.c.since).label("held"))
-        rows = self._do(lambda connection: connection.execute(select(*columns).where(table.c.name != DATABASE)).all())
-        return {row.name: Lease(row.name, _holder(row), float(row.held), max(0.0, float(row.age))) for row in rows}
+        return self._do(_leases)
 
     def acquire(self, name: str, holder: Holder) -> bool:
         """Take a lease unless another live launch holds it; return whether it is the holder's."""
@@ -144,12 +129,12 @@ class LeaseTable:
         known, table = self.read().get(name), _table()
         if known and known.is_alive and known.holder.id != holder.id:
             return False
-        free = [table.c.beat < self._now() - LEASE_SECONDS, table.c.holder == holder.id]
+        free = [table.c.beat < _now(self._engine) - LEASE_SECONDS, table.c.holder == holder.id]
         free += [table.c.holder == known.holder.id] if known and known.holder.is_gone else []
 
         def take(connection: Connection) -> None:
             mine = {"holder": holder.id, "owner": holder.owner, "machine": holder.machine, "what": holder.what}
-            mine |= {"since": self._now(), "beat": self._now()}
+            mine |= {"since": _now(self._engine), "beat": _now(self._engine)}
             if not connection.execute(update(table).where(table.c.name == name, or_(*free)).values(mine)).rowcount:
                 connection.execute(insert(table).values(name=name, **mine))
 
@@ -175,7 +160,7 @@ class LeaseTable:
 
         table = _table()
         mine = [table.c.holder == holder.id] + ([table.c.name.in_(names)] if names else [])
-        return int(connection.execute(update(table).where(*mine).values(beat=self._now())).rowcount)
+        return int(connection.execute(update(table).where(*mine).values(beat=_now(self._engine))).rowcount)
 
     def release(self, holder: Holder, *names: str) -> None:
         """Give back the holder's leases of these names, or all."""
@@ -191,7 +176,7 @@ class LeaseTable:
 
         table = _table()
         gone = {lease.holder.id for lease in self.read().values() if lease.holder.is_gone}
-        dead = or_(table.c.beat < self._now() - LEASE_SECONDS, table.c.holder.in_(gone))
+        dead = or_(table.c.beat < _now(self._engine) - LEASE_SECONDS, table.c.holder.in_(gone))
         self._do(lambda connection: connection.execute(delete(table).where(table.c.name != DATABASE, dead)))
 
     def close(self) -> None:
@@ -206,14 +191,6 @@ class LeaseTable:
         with self._lock, self._engine.begin() as connection:
             return call(connection)
 
-    def _now(self) -> Any:
-        """Return the present time in seconds as an expression: PostgreSQL's own, or else this machine's."""
-        from sqlalchemy import Double, cast, extract, func, literal
-
-        if self._engine.dialect.name == "postgresql":
-            return cast(extract("epoch", func.clock_timestamp()), Double)
-        return literal(time.time())
-
 
 def read_leases(address: str, patience: float) -> tuple[str, dict[str, Lease]]:
     """Return the database's id and all leases; an empty id where there never was a launch. Create nothing.
@@ -221,44 +198,59 @@ def read_leases(address: str, patience: float) -> tuple[str, dict[str, Lease]]:
     Raises:
         UnopenedStoreError: if the database cannot be opened.
     """
-    if not opened(address, patience, lambda: _has_table(address, patience)):
-        return "", {}
-    table = LeaseTable(address, patience)
-    try:
-        return table.id, table.read()
-    finally:
-        table.close()
-
-
-def _has_table(address: str, patience: float) -> bool:
     from sqlalchemy import inspect
 
     file = sqlite_file(address)
     if file and not (file.exists() and file.stat().st_size):
-        return False
-    engine = _engine(address, patience)
-    try:
-        return bool(inspect(engine).has_table(_table().name))
-    finally:
-        engine.dispose()
+        return "", {}
+
+    def reading() -> tuple[str, dict[str, Lease]]:
+        with connected(address) as connection:
+            is_there = inspect(connection).has_table(_table().name)
+            return (_database_id(connection), _leases(connection)) if is_there else ("", {})
+
+    return opened(address, patience, reading)
 
 
 def _engine(address: str, patience: float) -> Engine:
     from sqlalchemy import create_engine, event
-    from sqlalchemy.engine import make_url
 
-    url = make_url(address)
-    if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": min(LOCKED_SECONDS, patience)})
+    engine = create_engine(address, pool_size=1, max_overflow=1, **engine_arguments(address, patience))
+    if engine.dialect.name == "sqlite":
         # Who is alive is worth nothing after the power failed, so nothing is waited for until it is on the disk.
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-        return engine
-    is_libpq = url.get_driver_name() in ("psycopg", "psycopg2")
-    return create_engine(url, pool_pre_ping=True, pool_size=1, max_overflow=1, connect_args=LIBPQ if is_libpq else {})
+    return engine
+
+
+def _database_id(connection: Connection) -> str:
+    """Return the database's own id, empty if it has none yet."""
+    from sqlalchemy import select
+
+    table = _table()
+    return str(connection.execute(select(table.c.holder).where(table.c.name == DATABASE)).scalar() or "")
+
+
+def _leases(connection: Connection) -> dict[str, Lease]:
+    """Return all leases by name."""
+    from sqlalchemy import select
+
+    table, now = _table(), _now(connection)
+    columns = (*table.c, (now - table.c.beat).label("age"), (now - table.c.since).label("held"))
+    rows = connection.execute(select(*columns).where(table.c.name != DATABASE)).all()
+    return {row.name: Lease(row.name, _holder(row), float(row.held), max(0.0, float(row.age))) for row in rows}
 
 
 def _holder(row: Any) -> Holder:
     return Holder(row.holder, row.owner, row.machine, row.what)
+
+
+def _now(database: Engine | Connection) -> Any:
+    """Return the present time in seconds as an expression: PostgreSQL's own, or else this machine's."""
+    from sqlalchemy import Double, cast, extract, func, literal
+
+    if database.dialect.name == "postgresql":
+        return cast(extract("epoch", func.clock_timestamp()), Double)
+    return literal(time.time())
 
 
 @cache

@@ -18,8 +18,8 @@ from pipeline.tracking.reader import KIND, LAUNCH, OWNER, SWEEP
 from pipeline.tracking.retry import StoreError
 
 BEAT_SECONDS = 5.0  # between two signs of life
-POLL_SECONDS = 1.0  # between two looks at what others hold
 SHORTEST_PAUSE = 0.05  # between the first two tries for what is waited for
+LONGEST_PAUSE = 1.0  # between two tries, and between two looks at what others hold
 
 
 class LostLeaseError(StoreError):
@@ -138,7 +138,7 @@ class Leases(NoLeases):
     def others(self) -> dict[str, Lease]:
         """Return the leases of other live launches by name, as they were at most a second ago."""
         now = time.monotonic()
-        if not self._looked or now - self._looked > POLL_SECONDS:
+        if not self._looked or now - self._looked > LONGEST_PAUSE:
             leases = self.table.read()
             self._seen = {
                 name: each for name, each in leases.items() if each.is_alive and each.holder.id != self.holder.id
@@ -166,7 +166,7 @@ class Leases(NoLeases):
                 on_wait(lease.holder)
                 told.add(lease.holder)
             time.sleep(pause)
-            pause = min(2 * pause, POLL_SECONDS)
+            pause = min(2 * pause, LONGEST_PAUSE)
         self._looked = 0.0  # others may have changed what we have seen
         try:
             yield

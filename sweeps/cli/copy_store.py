@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,6 +12,9 @@ from pipeline.config.checks import ConfigError, did_you_mean
 from pipeline.config.schema import StoreConfig
 from sweeps.cli.arguments import Commands, split_words, store_of
 from sweeps.cli.console import DONE
+
+if TYPE_CHECKING:
+    from pipeline.tracking.leases import Leases
 
 
 def add_parser(commands: Commands) -> None:
@@ -39,6 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _copy(names: list[str], source: StoreConfig, target: StoreConfig, console: Console) -> None:
     from pipeline.inference.load import ALIAS
     from pipeline.tracking.copying import RunCopies
+    from pipeline.tracking.leases import Leases
     from pipeline.tracking.reader import RunReader
     from pipeline.tracking.tracker import Tracker
     from sweeps.search.copying import copy_study, study_names
@@ -50,10 +55,12 @@ def _copy(names: list[str], source: StoreConfig, target: StoreConfig, console: C
             raise ConfigError(f"{source.folder} holds no {name}{did_you_mean(name, there)}. It has: {', '.join(there)}")
     chosen, studies = names or there, study_names(source)
     study_names(target)  # before anything is written
-    copies = RunCopies(reader, Tracker(target), chosen)
-    count = copies.copy()
-    trials = sum(copy_study(name, source, target, copies.ids) for name in chosen if name in studies)
-    models = copies.register(ALIAS)
+    with Leases(target, f"copy of {source.folder}") as leases:
+        _take(chosen, leases, target)
+        copies = RunCopies(reader, Tracker(target), chosen)
+        count = copies.copy(leases.check)
+        trials = sum(copy_study(name, source, target, copies.ids) for name in chosen if name in studies)
+        models = copies.register(ALIAS)
     console.print(
         f"copied from {source.folder} to {target.place}: {count} runs, {trials} trials of studies; "
         f"{len(copies.ids) - count} runs were there; {models} registered models",
@@ -61,3 +68,18 @@ def _copy(names: list[str], source: StoreConfig, target: StoreConfig, console: C
         highlight=False,
     )
     console.print("checkpoints and reports are files of store.root: keep using it, or copy the folder", soft_wrap=True)
+
+
+def _take(sweeps: list[str], leases: Leases, target: StoreConfig) -> None:
+    """Be the one launch of these sweeps in the target: another would find half of them there.
+
+    Raises:
+        ConfigError: if another launch, or copy, works on one of them.
+    """
+    from pipeline.tracking.leases import members, of_sweep
+
+    for sweep in sweeps:
+        with leases.held(f"open:{sweep}"):  # as whoever launches it does
+            if others := members(leases.others(), sweep):
+                raise ConfigError(f"{target.place} is in use: {others[0]} works on {sweep}; wait until it has ended")
+            leases.need(of_sweep(sweep))

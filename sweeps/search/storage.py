@@ -11,7 +11,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.config.types import defaults_of
 from pipeline.system.messages import shown_address
-from pipeline.tracking.databases import OPTUNA, connect_arguments, is_made, make, opened
+from pipeline.tracking.databases import OPTUNA, engine_arguments, is_made, make, opened
 from pipeline.tracking.retry import Retrying
 from sweeps.search.samplers import make_pruner, make_sampler
 from sweeps.sweep import Sweep
@@ -19,8 +19,6 @@ from sweeps.sweep import Sweep
 if TYPE_CHECKING:
     import optuna
 
-# Seconds that SQLite itself waits for a lock; after that the wait is reported, and goes on.
-LOCKED_SECONDS = 2.0
 IDENTITY = "convsweep.identity"
 # Part of an identity that a report need not match.
 TRAINED_BY = "trained_by"
@@ -123,11 +121,7 @@ def open_storage(store: StoreConfig) -> optuna.storages.BaseStorage:
 
     from optuna.storages import RDBStorage
 
-    locked = {"connect_args": {"timeout": min(LOCKED_SECONDS, store.retry_seconds)}}
-    # A server that was restarted has closed the connections.
-    checked = {"connect_args": connect_arguments(store.optuna_uri), "pool_pre_ping": True}
-    is_sqlite = store.optuna_uri.startswith("sqlite")
-    settings = locked if is_sqlite else checked
+    settings = engine_arguments(store.optuna_uri, store.retry_seconds)
     storage = RDBStorage(store.optuna_uri, engine_kwargs=settings, skip_table_creation=True)
     weakref.finalize(storage, storage.engine.dispose)  # which closes its connections, as Optuna does not
     return storage

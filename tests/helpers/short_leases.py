@@ -9,5 +9,5 @@ from sweeps.cli.main import main
 
 if __name__ == "__main__":
     lease_table.LEASE_SECONDS = leases.LEASE_SECONDS = float(sys.argv[1])
-    leases.BEAT_SECONDS = leases.POLL_SECONDS = float(sys.argv[1]) / 8
+    leases.BEAT_SECONDS = leases.LONGEST_PAUSE = float(sys.argv[1]) / 8
     sys.exit(main(sys.argv[2:]))

@@ -101,7 +101,7 @@ def test_a_copy_that_was_cut_off_is_made_whole(root: Path, team: Team, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.log_artifacts", cut)
         with pytest.raises(KeyboardInterrupt):
-            copies.copy()
+            copies.copy(lambda: None)
     assert main(["copy-store", f"--from={root}", *team.of("me")]) == 0
     launched = Launched(sweep)
     assert launched.backend.started == []

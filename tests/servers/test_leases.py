@@ -17,6 +17,7 @@ from sweeps.search.storage import open_storage
 from tests.helpers.servers import Postgres
 from tests.pipeline.tracking.test_leases import (  # noqa: F401
     age,
+    given_up,
     table,
     test_a_launch_that_ends_gives_back_what_it_held,
     test_a_launch_that_was_given_up_for_dead_takes_back_what_it_needs,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.schema import StoreConfig
-from pipeline.tracking import lease_table, leases
+from pipeline.tracking import databases, lease_table, leases
 from pipeline.tracking.lease_table import Holder, LeaseTable, read_leases
 from pipeline.tracking.leases import Leases, LostLeaseError, living, of_sweep
 from pipeline.tracking.ownership import machine, owner
@@ -31,7 +31,7 @@ import sys
 from pipeline.config.schema import StoreConfig
 from pipeline.tracking import lease_table, leases
 lease_table.LEASE_SECONDS = leases.LEASE_SECONDS = float(sys.argv[2])
-leases.BEAT_SECONDS = leases.POLL_SECONDS = float(sys.argv[2]) / 8
+leases.BEAT_SECONDS = leases.LONGEST_PAUSE = float(sys.argv[2]) / 8
 with leases.Leases(StoreConfig(sys.argv[1], None, sys.argv[3] or None, 20.0, "none", 5000), "sweep c") as held:
     print(held.need("a"), held.acquire("run:1"), flush=True)
     for line in sys.stdin:
@@ -206,36 +206,34 @@ def test_what_is_suspended_for_too_long_learns_that_it_has_lost_its_leases(
     assert "has taken its place" in told
 
 
-def test_a_launch_that_was_given_up_for_dead_takes_back_what_it_needs(
-    store: StoreConfig, table: LeaseTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "POLL_SECONDS", 0.0)
+@pytest.fixture
+def given_up(store: StoreConfig, table: LeaseTable, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leases]:
+    """The leases of a launch that needed a sweep and trained a run when others gave it up for dead."""
+    monkeypatch.setattr(leases, "LONGEST_PAUSE", 0.0)
     with Leases(store, "sweep d") as ours:
         ours.need("sweep:d")
         ours.acquire("run:1")
         table.release(ours.holder)
-        ours.check()
-        assert set(table.read()) == {"sweep:d"}, "of a run it is not known what became of it meanwhile"
-        assert not ours.is_ours("run:1")
+        yield ours
 
 
-def test_a_sweep_that_another_launch_has_is_lost(
-    store: StoreConfig, table: LeaseTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "POLL_SECONDS", 0.0)
-    with Leases(store, "sweep d") as ours:
-        ours.need("sweep:d")
-        table.release(ours.holder)
-        table.acquire("sweep:d", ELSEWHERE)
-        with pytest.raises(LostLeaseError, match=r"process 1 on elsewhere \(sweep b\) has taken its place"):
-            ours.check()
+def test_a_launch_that_was_given_up_for_dead_takes_back_what_it_needs(given_up: Leases, table: LeaseTable) -> None:
+    given_up.check()
+    assert set(table.read()) == {"sweep:d"}, "of a run it is not known what became of it meanwhile"
+    assert not given_up.is_ours("run:1")
+
+
+def test_a_sweep_that_another_launch_has_is_lost(given_up: Leases, table: LeaseTable) -> None:
+    table.acquire("sweep:d", ELSEWHERE)
+    with pytest.raises(LostLeaseError, match=r"process 1 on elsewhere \(sweep b\) has taken its place"):
+        given_up.check()
 
 
 def test_signs_of_life_go_on_beside_long_work_and_after_a_locked_database(
     store: StoreConfig, table: LeaseTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(lease_table, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(databases, "LOCKED_SECONDS", 0.1)
 
     def beats() -> float:
         return table.read()["run:1"].age

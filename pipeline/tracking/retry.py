@@ -15,9 +15,15 @@ Result = TypeVar("Result")
 
 PAUSE_SECONDS = 0.5
 _WHO = "Say who you are by MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or by MLFLOW_TRACKING_TOKEN"
-_MAY = "You may not write there, or the server does not go by this name: its --allowed-hosts"
+_MAY = "You may not write there"
 # What to do about an answer of MLflow's server, by its error's code or a part of its message.
-REFUSALS = {"UNAUTHENTICATED": _WHO, "401 Client Error": _WHO, "PERMISSION_DENIED": _MAY, "403 Client Error": _MAY}
+REFUSALS = {
+    "Invalid Host header": "The server does not go by the name in this address: add it to its --allowed-hosts",
+    "UNAUTHENTICATED": _WHO,
+    "401 Client Error": _WHO,
+    "PERMISSION_DENIED": _MAY,
+    "403 Client Error": _MAY,
+}
 PROXY = "/mlflow-artifacts/artifacts"  # the part of an address at which MLflow's server takes and gives files
 # How databases, servers and disks say that they are busy, full or away, whatever wraps their message.
 TRANSIENT = re.compile(

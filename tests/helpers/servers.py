@@ -1,4 +1,4 @@
-"""PostgreSQL, MLflow's server and an S3 endpoint: started on free ports of 127.0.0.1, ended whatever happens."""
+"""PostgreSQL, MLflow's server and proxies before it: started on free ports of 127.0.0.1, ended whatever happens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,3 +226,45 @@ def running(service: Service) -> Iterator[Service]:
         ending.callback(service.stop)
         service.start()
         yield service
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Hands requests on to the server at `port`, and its answers back; subclasses come between."""
+
+    port = 0
+
+    def do_GET(self) -> None:
+        self.hand_on()
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815
+
+    def hand_on(self, **headers: str) -> None:
+        """Hand the request on, with these headers replaced, and the answer back."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(self.command, self.path, body, dict(self.headers) | headers)
+            answer = connection.getresponse()
+            self.answer(answer.status, answer.getheader("Content-Type", ""), answer.read())
+
+    def answer(self, status: int, kind: str, content: bytes) -> None:
+        """Answer the request."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def proxied(proxy: type[Proxy], port: int) -> Iterator[str]:
+    """Run a proxy before the server at `port`; yield its address."""
+    proxy.port = port
+    with ThreadingHTTPServer(("127.0.0.1", 0), proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()

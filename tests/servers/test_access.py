@@ -1,10 +1,11 @@
-"""A server that asks for a password: whom it lets in, what it says to others, and where the password is not."""
+"""A server that asks for a password, or a token: whom it lets in, what others are told, and where no secret is."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -12,13 +13,13 @@ import requests
 
 from sweeps.cli.main import main
 from tests.conftest import SMALL
-from tests.helpers.servers import PASSWORD, Service, mlflow_service, running
+from tests.helpers.servers import PASSWORD, Proxy, Service, mlflow_service, proxied, running
 from tests.servers.conftest import Team
 from tests.test_secrets import holding
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-ADMIN, READER = "the-admins-own-s3cret", "the-readers-own-s3cret"
+ADMIN, READER, TOKEN = "the-admins-own-s3cret", "the-readers-own-s3cret", "the-tokens-own-s3cret"
 RUN = ["train", *SMALL, "data.limit=100"]
 SEARCH = ["study", "smoke", "trainer.epochs=1", "data.limit=100", "workers=1", "study.confirm_seeds=[]"]
 CONFIG = """[mlflow]
@@ -96,3 +97,53 @@ def test_users_may_what_the_server_lets_them_and_no_password_is_left_anywhere(
         assert holding(team.folder / "server" / "artifacts", secret) == []
         for database in ("mlflow", "optuna"):
             assert secret not in team.database.dump(database)
+
+
+class ByToken(Proxy):
+    """Lets in who has the token, and repeats what others have in its place."""
+
+    def answer(self, *told: Any) -> None:
+        """Answer, or refuse."""
+        given = self.headers.get("Authorization", "")
+        super().answer(*(told if given == f"Bearer {TOKEN}" else (401, "text/plain", f"nobody's: {given}".encode())))
+
+
+def test_a_token_lets_in_and_is_left_nowhere(
+    team: Team, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with proxied(ByToken, team.server.port) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
+        assert main([*SEARCH, "study.n_trials=1", *team.of("me")]) == 0
+        assert main(["explain", "smoke@best", *team.of("me")]) == 0
+        told = "".join(capfd.readouterr())
+        wrong = f"not-{TOKEN}"
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", wrong)
+        assert main([*RUN, *team.of("me")]) == 2
+    refused = "".join(capfd.readouterr())
+    assert "or by MLFLOW_TRACKING_TOKEN" in refused
+    assert "Traceback" not in refused
+    for secret in (TOKEN, wrong):
+        assert secret not in told + refused
+        assert holding(team.folder, secret) == []
+        assert secret not in team.database.dump("mlflow") + team.database.dump("optuna")
+
+
+class ByName(Proxy):
+    """A proxy with a name that MLflow's server was not told."""
+
+    def hand_on(self, **headers: str) -> None:
+        """Hand the request on by that name."""
+        super().hand_on(Host="mlflow.team.org", **headers)
+
+
+def test_a_server_that_does_not_go_by_the_name_is_refused_with_what_to_do(
+    team: Team, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with proxied(ByName, team.server.port) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert main([*SEARCH, "study.n_trials=1", *team.of("me")]) == 2
+    told = capsys.readouterr().err
+    assert "The server does not go by the name in this address: add it to its --allowed-hosts" in told
+    assert "may not write" not in told
+    assert "Traceback" not in told

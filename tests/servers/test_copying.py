@@ -122,3 +122,19 @@ def test_what_cannot_be_copied_is_said(root: Path, team: Team, capsys: pytest.Ca
     Tracker(study(*team.of("me")).store).open_sweep("smoke", {})
     assert main(["copy-store", f"--from={root}", *team.of("me")]) == 2
     assert "has another sweep smoke" in capsys.readouterr().err
+
+
+def said(report: Path, address: str) -> dict[str, str]:
+    """All files of a report, its figures among them, without the addresses and ids of runs, and the day."""
+    left = re.compile(rf"{address}[^\s\"<)]*|\b[0-9a-f]{{32}}\b|[>\[][0-9a-f]{{8}}[<\]]|20\d\d-\d\d-\d\d( \d\d:\d\d)?")
+    return {path.name: left.sub("*", path.read_bytes().decode("latin-1")) for path in report.iterdir()}
+
+
+def test_a_report_of_the_copy_of_an_ablation_says_the_same(demo: Path, team: Team) -> None:
+    assert main(["report", "demo", f"store.root={demo}"]) == 0
+    assert main(["copy-store", "demo", f"--from={demo}", *team.of("me")]) == 0
+    assert main(["report", "demo", *team.of("you")]) == 0
+    here = said(demo / "reports" / "demo", "http://127.0.0.1:5000")
+    there = said(team.folder / "you" / "mlruns" / "reports" / "demo", team.address)
+    assert here.keys() >= {"report.html", "report.md", "results.csv", "claims.json", "learning_curves.png"}
+    assert [name for name in here.keys() | there.keys() if here.get(name) != there.get(name)] == []

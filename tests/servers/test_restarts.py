@@ -6,9 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -16,6 +14,7 @@ from pipeline.tracking.reader import KIND
 from pipeline.tracking.retry import StoreError
 from sweeps.backends.base import Message
 from tests.helpers.fakes import FakeBackend
+from tests.helpers.servers import Proxy, proxied
 from tests.servers.conftest import Team
 from tests.sweeps.execution.test_engine import Launched, study
 
@@ -91,61 +90,41 @@ def test_a_sweep_goes_on_when_a_server_is_back(team: Team, which: str, caplog: p
     assert all("retrying for 30 s" in message for message in said)
 
 
-class Lossy(BaseHTTPRequestHandler):
-    """Hands requests on to MLflow's server; loses every first answer to a POST that creates or ends something."""
+class Lossy(Proxy):
+    """Loses every first answer to a POST that creates or ends something."""
 
-    port = 0
     lost: Counter[str]
     is_away = False
 
-    def do_GET(self) -> None:
-        self._hand_on()
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815
-
-    def _hand_on(self) -> None:
-        if self.is_away:
-            self.close_connection = True
-            return
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(self.command, self.path, body, dict(self.headers))
-            answer = connection.getresponse()
-            content = answer.read()
+    def answer(self, *told: Any) -> None:
+        """Answer, or not."""
         key = f"{self.command} {self.path.partition('?')[0]}"
         if self.command == "POST" and "search" not in key:
             self.lost[key] += 1
             if self.lost[key] % 2:
                 self.close_connection = True
                 return  # done, and nobody hears of it
-        self.send_response(answer.status)
-        for name in ("Content-Type",):
-            if value := answer.getheader(name):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        super().answer(*told)
 
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
+    def hand_on(self, **headers: str) -> None:
+        """Hand the request on, or close the connection."""
+        if self.is_away:
+            self.close_connection = True
+        else:
+            super().hand_on(**headers)
 
 
 @pytest.fixture
-def lossy(team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+def lossy(team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A proxy before MLflow's server that loses answers, which the environment names in its place."""
-    monkeypatch.setattr(Lossy, "port", team.server.port)
     monkeypatch.setattr(Lossy, "lost", Counter(), raising=False)
     monkeypatch.setattr("pipeline.tracking.retry.PAUSE_SECONDS", 0.01)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Lossy) as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy.server_port}")
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
+    with proxied(Lossy, team.server.port) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        yield
 
 
-def test_what_is_repeated_after_a_lost_answer_is_there_once(team: Team, lossy: ThreadingHTTPServer) -> None:
+def test_what_is_repeated_after_a_lost_answer_is_there_once(team: Team, lossy: None) -> None:
     words = [*team.of("me"), f"study.n_trials={TRIALS}", "study.pruner=none", "trainer.epochs=3"]
     check(team, Launched(study(*words)))
     assert Launched(study(*words)).backend.started == []
@@ -154,7 +133,7 @@ def test_what_is_repeated_after_a_lost_answer_is_there_once(team: Team, lossy: T
 
 
 def test_a_server_that_stays_away_ends_the_sweep_and_the_next_launch_finishes_it(
-    team: Team, lossy: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+    team: Team, lossy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*team.of("me", 1.0), f"study.n_trials={TRIALS}", "study.pruner=none", "trainer.epochs=3"]
     backend = Interrupting((8,), lambda: monkeypatch.setattr(Lossy, "is_away", True))

@@ -18,10 +18,10 @@ import pytest
 
 from tests.sweeps.config.test_ablation import study_of, tracked
 
-TRIALS = 14
+FEW, MANY = 5, 14  # trials: enough to go on with after one fault, and after several
 KILLS = 4
 COMMAND = [
-    *(sys.executable, "-m", "sweeps.cli.main", "study", "smoke", f"study.n_trials={TRIALS}", "study.pruner=none"),
+    *(sys.executable, "-m", "sweeps.cli.main", "study", "smoke", f"study.n_trials={FEW}", "study.pruner=none"),
     *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "retries=50"),
 ]
 
@@ -33,17 +33,17 @@ def launch(*overrides: str) -> subprocess.Popen[str]:
     )
 
 
-def check(root: Path) -> None:
+def check(root: Path, trials: int = FEW) -> None:
     """COMPLETE trials, FINISHED runs and configs agree in number, and nothing is left RUNNING."""
     _, parent, runs = tracked(root, "smoke")
     states = Counter(t.state.name for t in study_of(root, "smoke").trials)
     finished = {run.info.run_id: run for run in runs if run.info.status == "FINISHED"}
     complete = [t for t in study_of(root, "smoke").trials if t.state.name == "COMPLETE"]
     assert parent.info.status == "FINISHED"
-    assert states["COMPLETE"] == TRIALS
+    assert states["COMPLETE"] == trials
     assert set(states) <= {"COMPLETE", "FAIL"}
     assert {run_id for t in complete for run_id in t.user_attrs["run_ids"]} == set(finished)
-    assert len({run.data.tags["convsweep.signature"] for run in finished.values()}) == TRIALS
+    assert len({run.data.tags["convsweep.signature"] for run in finished.values()}) == trials
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
     for trial in complete:
         run = finished[trial.user_attrs["run_ids"][0]]
@@ -55,7 +55,7 @@ def check(root: Path) -> None:
 def test_the_parent_killed_at_random_moments(root: Path) -> None:
     rng = random.Random(1)
     for number in range(KILLS):
-        with launch() as process:
+        with launch(f"study.n_trials={MANY}") as process:
             time.sleep(rng.uniform(0.3, 6.0))
             workers = psutil.Process(process.pid).children(recursive=True)
             if number % 2:  # a machine reset takes everything at once
@@ -65,10 +65,10 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
             process.wait()
         _, alive = psutil.wait_procs(workers, timeout=20)
         assert alive == [], "workers end when their parent is gone"
-    with launch() as process:
+    with launch(f"study.n_trials={MANY}") as process:
         told, _ = process.communicate(timeout=200)
     assert process.returncode == 0, told
-    check(root)
+    check(root, MANY)
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
 def test_workers_killed_at_random_moments(root: Path) -> None:
     rng = random.Random(2)
     kills = 0
-    with launch("trainer.epochs=60") as process:
+    with launch(f"study.n_trials={MANY}", "trainer.epochs=60") as process:
         time.sleep(4)
         while process.poll() is None:
             time.sleep(rng.uniform(0.05, 2.0))
@@ -89,7 +89,7 @@ def test_workers_killed_at_random_moments(root: Path) -> None:
         told = process.stdout.read() if process.stdout else ""
     assert process.returncode == 0, told
     assert kills == KILLS
-    check(root)
+    check(root, MANY)
     _, _, runs = tracked(root, "smoke")
     reasons = {run.data.tags.get("convsweep.reason", "") for run in runs if run.info.status == "KILLED"}
     assert all("signal SIGKILL" in reason for reason in reasons)
@@ -114,16 +114,15 @@ def test_a_worker_killed_with_an_unread_message_does_not_hang_the_sweep(root: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlflow.db", "optuna.db"])
-def test_a_locked_database_is_waited_for(root: Path, name: str) -> None:
+def test_locked_databases_are_waited_for(root: Path) -> None:
     with launch("workers=1") as process:
-        for line in process.stdout or []:
-            if "finished" in line:
-                break
-        with sqlite3.connect(root / name, timeout=30) as database:
-            database.execute("BEGIN EXCLUSIVE")
-            time.sleep(25 if name == "mlflow.db" else 8)
-        database.close()
+        for name, seconds in (("optuna.db", 8), ("mlflow.db", 25)):
+            assert any("finished" in line for line in process.stdout or [])
+            with sqlite3.connect(root / name, timeout=30) as database:
+                database.execute("BEGIN EXCLUSIVE")
+                time.sleep(seconds)
+            database.close()
+        assert process.poll() is None, "it was not through before both were locked"
         told, _ = process.communicate(timeout=200)
     assert process.returncode == 0, told
     check(root)

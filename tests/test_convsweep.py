@@ -187,9 +187,10 @@ run = compare("run", convsweep.run, small)
 assert compare("run again", convsweep.run, small).run_id == run.run_id
 result = compare("train", convsweep.train, run.config)
 assert result.metrics["test/loss"] == run.metrics["test/loss"]
-grid = compare("grid", convsweep.grid, {{"model.filters": [2, 3]}}, small | {{"model.filters": 2}}, seeds=1)
+one = {{"backend.workers": 1}}  # each imports TensorFlow
+grid = compare("grid", convsweep.grid, {{"model.filters": [2, 3]}}, small | {{"model.filters": 2}} | one, seeds=1)
 assert len(grid.table) == 2 and grid.table["model.filters"].tolist() == [2, 3], grid
-study = {{"study.n_trials": 2, "study.confirm_seeds": [7], "seeds": [0], "trainer.epochs": 1}}
+study = one | {{"study.n_trials": 2, "study.confirm_seeds": [7], "seeds": [0], "trainer.epochs": 1}}
 found = compare("study", convsweep.study, "smoke", study)
 assert len(found.table) == 2 and found.best.config.seed == 7 and len(found.figures) > 2, found
 assert compare("load_results", convsweep.load_results, grid.name).table.equals(grid.table)
@@ -239,7 +240,8 @@ def closure(depth):
 
 def launch(function, y, **named):
     data = (x[:200], y[:200]), (x[200:], y[200:])
-    return convsweep.grid(function, {{"trainer.epochs": 2}}, data=data, width=[2, 8], seeds=1, **named)
+    quick = {{"trainer.epochs": 2, "backend.workers": 1}}
+    return convsweep.grid(function, quick, data=data, width=[2, 8], seeds=1, **named)
 
 classes, numbers = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0), x[:, 0] * 2
 first = launch(build, classes, depth=2)

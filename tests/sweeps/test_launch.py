@@ -13,11 +13,13 @@ from sweeps.cli.main import main
 from tests.sweeps.config.test_ablation import study_of, tracked
 
 DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
+ONE = "hydra.sweeper.workers=1"  # each imports TensorFlow
 
 
 @pytest.mark.slow
 def test_a_hydra_grid_runs_and_the_same_command_continues_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
+    command = ["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]", ONE]
+    assert main(command) == 0
     told = capsys.readouterr().out
     assert "4 runs, 0 known, 4 to train" in told
     name = next(line.split(":")[0] for line in told.splitlines() if "4 to train" in line)
@@ -25,7 +27,7 @@ def test_a_hydra_grid_runs_and_the_same_command_continues_it(root: Path, capsys:
     assert len(tracked(root, name)[2]) == 4
     params = [t.params["model.conv_layers"] for t in study_of(root, name).trials]
     assert sorted(params) == [0, 1]
-    assert main(["train", "-m", *DIGITS, "model.conv_layers=0,1", "hydra.sweeper.seeds=[0,1]"]) == 0
+    assert main(command) == 0
     assert "4 known, 0 to train" in capsys.readouterr().out
 
 
@@ -69,7 +71,7 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
 
 @pytest.mark.slow
 def test_all_models_are_logged_of_earlier_launches_too(root: Path) -> None:
-    told = ["study", "smoke", "trainer.epochs=1", "study.confirm_seeds=[]"]
+    told = ["study", "smoke", "trainer.epochs=1", "study.confirm_seeds=[]", "workers=1"]
     assert main([*told, "study.n_trials=2", "store.log_model=none"]) == 0
     assert main([*told, "study.n_trials=3", "store.log_model=all"]) == 0
     runs = [run for run in tracked(root, "smoke")[2] if run.info.status == "FINISHED"]
@@ -79,7 +81,7 @@ def test_all_models_are_logged_of_earlier_launches_too(root: Path) -> None:
 
 @pytest.mark.slow
 def test_a_launch_tells_what_it_need_not_train(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grid = [*DIGITS[:2], *DIGITS[3:], "model.conv_layers=0", "model.filters=4,8", "trainer.epochs=1,2"]
+    grid = [*DIGITS[:2], *DIGITS[3:], "model.conv_layers=0", "model.filters=4,8", "trainer.epochs=1,2", ONE]
     assert main(["train", "-m", *grid]) == 0
     told = capsys.readouterr().out
     assert ": 4 runs, 0 known, 2 to train, 2 equal to another here" in told
@@ -89,7 +91,7 @@ def test_a_launch_tells_what_it_need_not_train(root: Path, capsys: pytest.Captur
 
 @pytest.mark.slow
 def test_a_budget_ends_a_grid_and_the_same_command_continues(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grid = ["train", "-m", *DIGITS, "model.filters=range(2,14)", "hydra.sweeper.workers=1", "hydra.sweeper.name=wide"]
+    grid = ["train", "-m", *DIGITS, "model.filters=range(2,14)", ONE, "hydra.sweeper.name=wide"]
     assert main([*grid, "hydra.sweeper.budget=1s", "--dry-run"]) == 0
     assert "budget=1s is not enough: what it cuts off, the same command continues" in capsys.readouterr().out
     assert main([*grid, "hydra.sweeper.budget=1s"]) == 0

@@ -13,16 +13,17 @@ from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
 from sweeps.config.ablation import Ablation
 from sweeps.execution.epoch_timing import time_epochs
+from sweeps.execution.looks import first_look, look_in_words, names_of, next_in_words, next_look, promising_claims
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Reporter, Session, open_session
 from sweeps.load import ablation_results
 from sweeps.reports.context import ReportContext
-from sweeps.reports.findings import judge_ablation
+from sweeps.reports.findings import AblationFindings, judge_ablation
 from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
 from sweeps.results import CONFIRMED, StudyTrial, TrialResult, best_result, lost_trials, trial_of, trial_results
 from sweeps.search.history import study_result
-from sweeps.search.proposers import Grid, Proposer, Sampler
-from sweeps.sweep import Sweep
+from sweeps.search.proposers import Grid, Look, Proposer, Sampler
+from sweeps.sweep import AUTO, Sweep
 from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 
 QUIET = Console(quiet=True)
@@ -32,6 +33,8 @@ def ablate(
     ablation: Ablation, console: Console = QUIET, reporter: Reporter | None = None, join: bool = False
 ) -> AblationResult:
     """Train what is missing of an ablation, time epochs if a claim compares speed, judge the claims, publish.
+
+    With `seeds=auto` the trials of claims that are not decided are trained with further seeds, look by look.
 
     Args:
         ablation: What to launch.
@@ -48,14 +51,33 @@ def ablate(
     """
     sweep = ablation.sweep
     with open_session(sweep, console, reporter, join) as session:
-        session.train(Grid(sweep, session.history, session.membership.leases))
-        with session.membership.in_turn(console.print):
+        look: Look | None = first_look(sweep)
+        while look:
+            session.train(Grid(sweep, session.history, session.membership.leases, look))
+            with session.membership.in_turn(console.print):
+                seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
             results = ablation_results(ablation, session.tracked, session.tracker)
-            log_models(session, _best_runs(session, results), session.finished)
-            seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
             findings = judge_ablation(ablation, results, seconds)
+            following = None if session.is_over else next_look(look, sweep, findings.claims)
+            _say_look(session, look, following, findings, results)
+            look = following
+        with session.membership.in_turn(console.print):
+            log_models(session, _best_runs(session, results), session.finished)
             publish_ablation(_context(session), ablation, results, seconds, findings)
     return AblationResult(*_outcome(session), results, ablation, seconds, findings)
+
+
+def _say_look(
+    session: Session, look: Look, following: Look | None, findings: AblationFindings, results: list[TrialResult]
+) -> None:
+    lines = [look_in_words(look, findings.claims)]
+    promising = promising_claims(findings.claims, session.sweep)
+    if promising and session.sweep.config.seeds != AUTO:
+        lines.append(f"  open: {names_of(promising)}; seeds=auto goes on with these claims' trials")
+    if following:
+        lines += next_in_words(following, session.sweep, findings.claims, results, session.backend.resources.workers)
+    for line in lines:
+        session.console.print(line, soft_wrap=True, highlight=False)
 
 
 def grid(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None, join: bool = False) -> GridResult:
@@ -106,7 +128,7 @@ def _confirm(session: Session, best: list[StudyTrial], seeds: list[int]) -> list
     point = trial_of(session.sweep, best[0])
     trainer = replace(point.base.trainer, evaluate_test=True)
     trial = replace(point, label=point.label + CONFIRMED, base=replace(point.base, trainer=trainer))
-    return [run.tracked for run in session.train(Proposer([trial]), seeds) if run.tracked]
+    return [run.tracked for run in session.train(Proposer(seeds, [trial]), is_limited=False) if run.tracked]
 
 
 def _best_runs(session: Session, results: list[TrialResult]) -> list[ConfiguredRun]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -109,14 +110,19 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class SweepEvidence:
-    """Evidence for claims: results, the configs that they come from, and seconds per epoch timed in turn."""
+    """Evidence for claims: results over the planned seeds, their configs, and seconds per epoch timed in turn."""
 
+    planned: Sequence[int]
     results: Sequence[TrialResult]
     configs: Mapping[str, RunConfig]
     timings: Mapping[str, list[float]]
 
     def _result(self, trial: str) -> TrialResult:
         return next(result for result in self.results if result.label == trial)
+
+    def seeds(self, trial: str) -> list[int]:
+        """Return the seeds that have finished, in the order planned, up to the first that has not."""
+        return list(takewhile(self._result(trial).seeds.__contains__, self.planned))
 
     def values(self, trial: str, metric: str) -> dict[int, float]:
         """Return the metric's last value, or with NAME@EPOCH that epoch's, by seed."""
@@ -150,7 +156,8 @@ def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tr
     """Return a result per trial of a grid, with the learning curves of its runs, which are given by trial and seed."""
     results = []
     for trial in sweep.trials or []:
-        by_seed = dict(sorted(runs.get(trial.label, {}).items()))
+        given = runs.get(trial.label, {})
+        by_seed = {seed: given[seed] for seed in sweep.seeds if seed in given}
         curves = [tracker.history(run.run_id) for run in by_seed.values()]
         tick = trial.label.replace(" ", "\n")
         results.append(TrialResult(trial.label, tick, [*by_seed], [*by_seed.values()], curves=curves))
@@ -158,9 +165,12 @@ def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tr
 
 
 def best_result(results: Sequence[TrialResult], sweep: Sweep) -> TrialResult | None:
-    """Return a grid's best trial by the mean of the objective, among those with a finished run for every seed."""
-    most = max((len(result.runs) for result in results), default=0)
-    whole = [result for result in results if len(result.runs) == most and result.values(sweep.objective)]
+    """Return a grid's best trial by the mean of the objective, among those with a finished run for every seed.
+
+    Where seeds are added for some trials alone, those of the first look are enough.
+    """
+    enough = min(sweep.looks[0], max((len(result.runs) for result in results), default=0))
+    whole = [result for result in results if len(result.runs) >= enough and result.values(sweep.objective)]
     return max(whole, key=lambda result: sweep.sign * fmean(result.values(sweep.objective)), default=None)
 
 

@@ -58,12 +58,28 @@ SweepName = Annotated[str, SWEEP_NAME]
 BUDGET = Allowed("a time as in 30min, 2h or 90s", lambda text: 0 < duration(text) < 1e9)
 
 
+AUTO = "auto"  # as many seeds as it takes to decide an ablation's claims
+
+
+def _are_seeds(seeds: Any, least: int) -> bool:
+    if not isinstance(seeds, list) or not least <= len(seeds) <= MOST_SEEDS:
+        return False
+    return all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds) and len(set(seeds)) == len(seeds)
+
+
 def seeds_from(least: int) -> Allowed:
     """Return the rule for lists of at least so many seeds."""
     return Allowed(
         f"a list of {least} to {MOST_SEEDS:,} different whole numbers from 0 to 2147483647, as in [0,1,2]",
-        lambda seeds: least <= len(set(seeds)) == len(seeds) <= MOST_SEEDS and all(0 <= seed < 2**31 for seed in seeds),
+        lambda seeds: _are_seeds(seeds, least),
     )
+
+
+SEEDS = Allowed(
+    f"a number of seeds from 1 to {MOST_SEEDS:,}, or {seeds_from(1).words}",
+    lambda seeds: _are_seeds(seeds, 1) or (type(seeds) is int and 1 <= seeds <= MOST_SEEDS),
+)
+SEEDS_OR_AUTO = Allowed(f"{AUTO}, {SEEDS.words}", lambda seeds: seeds == AUTO or SEEDS.fits(seeds), (AUTO,))
 
 
 @dataclass
@@ -78,7 +94,7 @@ class BaseConfig(RunConfig):
 class SweepConfig(BaseConfig):
     """A run's config and what every sweep has beside it. conf/sweep.yaml explains each key."""
 
-    seeds: Annotated[list[int], seeds_from(1)]
+    seeds: Annotated[Any, SEEDS]
     workers: Annotated[int | None, whole(1, MOST_WORKERS)]
     workers_max_memory: Annotated[float, number(above=0, unit="a number of GiB")]
     retries: Annotated[int, whole(0, 100)]
@@ -90,6 +106,8 @@ class SweepConfig(BaseConfig):
         """Check what one key cannot know of another; raise ConfigError."""
         super().__post_init__()
         agreed_workers(self.workers, self.backend)
+        if isinstance(self.seeds, int):  # the first so many
+            self.seeds = list(range(self.seeds))
 
     @property
     def most_workers(self) -> int | None:
@@ -137,6 +155,7 @@ class Sweep:
         space: The search space of a sampled sweep, or of a Hydra grid.
         sampler, sampler_seed, pruner: By name; see conf/study/smoke.yaml.
         confirm_seeds: Fresh seeds on which the best config of a search is run again.
+        claimed: Labels of the trials that get further seeds where claims are not decided.
         recall: Says of one's own data what it was when the sweep was launched; None where it is launched now.
     """
 
@@ -156,12 +175,19 @@ class Sweep:
     pruner: str = "none"
     limits: Limits = field(default_factory=Limits)
     confirm_seeds: tuple[int, ...] = ()
+    claimed: tuple[str, ...] = ()
     recall: Recall | None = field(default_factory=current_recall)
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds of every trial."""
-        return self.config.seeds
+        """Seeds of every trial; with `seeds=auto` those that it may have, in the order in which they are trained."""
+        given: list[int] | str = self.config.seeds
+        return given if isinstance(given, list) else list(range(self.config.statistics.looks[-1]))
+
+    @property
+    def looks(self) -> list[int]:
+        """Numbers of seeds after which a launch looks at what is decided; the number of all where they are listed."""
+        return self.config.statistics.looks if self.config.seeds == AUTO else [len(self.seeds)]
 
     @property
     def store(self) -> StoreConfig:

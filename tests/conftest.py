@@ -24,7 +24,7 @@ from pipeline.system import tensorflow
 from pipeline.tracking.relocation import relocate
 
 SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs=2", "trainer.threads=1"]
-DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1"]
+DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1", "seeds=3"]
 # Shells start what runs in the background with Ctrl-C ignored, which the commands under test would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pipeline.config.rules import number, whole
+from pipeline.config.rules import Allowed, number
 from pipeline.config.schema import FromZero
 
 MOST_SEEDS = 1_000
+LEAST_SEEDS = 3  # and rounds of timing: fewer show no scatter
+LOOKS = Allowed(
+    f"whole numbers of seeds from {LEAST_SEEDS} to {MOST_SEEDS:,}, each above the one before, as in [3,5,8,13,21]",
+    lambda looks: bool(looks) and looks[0] >= LEAST_SEEDS and looks[-1] <= MOST_SEEDS and sorted(set(looks)) == looks,
+)
 
 
 @dataclass
@@ -59,6 +64,7 @@ class StatisticsConfig:
     """How published numbers and claims are judged. conf/ablation.yaml explains each key."""
 
     confidence: Annotated[float, number(above=0.5, below=1)]
-    min_seeds: Annotated[int, whole(3, MOST_SEEDS)]
+    looks: Annotated[list[int], LOOKS]
+    give_up: Annotated[float, number(at_least=0, below=1)]
     tolerance: dict[str, FromZero]
     harmless: FromZero

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.config.checks import ConfigError, require_one_of
-from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
+from sweeps.claims.config import LEAST_SEEDS, ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.statistics import MeanTest, deviation, mean_test, slope, t_quantile, t_tail, turn
 
 # A published number inside a prediction interval of more than so many tolerances to either side proves nothing.
@@ -23,6 +23,9 @@ WIDEST = 3.0
 
 class Evidence(Protocol):
     """What our runs gave, by trial."""
+
+    def seeds(self, trial: str) -> list[int]:
+        """Return the seeds that have finished, in the sweep's order, up to the first that has not."""
 
     def values(self, trial: str, metric: str) -> dict[int, float]:
         """Return the metric's last value, or with NAME@EPOCH that epoch's, by seed."""
@@ -76,7 +79,7 @@ def near(published: Published, evidence: Evidence, settings: StatisticsConfig) -
     far beyond the tolerance.
     """
     values = list(evidence.values(published.trial, published.metric).values())
-    _require_seeds(len(values), settings)
+    _require_seeds(len(values))
     quantity, n, mean = published.metric.partition("@")[0].rpartition("/")[2], len(values), float(np.mean(values))
     tolerance = settings.tolerance.get(quantity, 0.0) * (1.0 if quantity == "accuracy" else abs(published.value))
     error = deviation(values, evidence.resolution(published.trial, published.metric)) * (1 + 1 / n) ** 0.5
@@ -139,7 +142,7 @@ def _overfits(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig
     before = evidence.values(claim.than[0], "gap/accuracy") if claim.than else dict.fromkeys(gaps, 0.0)
     by_seed = {seed: curve for seed, curve in evidence.curve(trial, "test/loss").items() if len(curve) >= 4}
     seeds = _common(gaps, before, by_seed)
-    _require_seeds(len(seeds), settings, ", of at least four epochs each")
+    _require_seeds(len(seeds), ", of at least four epochs each")
     curves = [by_seed[seed] for seed in seeds]
     resolution = _resolution(claim, evidence, "gap/accuracy")
     growth = _mean_test([gaps[seed] - before[seed] for seed in seeds], settings, resolution)
@@ -178,8 +181,8 @@ def _speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, s
     (other,) = claim.than
     pairs = zip(evidence.rounds(claim.trial or ""), evidence.rounds(other), strict=False)
     logs = [float(np.log(ours / theirs)) for ours, theirs in pairs]
-    if len(logs) < settings.min_seeds:
-        raise TooFewError(f"timed side by side {len(logs)} times; a verdict needs at least {settings.min_seeds}")
+    if len(logs) < LEAST_SEEDS:
+        raise TooFewError(f"timed side by side {len(logs)} times; a verdict needs at least {LEAST_SEEDS}")
     test = _mean_test(logs, settings)
     ratio, low, high = (float(np.exp(end)) for end in test[:3])
     interval, unit = f"{ratio:.2f} times, interval {low:.2f} to {high:.2f}", "times as long per epoch"
@@ -215,6 +218,7 @@ class Kind:
         needed, optional: Keys of the claim that have a meaning for it. `value`, if optional, may stand for `than`.
         metrics: What it is judged by, unless by the claim's own `metric`.
         is_timed: Whether it compares seconds per epoch, which have to be timed side by side.
+        is_slow: Whether it says that there is no, or no large, difference: that takes the most seeds.
     """
 
     test: Callable[[ClaimConfig, Evidence, StatisticsConfig], Outcome]
@@ -222,16 +226,19 @@ class Kind:
     optional: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     is_timed: bool = False
+    is_slow: bool = False
 
 
 KINDS = {
     "greater": Kind(partial(_compare, sign=1), ("trial", "than", "metric"), ("margin", "value")),
     "less": Kind(partial(_compare, sign=-1), ("trial", "than", "metric"), ("margin", "value")),
-    "equal_within": Kind(_equal_within, ("trial", "than", "metric", "margin"), ("value",)),
+    "equal_within": Kind(_equal_within, ("trial", "than", "metric", "margin"), ("value",), is_slow=True),
     "rises": Kind(partial(_trend, sign=1), ("along", "metric")),
     "falls": Kind(partial(_trend, sign=-1), ("along", "metric")),
     "overfits": Kind(_overfits, ("trial",), ("than",), metrics=("gap/accuracy", "test/loss")),
-    "reduces_overfitting": Kind(_reduces_overfitting, ("trial", "than"), metrics=("gap/accuracy", "test/accuracy")),
+    "reduces_overfitting": Kind(
+        _reduces_overfitting, ("trial", "than"), metrics=("gap/accuracy", "test/accuracy"), is_slow=True
+    ),
     "slower": Kind(partial(_speed, sign=1), ("trial", "than"), is_timed=True),
     "faster": Kind(partial(_speed, sign=-1), ("trial", "than"), is_timed=True),
     "stops": Kind(_stops, ("trial",), metrics=("train/accuracy",)),
@@ -258,13 +265,13 @@ def check_claim(claim: ClaimConfig) -> None:
         raise ConfigError(f"{claim} goes along at least two trials")
 
 
-def _require_seeds(n: int, settings: StatisticsConfig, each: str = "") -> None:
-    if n < settings.min_seeds:
-        raise TooFewError(f"n={n} seeds; a verdict needs at least {settings.min_seeds}{each}")
+def _require_seeds(n: int, each: str = "") -> None:
+    if n < LEAST_SEEDS:
+        raise TooFewError(f"n={n} seeds; a verdict needs at least {LEAST_SEEDS}{each}")
 
 
 def _mean_test(values: Sequence[float], settings: StatisticsConfig, resolution: float = 1e-6) -> MeanTest:
-    _require_seeds(len(values), settings)
+    _require_seeds(len(values))
     return mean_test(values, settings.confidence, resolution)
 
 

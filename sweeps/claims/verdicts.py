@@ -1,10 +1,15 @@
 """Verdicts: what our seeds say about published sentences and numbers, all of an ablation's judged together.
 
-The two-sided p-values of all claims are corrected together (Holm 1979, with directional decisions as in Shaffer 1980),
-so that the chance of any wrong verdict among them is at most 1 - confidence. Published numbers are corrected among
-themselves in the same way, so that the chance of calling any further run of ours contradicted is at most that;
-REPRODUCED says only that a number cannot be told apart from a further run of ours, known to within a few tolerances.
-Below `min_seeds` seeds there is no verdict.
+They are judged at planned numbers of seeds, the looks, each on the first so many seeds alone. The first look that
+decides a claim stands; later ones judge what is still open. Each has an equal share of the error, (1 - confidence) /
+looks, for all that is open then: two-sided p-values are corrected together (Holm 1979, with directional decisions as in
+Shaffer 1980). As long as no look was wrong, every hypothesis that is true is still open, so that the next look is wrong
+with a chance of at most its share. By the union bound any verdict is wrong with a chance of at most 1 - confidence,
+however often one looks, and whatever decides for which claims seeds are added.
+
+Published numbers are judged among themselves in the same way, so that the chance of calling any further run of ours
+contradicted is at most that; REPRODUCED says only that a number cannot be told apart from a further run of ours, known
+to within a few tolerances.
 """
 
 from __future__ import annotations
@@ -12,14 +17,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, Evidence, Outcome, TooFewError, near
+from sweeps.claims.looks import at_look, chance_to_decide
 from sweeps.claims.statistics import holm
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE = "REPRODUCED", "CONTRADICTED", "INCONCLUSIVE"
 NEAR = "near"
+
+# Raises TooFewError.
+Test = Callable[[Evidence], Outcome]
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,10 @@ class Finding:
         question: The claim, or the published number.
         verdict: REPRODUCED, CONTRADICTED or INCONCLUSIVE.
         sentence: Its reason in plain words.
-        outcome: What the test gave; None if there were too few seeds for one.
-        p_adjusted: The outcome's p-value after Holm's correction within the family (claims, or published numbers).
+        outcome: What the test gave at the look that decided, else at the last one; None if there were too few seeds.
+        p_adjusted: The outcome's p-value after Holm's correction within the family (claims, or published numbers),
+            times the number of looks.
+        chance: The chance that a later look decides, seen optimistically; 0 where it is decided or none is left.
     """
 
     question: Question
@@ -51,6 +61,12 @@ class Finding:
     sentence: str
     outcome: Outcome | None = None
     p_adjusted: float | None = None
+    chance: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not decided."""
+        return self.verdict == INCONCLUSIVE
 
     def as_dict(self) -> dict[str, object]:
         """Return all of it as one flat dictionary, for JSON."""
@@ -60,25 +76,33 @@ class Finding:
 
 
 def judge(claims: Mapping[str, ClaimConfig], evidence: Evidence, settings: StatisticsConfig) -> list[Finding]:
-    """Return a finding per claim, in order; p-values corrected over all of them."""
+    """Return a finding per claim, in order; p-values corrected over all of them and for all looks."""
     tests = [
         (
             Question(name, claim.says, claim.kind, claim.reference, list(claim.source), claim.trials),
-            partial(KINDS[claim.kind].test, claim, evidence, settings),
+            _of_claim(claim, settings),
         )
         for name, claim in claims.items()
     ]
-    return _decide(tests, settings, "claims")
+    return _decide(tests, evidence, settings, "claim")
 
 
 def judge_published(published: Sequence[Published], evidence: Evidence, settings: StatisticsConfig) -> list[Finding]:
-    """Return a finding per published number, in order; p-values corrected over all of them."""
+    """Return a finding per published number, in order; p-values corrected over all of them and for all looks."""
     tests = []
     for number in published:
         says = f"{number.metric} of {number.trial} is {number.value:.4f}"
         question = Question(number.name, says, NEAR, number.name, [number.source], [number.trial])
-        tests.append((question, partial(near, number, evidence, settings)))
-    return _decide(tests, settings, "published numbers")
+        tests.append((question, _of_number(number, settings)))
+    return _decide(tests, evidence, settings, "published number")
+
+
+def _of_claim(claim: ClaimConfig, settings: StatisticsConfig) -> Test:
+    return lambda evidence: KINDS[claim.kind].test(claim, evidence, settings)
+
+
+def _of_number(number: Published, settings: StatisticsConfig) -> Test:
+    return lambda evidence: near(number, evidence, settings)
 
 
 def count_verdicts(verdicts: Iterable[str]) -> str:
@@ -88,38 +112,64 @@ def count_verdicts(verdicts: Iterable[str]) -> str:
 
 
 def _decide(
-    tests: Sequence[tuple[Question, Callable[[], Outcome]]], settings: StatisticsConfig, family: str
+    tests: Sequence[tuple[Question, Test]], evidence: Evidence, settings: StatisticsConfig, family: str
 ) -> list[Finding]:
-    """Run the tests, correct their p-values for each other, and return what follows from them."""
-    outcomes = [(question, _outcome(test)) for question, test in tests]
-    adjusted = iter(holm([outcome.p for _, outcome in outcomes if isinstance(outcome, Outcome)]))
-    size = sum(isinstance(outcome, Outcome) for _, outcome in outcomes)
-    findings = []
-    for question, outcome in outcomes:
-        if isinstance(outcome, str):
-            findings.append(Finding(question, INCONCLUSIVE, outcome + "."))
-            continue
-        p = next(adjusted)
-        verdict, reason = _verdict(outcome, p, settings, question.kind, f"{size} {family}")
-        sentence = f"{outcome.summary} (n={outcome.n} {outcome.repeats}){reason}."
-        findings.append(Finding(question, verdict, sentence, outcome, p))
-    return findings
+    """Judge at one look after the other what is still open; return what follows."""
+    findings: dict[str, Finding] = {}
+    for seeds in settings.looks:
+        undecided = [each for each in tests if each[0].name not in findings or findings[each[0].name].is_open]
+        outcomes = [_outcome(question, test, evidence, seeds) for question, test in undecided]
+        # What has too few seeds for this look counts as if its p-value were 1.
+        adjusted = holm([outcome.p if isinstance(outcome, Outcome) else 1.0 for outcome in outcomes])
+        look = _Look(seeds, len(undecided), family, settings)
+        for (question, _), outcome, p in zip(undecided, outcomes, adjusted, strict=True):
+            if isinstance(outcome, Outcome):
+                findings[question.name] = look.finding(question, outcome, min(1.0, p * len(settings.looks)))
+            else:
+                findings.setdefault(question.name, Finding(question, INCONCLUSIVE, outcome + "."))
+    return [findings[question.name] for question, _ in tests]
 
 
-def _outcome(test: Callable[[], Outcome]) -> Outcome | str:
+def _outcome(question: Question, test: Test, evidence: Evidence, look: int) -> Outcome | str:
+    """Return what a test of the first `look` seeds gives, or why it gives nothing."""
+    is_timed = question.kind in KINDS and KINDS[question.kind].is_timed
     try:
-        return test()
+        return test(evidence if is_timed else at_look(evidence, question.trials, look))
     except TooFewError as error:
         return str(error)
 
 
-def _verdict(outcome: Outcome, p: float, settings: StatisticsConfig, kind: str, family: str) -> tuple[str, str]:
-    """Return the verdict, and what the sentence says for it."""
-    if outcome.vague:
-        return INCONCLUSIVE, f"; {outcome.vague}"
-    if kind == NEAR and outcome.supports:
-        return REPRODUCED, ""  # it lies inside the interval: there is nothing to reject
-    corrected = f"; p={p:.2g} after correction for {family}"
-    if p >= 1 - settings.confidence:
-        return INCONCLUSIVE, f"{corrected}: not decided"
-    return (REPRODUCED if outcome.supports else CONTRADICTED), corrected
+@dataclass(frozen=True)
+class _Look:
+    """A look at so many seeds, when so many questions of the family are open."""
+
+    seeds: int
+    undecided: int
+    family: str
+    settings: StatisticsConfig
+
+    def finding(self, question: Question, outcome: Outcome, p: float) -> Finding:
+        """Return what follows from an outcome and its adjusted p-value."""
+        looks, error = self.settings.looks, 1 - self.settings.confidence
+        verdict, reason = self._verdict(question, outcome, p)
+        is_over_seeds, is_decided = outcome.repeats == "seeds", verdict != INCONCLUSIVE
+        count = "decided at " if is_decided and is_over_seeds else "n="
+        sentence = f"{outcome.summary} ({count}{outcome.n} {outcome.repeats}){reason}."
+        later = [look for look in looks if look > self.seeds and is_over_seeds and not is_decided]
+        chance = chance_to_decide(outcome.p, outcome.n, later, error / len(looks) / self.undecided)
+        return Finding(question, verdict, sentence, outcome, p, chance)
+
+    def _verdict(self, question: Question, outcome: Outcome, p: float) -> tuple[str, str]:
+        """Return the verdict, and what the sentence says for it."""
+        if outcome.vague:
+            return INCONCLUSIVE, f"; {outcome.vague}"
+        if question.kind == NEAR and outcome.supports:
+            return REPRODUCED, ""  # it lies inside the interval: there is nothing to reject
+        counts = [(self.undecided, self.family), (len(self.settings.looks), "look")]
+        many = " and ".join(
+            f"{count} {name}{'s' * (count > 1)}" for count, name in counts if count > 1 or name != "look"
+        )
+        corrected = f"; p={p:.2g} after correction for {many}"
+        if p >= 1 - self.settings.confidence:
+            return INCONCLUSIVE, f"{corrected}: not decided"
+        return (REPRODUCED if outcome.supports else CONTRADICTED), corrected

@@ -18,6 +18,7 @@ from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.config.base import complete_base
 from sweeps.search.space import Value
 from sweeps.sweep import (
+    SEEDS_OR_AUTO,
     Sweep,
     SweepConfig,
     SweepName,
@@ -53,20 +54,18 @@ class RemarkConfig:
 
 @dataclass
 class DiscussionConfig:
-    """What the authors found, in words: on which day, with which seeds, and the verdicts that the words rest on.
+    """What the authors found, in words: on which day, and the verdicts that the words rest on.
 
     `verdicts` are by claim, or by published number as in `conv_64 test/loss N22`.
     """
 
     text: str
     date: str
-    seeds: list[int]
     verdicts: dict[str, Annotated[str, one_of(REPRODUCED, CONTRADICTED, INCONCLUSIVE)]]
 
-    def fits(self, seeds: Sequence[int], verdicts: Mapping[str, str], claims: Iterable[str]) -> bool:
-        """Whether it may stand beside a result with these seeds and verdicts: the authors', on each of the `claims`."""
-        is_whole = self.verdicts.keys() >= set(claims)
-        return is_whole and list(seeds) == self.seeds and self.verdicts.items() <= verdicts.items()
+    def fits(self, verdicts: Mapping[str, str], claims: Iterable[str]) -> bool:
+        """Whether it may stand beside a result with these verdicts: the authors', on each of the `claims`."""
+        return self.verdicts.keys() >= set(claims) and self.verdicts.items() <= verdicts.items()
 
 
 @dataclass
@@ -119,6 +118,12 @@ class AblationConfig:
         ]
 
     @property
+    def claimed(self) -> list[str]:
+        """Trials whose seeds decide a claim."""
+        over_seeds = [claim for claim in self.claims.values() if not KINDS[claim.kind].is_timed]
+        return [label for label in self.trials if any(label in claim.trials for claim in over_seeds)]
+
+    @property
     def timed(self) -> list[str]:
         """Trials whose seconds per epoch a claim compares."""
         named = [label for claim in self.claims.values() if KINDS[claim.kind].is_timed for label in claim.trials]
@@ -140,6 +145,7 @@ def require_metric(key: str, metric: str) -> None:
 class AblationSweepConfig(SweepConfig):
     """Everything that `convsweep ablate` needs: the base of all runs, and the listed trials."""
 
+    seeds: Annotated[Any, SEEDS_OR_AUTO]
     ablation: AblationConfig
     timing: TimingConfig
     strict: bool
@@ -198,7 +204,7 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
         if claim.kind == "stops" and targets[claim.trial or ""] is None:
             raise ConfigError(f"the claim {key}: the trial {claim.trial} has no trainer.stop_at_accuracy")
         _require_measured(key, claim, trials)
-    sweep = replace(sweep, trials=trials)
+    sweep = replace(sweep, trials=trials, claimed=tuple(config.ablation.claimed))
     changed: tuple[str, ...] = ()
     if overrides:
         filed = compose(AblationSweepConfig, "ablation", [f"ablation={name}"])

@@ -31,7 +31,6 @@ class Engine:
         self,
         sweep: Sweep,
         proposer: Proposer,
-        seeds: list[int],
         backend: Backend,
         recorder: Recorder,
         data_sha256: Callable[[DataConfig], str],
@@ -43,8 +42,7 @@ class Engine:
 
         Args:
             sweep: The sweep, for its objectives and limits.
-            proposer: What gives the trials.
-            seeds: Seeds of every trial.
+            proposer: What gives the trials and their seeds.
             backend: Where runs are trained.
             recorder: Where they are tracked.
             data_sha256: Gives the hash of a dataset's content.
@@ -52,16 +50,18 @@ class Engine:
             reporter: Shows progress.
             is_over: Whether nothing more is to be started: the time is up, or there was a signal.
         """
-        self.sweep, self.proposer, self.seeds = sweep, proposer, seeds
+        self.sweep, self.proposer = sweep, proposer
         self.backend, self.recorder, self.data_sha256 = backend, recorder, data_sha256
         self.interruption, self.reporter, self.is_over = interruption, reporter, is_over
         self.schedule = Schedule()
-        self.trials = Trials(sweep, seeds, proposer, self.schedule)
+        self.trials = Trials(sweep, proposer, self.schedule)
 
     def add_listed(self) -> None:
         """Add the trials that the proposer lists: reuse finished runs, queue the rest, most expensive first."""
         queued = [run for trial in self.proposer.listed for run in self._add(trial)]
-        self.schedule.add(queued)
+        first = [run for run in queued if run.trial.label in self.proposer.first]
+        self.schedule.add(first)
+        self.schedule.add(run for run in queued if run not in first)
 
     def run(self) -> None:
         """Train until nothing is left, or a limit is reached.
@@ -69,7 +69,7 @@ class Engine:
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is recorded, what was running is closed.
         """
-        self.reporter.on_total(len(self.schedule.queue) or self.proposer.total * len(self.seeds))
+        self.reporter.on_total(len(self.schedule.queue) or self.proposer.total * len(self.proposer.seeds))
         for trial in self.proposer.listed:
             self._settle(trial)
         try:
@@ -142,7 +142,7 @@ class Engine:
     def _add(self, trial: Trial) -> list[SweepRun]:
         """Make the trial's runs; return those that have to be trained."""
         runs, given = [], self.backend.resources
-        for seed in self.seeds:
+        for seed in self.proposer.seeds:
             config = trial.config(seed)
             resolved = resolve(config, self.data_sha256(config.data), given.threads, auto=given.precision)
             runs.append(SweepRun(trial, seed, resolved))
@@ -184,7 +184,7 @@ class Engine:
 
     def _is_judged(self, trial: Trial) -> bool:
         """Return whether the pruner is asked after each epoch: it judges seeds where a trial has several."""
-        return len(self.seeds) == 1 and self.proposer.prunes(trial)
+        return len(self.proposer.seeds) == 1 and self.proposer.prunes(trial)
 
     def _goes_on(self, run: SweepRun, message: Epoch) -> bool:
         """Return whether a run trains on."""

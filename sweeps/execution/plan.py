@@ -125,15 +125,20 @@ def _plan_grid(
     seen: set[str] = set()
     tracked = equal = 0
     seconds: list[float] = []  # of every run to train
+    further: list[float] = []  # of those that later looks may ask for
+    first = sweep.looks[0]
     for trial in sweep.trials or []:
         sha256 = hashes(trial.base.data)
-        runs = [resolve(trial.config(seed), sha256, resources.threads) for seed in sweep.seeds]
+        seeds = sweep.seeds if trial.label in sweep.claimed else sweep.seeds[:first]
+        every = [resolve(trial.config(seed), sha256, resources.threads) for seed in seeds]
+        runs, later = every[:first], [run.signature for run in every[first:]]
         new = [run.signature for run in runs if run.signature not in seen]
         reused = [signature for signature in new if tracker and tracker.find_finished(signature)]
         seen.update(new)
         missing, each = len(new) - len(reused), times.of(runs[0])
         tracked, equal = tracked + len(reused), equal + len(runs) - len(new)
         seconds += [each] * missing
+        further += [each for signature in later if not (tracker and tracker.find_finished(signature))]
         cells = (trial.label, " ".join(trial.overrides), f"{times.parameters(runs[0]):,}")
         rows.append((*cells, str(len(reused)), str(missing), in_words(each)))
     shown = rows if len(rows) <= sum(SHOWN) else [*rows[: SHOWN[0]], ("...",), *rows[-SHOWN[1] :]]
@@ -143,11 +148,17 @@ def _plan_grid(
     if len(rows) > sum(SHOWN):
         lines.append(f"{len(rows):,} configs, of which the first {SHOWN[0]} and the last {SHOWN[1]} are shown")
     duplicates = f", {equal} equal to another here" if equal else ""
-    wall = sum(seconds) / _parallel(resources, len(seconds)) + (START_SECONDS if seconds else 0)
+    wall = sum(seconds) / parallel(resources.workers, len(seconds)) + (START_SECONDS if seconds else 0)
     lines.append(
         f"{len(seconds)} runs to train, {tracked} known{duplicates}; {_workers(resources, len(seconds))}, "
         f"expected time {in_words(wall)} ({times.source})"
     )
+    if len(sweep.looks) > 1:
+        most = wall + sum(further) / parallel(resources.workers, len(further))
+        lines.append(
+            f"that is the first look, at {first} seeds, and the least; claims that it leaves open ask for more: at "
+            f"most {len(further)} runs, {in_words(most)} in all, up to {sweep.looks[-1]} seeds"
+        )
     if any(trial.base.optimizer.depends_on_epochs for trial in sweep.trials or []):
         lines.append(NOT_EXTENDED)
     if sweep.config.budget is not None and wall > duration(sweep.config.budget):
@@ -178,7 +189,7 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
     each = times.of(first)
     if sweep.limits.n_trials:
         runs = max(0, sweep.limits.n_trials - finished) * len(sweep.seeds)
-        wall = in_words(runs * each / _parallel(resources, runs) + START_SECONDS)
+        wall = in_words(runs * each / parallel(resources.workers, runs) + START_SECONDS)
         lines.append(
             f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the first point has "
             f"{times.parameters(first):,} parameters and takes {in_words(each)} per run;\n"
@@ -205,6 +216,6 @@ def _workers(resources: Resources, runs: int) -> str:
     return "1 worker" if workers == 1 else f"{workers} workers"
 
 
-def _parallel(resources: Resources, runs: int) -> float:
+def parallel(workers: int, runs: int) -> float:
     """Return how many runs' worth of time alone goes by at once: workers share memory, and the parent needs some."""
-    return max(1.0, 0.9 * min(resources.workers, cores(), max(runs, 1)))
+    return max(1.0, 0.9 * min(workers, cores(), max(runs, 1)))

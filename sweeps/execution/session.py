@@ -106,12 +106,12 @@ class Session:
         seconds = min((limit for limit in limits if limit is not None), default=None)
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
-    def train(self, proposer: Proposer, seeds: list[int] | None = None) -> list[SweepRun]:
+    def train(self, proposer: Proposer, is_limited: bool = True) -> list[SweepRun]:
         """Train what the proposer proposes and is not finished; return all of its runs.
 
         Args:
-            proposer: What gives the trials.
-            seeds: Fresh seeds for a confirmation, which no limit cuts off; None for the sweep's.
+            proposer: What gives the trials and their seeds.
+            is_limited: Whether the sweep's time limits cut it off.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is recorded.
@@ -120,13 +120,12 @@ class Session:
         engine = Engine(
             self.sweep,
             proposer,
-            seeds or self.sweep.seeds,
             self.backend,
             self.recorder,
             self.data_sha256,
             self.interruption,
             reporter,
-            is_over=(lambda: self.interruption.is_requested) if seeds else (lambda: self.is_over),
+            is_over=(lambda: self.is_over) if is_limited else (lambda: self.interruption.is_requested),
         )
         engine.add_listed()
         self._print_start(engine)
@@ -150,7 +149,7 @@ class Session:
         else:
             total = self.sweep.limits.n_trials
             finished = self.history.counts.finished
-            line = f"{finished}{f' of {total}' if total else ''} trials known, {len(engine.seeds)} seeds each"
+            line = f"{finished}{f' of {total}' if total else ''} trials known, {len(engine.proposer.seeds)} seeds each"
         self.console.print(f"{self.sweep.name}: {line}", soft_wrap=True)
 
     @property
@@ -247,7 +246,7 @@ def _open(
     tracker = Tracker(sweep.store)
     tracker.launch = membership.leases.tag
     tracker.close_abandoned()
-    tags = {"convsweep.seeds": str(sweep.seeds), "mlflow.note.content": sweep.description}
+    tags = {"convsweep.seeds": str(sweep.config.seeds), "mlflow.note.content": sweep.description}
     tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
     tracker.restore(sweep.name, console.print)
     parent = tracker.open_sweep(sweep.name, tags)

@@ -17,8 +17,8 @@ class Trials:
         reused: Number of runs that were finished already.
     """
 
-    def __init__(self, sweep: Sweep, seeds: list[int], proposer: Proposer, schedule: Schedule) -> None:
-        self.sweep, self.seeds, self.proposer, self.schedule = sweep, seeds, proposer, schedule
+    def __init__(self, sweep: Sweep, proposer: Proposer, schedule: Schedule) -> None:
+        self.sweep, self.proposer, self.schedule = sweep, proposer, schedule
         self.runs: dict[str, list[SweepRun]] = {}
         self.reused = 0
         self.settled: set[str] = set()
@@ -50,7 +50,7 @@ class Trials:
     def _outcome(self, runs: list[SweepRun]) -> Outcome:
         tracked = [run.tracked for run in runs if run.tracked]
         values = {str(run.seed): run.tracked.metrics[self.sweep.objective] for run in runs if run.tracked}
-        attrs = {"seeds": self.seeds, "values": values, "metric": self.sweep.objective}
+        attrs = {"seeds": self.proposer.seeds, "values": values, "metric": self.sweep.objective}
         attrs |= {"run_ids": [each.run_id for each in tracked], "signatures": [each.signature for each in tracked]}
         if reasons := [f"{run.key}: {run.failed}" for run in runs if run.failed]:
             return Outcome("failed", reason="; ".join(reasons))

@@ -35,7 +35,8 @@ def judge_ablation(
 
     `timings` are seconds per epoch, round by round, of trials whose speed a claim compares.
     """
-    evidence = SweepEvidence(results, {trial.label: trial.base for trial in ablation.sweep.trials or []}, timings)
+    configs = {trial.label: trial.base for trial in ablation.sweep.trials or []}
+    evidence = SweepEvidence(ablation.sweep.seeds, results, configs, timings)
     published = [] if ablation.changed else ablation.config.published
     return AblationFindings(
         judge(ablation.config.claims, evidence, ablation.statistics),
@@ -53,12 +54,9 @@ def note(ablation: Ablation) -> str:
     )
 
 
-def discussion(
-    ablation: Ablation, results: Sequence[TrialResult], findings: AblationFindings
-) -> DiscussionConfig | None:
-    """Return the authors' discussion if seeds and verdicts are those it was written for; else None."""
+def discussion(ablation: Ablation, findings: AblationFindings) -> DiscussionConfig | None:
+    """Return the authors' discussion if the verdicts are those it was written for; else None."""
     discussion = ablation.config.discussion
     verdicts = {finding.question.name: finding.verdict for finding in findings.all}
-    claims = ablation.config.claims
-    is_theirs = discussion and all(discussion.fits(result.seeds, verdicts, claims) for result in results)
+    is_theirs = discussion and discussion.fits(verdicts, ablation.config.claims)
     return discussion if is_theirs and not ablation.changed else None

@@ -16,7 +16,6 @@ from sweeps.config.ablation import DiscussionConfig, RemarkConfig
 from sweeps.reports.tables import MARKS, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
-NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,13 @@ class Page:
 def method(settings: StatisticsConfig) -> str:
     """Return how verdicts came about, in words."""
     error = 1 - settings.confidence
+    looks = " and ".join(filter(None, [", ".join(map(str, settings.looks[:-1])), str(settings.looks[-1])]))
     limits = ", ".join(f"{name} {value:g}" for name, value in settings.tolerance.items())
     return (
         f"Each interval has {settings.confidence:.0%} confidence, uncorrected. Claims are tested over seeds, paired "
-        f"if two configs are compared, by Student's t; a verdict needs {settings.min_seeds} seeds and p below "
-        f"{error:.2g} after "
-        "Holm's correction for all claims of the ablation, published numbers likewise among themselves. A published "
+        f"if two configs are compared, by Student's t, at {looks} seeds; the first of these looks that decides stands. "
+        f"A verdict needs p below {error:.2g} after correction for the looks, and by Holm's method for all claims that "
+        "are open then, published numbers likewise among themselves. A published "
         "number is reproduced if it lies in the prediction interval for one further run of ours, widened by a "
         f"tolerance ({limits}; losses and predictions relative). INCONCLUSIVE: the seeds do not decide."
     )
@@ -78,7 +78,6 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": count_verdicts}
     environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
-    environment.filters["in_words"] = lambda number: NUMBERS[number] if number < len(NUMBERS) else str(number)
     environment.globals["mark"] = MARKS
     return environment.get_template(template).render(**values)
 

@@ -69,7 +69,7 @@ def publish_ablation(
             numbers=numbers,
             method=method(ablation.statistics),
             note=note(ablation),
-            discussion=discussion(ablation, results, findings),
+            discussion=discussion(ablation, findings),
             remarks=config.remarks,
             tables=[
                 results_table(results, ablation.statistics, numbers, config.remarks),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -46,14 +46,27 @@ class Outcome:
 
 
 class Proposer:
-    """Proposes the trials that are listed, and nothing else; remembers nothing. Base of the others."""
+    """Proposes the trials that are listed, and nothing else; remembers nothing. Base of the others.
+
+    Attributes:
+        seeds: Seeds of every trial that it proposes.
+        listed: The trials that are known beforehand.
+        first: Labels of those that are trained before the others.
+        ended: Trials by outcome, those of earlier launches included.
+    """
 
     # Whether equal trials share a run; listed ones have a run each, for tables and groups in MLflow.
     shares_runs = False
 
-    def __init__(self, listed: Sequence[Trial] = (), best: Callable[[], float | None] = lambda: None) -> None:
-        self.listed, self.best = listed, best
-        self.ended = {"complete": 0, "pruned": 0, "failed": 0}  # trials by outcome, those of earlier launches included
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        listed: Sequence[Trial] = (),
+        first: Collection[str] = (),
+        best: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self.seeds, self.listed, self.first, self.best = list(seeds), listed, first, best
+        self.ended = {"complete": 0, "pruned": 0, "failed": 0}
 
     @property
     def total(self) -> int:
@@ -79,25 +92,44 @@ class Proposer:
         """Give up what was proposed and has not ended, for the next launch to propose again."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What is trained up to a look at what is decided: trials, their seeds, and which trials come first."""
+
+    trials: Sequence[Trial]
+    seeds: Sequence[int]
+    first: Collection[str] = ()
+
+
 class Grid(Proposer):
     """A sweep's listed trials, mirrored in Optuna as they end, for optuna-dashboard.
 
     Optuna's own samplers for grids shuffle, count failures as done, and raise on the last tell.
     """
 
-    def __init__(self, sweep: Sweep, history: History, leases: NoLeases | None = None) -> None:
-        """Propose the trials; by `leases` one launch of the sweep at a time records, None if it is alone."""
-        super().__init__(sweep.trials or [], lambda: history.best)
+    def __init__(
+        self, sweep: Sweep, history: History, leases: NoLeases | None = None, look: Look | None = None
+    ) -> None:
+        """Propose the trials.
+
+        Args:
+            sweep: The sweep.
+            history: What Optuna remembers of it.
+            leases: By them one launch of the sweep at a time records; None if it is alone.
+            look: Trials and seeds; None for all trials with all seeds.
+        """
+        look = look or Look(sweep.trials or [], sweep.seeds)
+        super().__init__(look.seeds, look.trials, look.first, lambda: history.best)
         self.sweep, self.history, self.leases = sweep, history, leases or NoLeases()
 
     def record(self, trial: Trial, outcome: Outcome) -> None:
-        """Add a finished trial to the study, unless it is COMPLETE there over at least these seeds."""
+        """Add a finished trial to the study, unless it is COMPLETE there over at least its seeds."""
         with self.leases.held(f"trials:{self.sweep.name}"):
             self.history.refresh()
             self._add(trial, outcome)
 
     def _add(self, trial: Trial, outcome: Outcome) -> None:
-        if set(self.sweep.seeds) <= self.history.seeds.get(trial.label, set()):
+        if set(self.seeds) <= self.history.seeds.get(trial.label, set()):
             return
         from optuna.distributions import CategoricalDistribution
         from optuna.trial import TrialState, create_trial
@@ -121,7 +153,7 @@ class Sampler(Proposer):
     shares_runs = True
 
     def __init__(self, sweep: Sweep, history: History, is_stopped: Callable[[], bool] = lambda: False) -> None:
-        super().__init__(best=lambda: history.best)
+        super().__init__(sweep.seeds, best=lambda: history.best)
         self.sweep, self.history, self.study, self.is_stopped = sweep, history, history.study, is_stopped
         self.ended |= vars(history.counts)
         self.open: dict[str, optuna.Trial] = {}

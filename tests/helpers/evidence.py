@@ -8,7 +8,15 @@ from sweeps.claims.config import ClaimConfig, StatisticsConfig
 from sweeps.claims.kinds import check_claim
 from sweeps.claims.verdicts import Finding, judge
 
-SETTINGS = StatisticsConfig(0.95, 3, {"accuracy": 0.01, "loss": 0.05, "prediction": 0.01}, 0.005)
+TOLERANCE = {"accuracy": 0.01, "loss": 0.05, "prediction": 0.01}
+
+
+def at(*looks: int, tolerance: dict[str, float] = TOLERANCE) -> StatisticsConfig:
+    """Settings with these looks."""
+    return StatisticsConfig(0.95, list(looks), 0.3, tolerance, 0.005)
+
+
+SETTINGS = at(3)
 Values = dict[str, dict[str, list[float]]]
 
 
@@ -21,6 +29,10 @@ class GivenEvidence:
     times: dict[str, list[float]] = field(default_factory=dict)
     limit: tuple[int, float] = (20, 0.9)
     fineness: float = 1e-4
+
+    def seeds(self, trial: str) -> list[int]:
+        given = [*self.metrics.get(trial, {}).values(), *([self.curves[trial]] if trial in self.curves else [])]
+        return list(range(min((len(values) for values in given), default=0)))
 
     def values(self, trial: str, metric: str) -> dict[int, float]:
         return dict(enumerate(self.metrics[trial].get(metric, [])))
@@ -45,7 +57,9 @@ def claim(kind: str, **keys: object) -> ClaimConfig:
 
 
 def one(claimed: ClaimConfig, evidence: GivenEvidence) -> Finding:
-    (finding,) = judge({"it": claimed}, evidence, SETTINGS)
+    """Judge a claim at one look at all seeds."""
+    seeds = min((len(evidence.seeds(trial)) for trial in claimed.trials), default=3)
+    (finding,) = judge({"it": claimed}, evidence, at(max(3, seeds)))
     return finding
 
 

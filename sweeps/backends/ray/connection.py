@@ -95,7 +95,7 @@ def _connect(address: str, **given: Any) -> None:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **given)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.AuthenticationError) as error:
         words = f"backend.address={address}"
-        text = " ".join(str(error).split())
+        text = " ".join(" ".join(map(str, with_causes(error))).split())
         if "ersion mismatch" in text:
             there = re.search(r"Ray: (\S+) Python: (\S+)", text)
             theirs = f"Ray {there[1]} and Python {there[2]}" if there else "others"

@@ -28,7 +28,7 @@ def test_numbers_of_a_comparison_are_those_of_a_paired_t_test() -> None:
     measured = [finding.outcome.estimate, finding.outcome.low, finding.outcome.high, finding.outcome.p]
     assert measured == pytest.approx([np.mean(HIGH) - np.mean(LOW), low, high, theirs.pvalue])
     assert finding.outcome.n == 3
-    for part in ("a minus b", "+0.0203", "n=3 seeds"):
+    for part in ("a minus b", "+0.0203", "decided at 3 seeds"):
         assert part in finding.sentence
 
 

@@ -22,7 +22,7 @@ from sweeps.cli.main import main
 from sweeps.config.ablation import compose_ablation
 from tests.conftest import DEMO
 
-QUICK = ["trainer.epochs=1", "data.limit=300", "store.log_model=none", "workers=1"]
+QUICK = ["trainer.epochs=1", "data.limit=300", "store.log_model=none", "workers=1", "seeds=3"]
 
 
 def tracked(root: Path, sweep: str) -> tuple[MlflowClient, Run, list[Run]]:

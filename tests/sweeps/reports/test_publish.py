@@ -162,7 +162,11 @@ def test_a_contradicted_claim_fails_a_strict_ablation(demo: Path, capsys: pytest
         ("ablation.claims.more_filters_fit_better.value=nan", "value must be a number"),
         ("ablation.claims.more_filters_fit_better.margin=-1", "margin must be a number from 0"),
         ("statistics.confidence=95", "above 0.5 up to but not including 1"),
-        ("statistics.min_seeds=1", "from 3"),
+        ("statistics.looks=[2,5]", "whole numbers of seeds from 3 to 1,000, each above the one before"),
+        ("statistics.looks=[5,3]", "whole numbers of seeds from 3 to 1,000, each above the one before"),
+        ("statistics.looks=[]", "whole numbers of seeds from 3 to 1,000, each above the one before"),
+        ("seeds=aut", "did you mean auto"),
+        ("seeds=0", "auto, a number of seeds from 1 to 1,000, or a list"),
         ("statistics.tolerance={accuracy: -1}", "a number from 0"),
         ("timing.rounds=1", "from 3"),
         ("strict=maybe", "true or false"),
@@ -247,7 +251,7 @@ def test_an_interrupted_report_leaves_the_one_before(
 
 @pytest.mark.slow
 def test_reports_of_a_grid_and_of_a_study(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = ["data=digits", "model.padding=same", *DEMO[:-1]]
+    base = ["data=digits", "model.padding=same", *DEMO[:-2]]
     grid = [*base, "hydra.sweeper.name=grid", "hydra.sweeper.seeds=[0,1]", "hydra.sweeper.workers=1"]
     assert main(["train", "-m", "model.filters=2,4", *grid]) == 0
     assert main(["study", "smoke", "study.n_trials=2", "study.confirm_seeds=[9]", *DEMO]) == 0

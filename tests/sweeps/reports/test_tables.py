@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.tracking.reader import TrackedRun
-from sweeps.claims.config import StatisticsConfig
 from sweeps.reports.figures import draw_axis
 from sweeps.reports.tables import mean_and_deviation, results_table, write_csv
 from sweeps.reports.terminal import show_table
 from sweeps.results import TrialResult
+from tests.helpers.evidence import at
 
 PUBLISHED = {"N22": {"test/accuracy": 0.90, "train/accuracy": 0.93}, "N21": {"test/accuracy": 0.91, "test/loss": 0.3}}
 
@@ -35,7 +35,7 @@ def test_mean_and_sample_deviation() -> None:
 
 def printed(width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    show_table(results_table(RESULTS, StatisticsConfig(0.95, 3, {}, 0.0), differences=True), console)
+    show_table(results_table(RESULTS, at(3), differences=True), console)
     return console.export_text()
 
 

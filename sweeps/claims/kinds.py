@@ -177,17 +177,21 @@ def _reduces_overfitting(claim: ClaimConfig, evidence: Evidence, settings: Stati
 
 
 def _speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, sign: int) -> Outcome:
-    """Test whether an epoch takes longer (sign 1) or shorter (-1) than `than`'s: t-test on logs of paired ratios."""
-    (other,) = claim.than
+    """Test whether an epoch takes longer (sign 1) or shorter (-1) than `than`'s: t-test on logs of paired ratios.
+
+    By more than the margin, a share of the shorter epoch: with 1.0 an epoch has to take more than twice as long.
+    """
+    (other,), margin = claim.than, float(np.log1p(claim.margin or 0.0))
     pairs = zip(evidence.rounds(claim.trial or ""), evidence.rounds(other), strict=False)
     logs = [float(np.log(ours / theirs)) for ours, theirs in pairs]
     if len(logs) < LEAST_SEEDS:
         raise TooFewError(f"timed side by side {len(logs)} times; a verdict needs at least {LEAST_SEEDS}")
-    test = _mean_test(logs, settings)
-    ratio, low, high = (float(np.exp(end)) for end in test[:3])
+    test = _mean_test([sign * log - margin for log in logs], settings)
+    ratio, low, high = (float(np.exp(sign * (end + margin))) for end in test[:3])
+    low, high = sorted((low, high))
     interval, unit = f"{ratio:.2f} times, interval {low:.2f} to {high:.2f}", "times as long per epoch"
     summary = f"seconds per epoch of {claim.trial} over {other}, timed in turn: {interval}"
-    return Outcome(ratio, low, high, len(logs), test.p, sign * test.mean > 0, summary, unit, repeats="rounds")
+    return Outcome(ratio, low, high, len(logs), test.p, test.mean > 0, summary, unit, repeats="rounds")
 
 
 def _stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -239,8 +243,8 @@ KINDS = {
     "reduces_overfitting": Kind(
         _reduces_overfitting, ("trial", "than"), metrics=("gap/accuracy", "test/accuracy"), is_slow=True
     ),
-    "slower": Kind(partial(_speed, sign=1), ("trial", "than"), is_timed=True),
-    "faster": Kind(partial(_speed, sign=-1), ("trial", "than"), is_timed=True),
+    "slower": Kind(partial(_speed, sign=1), ("trial", "than"), ("margin",), is_timed=True),
+    "faster": Kind(partial(_speed, sign=-1), ("trial", "than"), ("margin",), is_timed=True),
     "stops": Kind(_stops, ("trial",), metrics=("train/accuracy",)),
 }
 
@@ -303,4 +307,5 @@ def _resolution(claim: ClaimConfig, evidence: Evidence, metric: str | None) -> f
 
 
 def _interval(estimate: float, low: float, high: float) -> str:
-    return f"{estimate:+.4f}, interval {low:+.4f} to {high:+.4f}"
+    estimated, lowest, highest = (f"{end:+,.{4 if abs(estimate) < 1000 else 0}f}" for end in (estimate, low, high))
+    return f"{estimated}, interval {lowest} to {highest}"

@@ -177,6 +177,32 @@ def test_speed_is_a_ratio_of_paired_rounds() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "trial", "margin", "verdict"),
+    [
+        ("slower", "a", 0.9, REPRODUCED),
+        ("slower", "a", 1.1, CONTRADICTED),
+        ("faster", "b", 0.9, REPRODUCED),
+        ("faster", "b", 1.1, CONTRADICTED),
+    ],
+)
+def test_a_margin_of_speed_is_a_share_of_the_shorter_epoch(kind: str, trial: str, margin: float, verdict: str) -> None:
+    times = {"a": [2.0, 2.4, 3.01], "b": [1.0, 1.2, 1.5]}
+    (other,) = set(times) - {trial}
+    finding = one(claim(kind, trial=trial, than=[other], margin=margin), GivenEvidence({}, times=times))
+    assert finding.verdict == verdict
+    assert finding.outcome is not None
+    assert finding.outcome.estimate == pytest.approx(2.0 if trial == "a" else 0.5, rel=0.01), "the ratio itself"
+    assert finding.outcome.low < finding.outcome.estimate < finding.outcome.high
+
+
+def test_counts_are_shown_whole() -> None:
+    parameters: Values = {"a": {"parameters": [2_370_282.0] * 3}, "b": {"parameters": [113_386.0] * 3}}
+    finding = one(claim("greater", trial="a", than=["b"], metric="parameters", margin=1e6), GivenEvidence(parameters))
+    assert finding.verdict == REPRODUCED
+    assert "+2,256,896, interval +2,256,896 to +2,256,896 (" in finding.sentence
+
+
+@pytest.mark.parametrize(
     ("epochs", "accuracy", "verdict"),
     [
         ([4, 4, 5], [0.91, 0.905, 0.91], REPRODUCED),

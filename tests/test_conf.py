@@ -13,6 +13,7 @@ from pipeline.models import layers as model
 from pipeline.models.build import build
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_study
+from tests.helpers.training import trained
 
 FITTING = {
     "horse_conv": ["data=horse_or_human", "trainer=horse", "optimizer=rmsprop"],
@@ -28,6 +29,8 @@ FOR_DATA = {
     "python": ["data.loader=mine:load", *KNOWN],
     "npz": ["data.path=mine.npz", *KNOWN],
 }
+# Models that a function builds, of which only Keras knows the layers.
+BUILT = [file.stem for file in sorted((CONF / "model").glob("*.yaml")) if "[builder]" in file.read_text()]
 RUN_GROUPS = ("data", "model", "optimizer", "trainer", "store")
 
 
@@ -40,7 +43,7 @@ def test_every_option_composes(option: str) -> None:
     assert config.model.builder if layers is None else model.total_params(layers) > 0
 
 
-@pytest.mark.parametrize("name", [name for name in config_groups()["model"] if name != "builder"])
+@pytest.mark.parametrize("name", [name for name in config_groups()["model"] if name not in BUILT])
 def test_every_model_is_built_as_its_table_says(name: str) -> None:
     from pipeline.system.tensorflow import start_tensorflow
 
@@ -52,6 +55,13 @@ def test_every_model_is_built_as_its_table_says(name: str) -> None:
     assert [layer.name for layer in built.layers] == [layer.name for layer in planned]
     assert [tuple(layer.output.shape[1:]) for layer in built.layers] == [layer.output_shape for layer in planned]
     assert [layer.count_params() for layer in built.layers] == [layer.params for layer in planned]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_model_that_a_function_builds_is_trained_a_step(name: str) -> None:
+    words = ["data=digits", "data.limit=32", f"model={name}", "trainer.epochs=1", *FITTING.get(name, [])]
+    result = trained(compose(RunConfig, "train", words))
+    assert 0 < result.final["train_eval/loss"] < 100
 
 
 @pytest.mark.parametrize("name", config_groups()["ablation"])

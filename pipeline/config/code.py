@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.config.checks import ConfigError, did_you_mean, require, shown
 from pipeline.config.functions import registered
-from pipeline.config.source import OURS, is_of_project, module_sha256
+from pipeline.config.source import is_of_project, module_sha256
 from pipeline.config.types import WORDS, parts_of
 
 _added: list[str] = []  # to the import path
@@ -164,5 +164,4 @@ def user_lines(error: BaseException) -> list[str]:
 def _is_of_user(file: str) -> bool:
     if file.startswith("<"):  # of Python itself, or typed in
         return not file.startswith("<frozen")
-    root = Path(__file__).resolve().parents[2]
-    return is_of_project(Path(file)) and not any(Path(file).is_relative_to(root / name) for name in OURS)
+    return is_of_project(Path(file))

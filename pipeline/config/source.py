@@ -13,7 +13,9 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-OURS = ("pipeline", "sweeps", "convsweep")  # TRAINING_VERSION stands for these
+OURS = ("pipeline", "sweeps", "convsweep")  # TRAINING_VERSION stands for these ...
+CASE_STUDIES = "pipeline.models.case_studies."  # ... but for these, which are networks as a user's own are
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds ours
 
 
 def module_sha256(module: str) -> str | None:
@@ -28,7 +30,7 @@ def module_sha256(module: str) -> str | None:
     open_modules = [module]
     while open_modules:
         name = open_modules.pop()
-        path = find_source(name) if name not in sources and name.partition(".")[0] not in OURS else None
+        path = find_source(name) if name not in sources and not _is_versioned(name) else None
         if path is None or (name != module and not is_of_project(path)):
             continue
         sources[name] = path.read_bytes()
@@ -44,7 +46,8 @@ def module_sha256(module: str) -> str | None:
 
 def find_source(module: str) -> Path | None:
     """Return the file of a module's source on sys.path, found without importing anything; None if there is none."""
-    path, spec, name = list(sys.path), None, ""
+    # Ours are loaded already, wherever sys.path may lead: an editable install is not on it.
+    path, spec, name = [str(ROOT)] if _is_ours(module) else list(sys.path), None, ""
     for part in module.split("."):
         name = f"{name}.{part}".lstrip(".")
         spec = importlib.machinery.PathFinder.find_spec(name, path)
@@ -56,11 +59,21 @@ def find_source(module: str) -> Path | None:
 
 
 def is_of_project(path: Path) -> bool:
-    """Return whether a file is a user's own: in no installed library, and not in Python's."""
-    libraries = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+    """Return whether a file is a user's own: in no installed library, not in Python's, and not ours."""
+    others = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    others += [ROOT / name for name in OURS]
     resolved = path.resolve()
     installed = {"site-packages", "dist-packages"}.intersection(resolved.parts)
-    return not installed and not any(resolved.is_relative_to(library) for library in libraries)
+    return not installed and not any(resolved.is_relative_to(folder) for folder in others)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in OURS
+
+
+def _is_versioned(module: str) -> bool:
+    """Return whether TRAINING_VERSION stands for a module."""
+    return _is_ours(module) and not module.startswith(CASE_STUDIES)
 
 
 def _imported(source: bytes, module: str, is_package: bool) -> Iterator[str]:

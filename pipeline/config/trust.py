@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.checks import ConfigError
-from pipeline.config.groups import config_folders
+from pipeline.config.groups import CONF, config_folders
 from pipeline.config.schema import RunConfig
 
 CODE = {"data": "loader", "model": "builder"}
@@ -35,6 +35,11 @@ def require_named(config: RunConfig, overrides: Iterable[str], sections: Iterabl
             f"{name}.{key}={path} is not imported: only a file says so, no config of yours. If you trust it, name it "
             f"yourself, as an override {name}.{key}={path} or in a file of conf/{name}/"
         )
+
+
+def is_built_in(path: str | None) -> bool:
+    """Return whether a function is one of ours that our own config files name."""
+    return path in _named((CONF,))
 
 
 def _named(folders: Sequence[Path]) -> set[str]:

@@ -13,6 +13,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose, compose_from
 from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.trust import is_built_in
 from pipeline.models.build import build
 from pipeline.run import trained_model
 from pipeline.system.messages import one_line
@@ -95,7 +96,7 @@ def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker, trust: bool
         with tempfile.TemporaryDirectory() as scratch:
             if file := tracker.models.file(each.run_id, Path(scratch)):
                 return _load(file, each, config, trust)
-    if config.model.builder is not None and not trust:
+    if config.model.builder is not None and not trust and not is_built_in(config.model.builder):
         require_trust(run, f"model.builder={config.model.builder}")
     return trained_model(recall(config, run.tags), int(run.metrics.get("epochs", 0)))
 

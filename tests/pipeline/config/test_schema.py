@@ -27,7 +27,7 @@ REFUSED = [
     ("model.fliters=3", "model.fliters is not a config key", "did you mean model.filters?"),
     ("filters=3", "filters is not a config key", "did you mean model.filters?"),
     ("modle=conv", "modle is not a config key", "did you mean model?"),
-    ("model=cnov", "one of builder, conv, dense", "did you mean conv?"),
+    ("model=cnov", "one of alexnet_small, builder, conv, dense", "did you mean conv?"),
     ("+model.extra=1", "model.extra is not a config key", "model.filters"),
     ("+extra=1", "extra is not a config key", "trainer"),
     ("~model.filters", "model.filters", "must not be deleted"),

@@ -8,7 +8,7 @@ from pipeline.config import trust
 from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.schema import RunConfig
-from pipeline.config.trust import require_named
+from pipeline.config.trust import is_built_in, require_named
 
 OWN = ["data=python", "data.name=mine", "data.loader=shapes:load", "model=builder", "model.builder=nets:mixer"]
 
@@ -47,3 +47,11 @@ def test_only_the_section_that_is_imported_counts() -> None:
     with pytest.raises(ConfigError, match=r"data\.loader=shapes:load is not imported"):
         require_named(config, [], ("data",))
     require_named(compose(RunConfig, "train", []), [])
+
+
+def test_of_our_functions_those_are_trusted_that_our_config_files_name() -> None:
+    lenet = "pipeline.models.case_studies.lenet"
+    assert is_built_in(f"{lenet}:build")
+    assert not is_built_in(f"{lenet}:keras.saving.load_model")
+    assert not is_built_in("nets:mixer")
+    require_named(compose(RunConfig, "train", ["model=lenet"]), [])

@@ -168,3 +168,17 @@ def test_one_number_in_one_number_out(root: Path, capsys: pytest.CaptureFixture[
     assert at_one == pytest.approx(1.0, abs=0.2)
     assert main(["explain", run_id]) == 2
     assert "takes no images" in capsys.readouterr().err
+
+
+def test_a_case_study_is_loaded_from_its_checkpoint_without_trust(
+    root: Path, images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root.parent)
+    words = ["data=digits", "data.limit=64", "model=lenet", "trainer.epochs=1", "trainer.threads=1"]
+    assert main(["train", *words, "store.log_model=none"]) == 0
+    client = MlflowClient(f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
+    (run,) = client.search_runs([client.get_experiment_by_name("train").experiment_id])
+    assert not run.outputs.model_outputs
+    capsys.readouterr()
+    assert main(["predict", run.info.run_id, str(next(images.iterdir()))]) == 0
+    assert capsys.readouterr().out.startswith("lenet on digits")

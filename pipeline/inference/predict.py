@@ -19,9 +19,12 @@ from pipeline.models.tasks import TASKS
 from pipeline.system.messages import printable, reason
 
 BATCH = 64
+MOST_DRAWN = 100  # images of a figure
+LONGEST_NAME = 24  # last characters of an image's name above it
+FIGURES = (".png", ".pdf", ".svg")
 
 
-def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
+def predict(saved: SavedModel, words: Sequence[str], console: Console, figure: Path | None = None) -> int:
     """Print class and probability of every example, or the number that a regression predicts. The exit code.
 
     Args:
@@ -29,6 +32,7 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
         words: Files of images and folders of them; numbers where the model takes a single number; or .npy files, of one
             example or many.
         console: Where to.
+        figure: File for a figure of the images, as the network gets them, with what it says; None for no figure.
 
     Returns:
         0, or 1 where a file could not be read: it is named and skipped.
@@ -38,16 +42,26 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
             is not of the shape that the model takes.
     """
     data = saved.config.data
+    if figure and not data.is_image:
+        raise ConfigError(f"--figure {figure}: run {saved.run.run_id} takes no images that could be drawn")
+    told = _Told(saved, console)
     arrays = [word for word in words if word.endswith(".npy")]
     for word in arrays:
         examples = _array(word, tuple(data.shape))
-        _print(saved, examples, [f"{printable(word)}[{number}]" for number in range(len(examples))], console)
+        told.say(examples, [f"{printable(word)}[{number}]" for number in range(len(examples))])
     words = [word for word in words if word not in arrays]
-    if not words:
+    if words and list(data.shape) == [1]:
+        told.say(np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)))
         return 0
-    if list(data.shape) == [1]:
-        _print(saved, np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)), console)
-        return 0
+    broken = _predict_files(saved, words, told) if words else 0
+    if figure and told.titles:
+        told.draw(figure)
+    return 1 if broken else 0
+
+
+def _predict_files(saved: SavedModel, words: Sequence[str], told: _Told) -> int:
+    """Tell of images in files and folders; return how many could not be read."""
+    data, console = saved.config.data, told.console
     if not data.is_image:
         raise ConfigError(
             f"run {saved.run.run_id} takes inputs of the shape {data.shape}, no images: give .npy files, each an "
@@ -66,18 +80,51 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console) -> int:
                 broken += 1
                 console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
         if images:
-            _print(saved, np.stack(images), list(map(printable, named)), console)
-    return 1 if broken else 0
+            told.say(np.stack(images), list(map(printable, named)))
+    return broken
 
 
-def _print(saved: SavedModel, x: np.ndarray, names: list[str], console: Console) -> None:
-    """Print what the model says of examples x as stored, shape (n, *data.shape), a line each."""
-    if saved.config.data.has_classes:
-        lines = [f"{name} {probability:.4f}" for name, probability in classify(saved, x)]
-    else:
-        lines = [f"{float(value[0]):.4f}" for value in outputs(saved, x)]
-    for name, line in zip(names, lines, strict=True):
-        console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
+class _Told:
+    """What the model has said: printed a line each, and kept for a figure."""
+
+    def __init__(self, saved: SavedModel, console: Console) -> None:
+        self.saved, self.console = saved, console
+        self.images: list[np.ndarray] = []
+        self.titles: list[str] = []
+        self.count = 0
+
+    def say(self, x: np.ndarray, names: list[str]) -> None:
+        """Print what the model says of examples x as stored, shape (n, *data.shape)."""
+        if self.saved.config.data.has_classes:
+            lines = [f"{name} {probability:.4f}" for name, probability in classify(self.saved, x)]
+        else:
+            lines = [f"{float(value[0]):.4f}" for value in outputs(self.saved, x)]
+        for name, line in zip(names, lines, strict=True):
+            self.console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
+        self.count += len(x)
+        room = MOST_DRAWN - len(self.images)
+        self.images += list(x[:room])
+        self.titles += [
+            f"{name[-LONGEST_NAME:]}\n{line}" for name, line in zip(names[:room], lines[:room], strict=True)
+        ]
+
+    def draw(self, path: Path) -> None:
+        """Write a figure of the first examples, as the network gets them, but for their scale."""
+        from pipeline.inference.drawing import draw_images
+
+        drawn = len(self.images)
+        first = f"the first {drawn} of {self.count:,} images" if drawn < self.count else f"{drawn} images"
+        title = f"what {self.saved.config.model.name}, run {self.saved.run.run_id[:8]}, says of {first}"
+        draw_images(self.images, self.titles, title, path)
+        self.console.print(f"figure: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def check_figure(path: Path) -> None:
+    """Raise ConfigError unless a figure can be written to this path; before a model is loaded for it."""
+    if path.suffix.lower() not in FIGURES:
+        raise ConfigError(f"--figure {path} is not allowed: a figure's name ends with {', '.join(FIGURES)}")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--figure {path}: there is no folder {path.parent}")
 
 
 def check_words(words: Sequence[str]) -> None:

@@ -19,6 +19,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--trust", action="store_true", help=TRUST)
     images = "images of the test set, by index (default: 0,23,28, three shoes of Fashion-MNIST)"
     parser.add_argument("--images", default="0,23,28", help=images)
+    layer = "layer of which all maps are shown, for the first image (default: the first that has maps)"
+    parser.add_argument("--layer", help=layer)
     parser.add_argument("--filter", type=int, default=1, help="index of the filter whose maps are shown (default: 1)")
 
 
@@ -35,7 +37,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     store, tracker = open_store(overrides)
     saved = load_model(name, store, tracker, arguments.trust)
     run_id = saved.run.run_id
-    for path in explain(saved, images, arguments.filter, store.folder / "explain" / run_id, console):
+    folder = store.folder / "explain" / run_id
+    for path in explain(saved, images, arguments.filter, folder, console, arguments.layer):
         tracker.log_files(run_id, [path], "explain")
         console.print(str(path), soft_wrap=True, highlight=False)
     console.print(f"logged with run {run_id}", soft_wrap=True, highlight=False)

@@ -16,7 +16,7 @@ from pipeline.datasets import dataset as data
 from sweeps.cli.main import main
 
 Compose = Callable[..., RunConfig]
-FIGURES = {"activations.png", "filters.png", "confusion.png", "mistakes.png"}
+FIGURES = {f"{name}.png" for name in ("activations", "layer", "filters", "edges", "dense", "confusion", "mistakes")}
 DIGITS = ["data=digits", "model.padding=same", "model.filters=8", "trainer.epochs=4", "trainer.threads=1"]
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.schema import RunConfig
-from pipeline.inference.predict import check_words, predict
+from pipeline.inference.predict import check_figure, check_words, predict
 from sweeps.cli.main import main
 
 Compose = Callable[..., RunConfig]
@@ -168,3 +168,28 @@ def test_other_arrays_are_refused(config: Compose, tmp_path: Path, array: np.nda
     np.save(tmp_path / "array.npy", array, allow_pickle=True)
     with pytest.raises(ConfigError, match=message):
         said(config(), [str(tmp_path / "array.npy")], first_class)
+
+
+def test_a_figure_shows_the_images_beside_what_is_said(images: Path, config: Compose, tmp_path: Path) -> None:
+    saved: Any = SimpleNamespace(
+        config=config(), run=SimpleNamespace(run_id="0123456789"), net=SimpleNamespace(predict_on_batch=first_class)
+    )
+    np.save(tmp_path / "more.npy", np.zeros((2, 8, 8, 1)))
+    console = Console(width=140, markup=False)
+    with console.capture() as capture:
+        assert predict(saved, [str(images), str(tmp_path / "more.npy")], console, tmp_path / "said.png") == 0
+    assert capture.get().splitlines()[-1] == f"figure: {tmp_path / 'said.png'}"
+    with Image.open(tmp_path / "said.png") as figure:
+        assert min(figure.size) > 100
+
+
+@pytest.mark.parametrize(("name", "message"), [("said.gif", "ends with .png"), ("nowhere/said.png", "no folder")])
+def test_a_figure_that_cannot_be_written_is_refused_first(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_figure(tmp_path / name)
+
+
+def test_numbers_cannot_be_drawn(config: Compose) -> None:
+    saved: Any = SimpleNamespace(config=config(*LINE), run=SimpleNamespace(run_id="0123456789"))
+    with pytest.raises(ConfigError, match="takes no images that could be drawn"):
+        predict(saved, ["7"], Console(quiet=True), Path("said.png"))

@@ -67,12 +67,43 @@ def test_alexnet_small_is_as_its_header_says(layers: Callable[..., list[Layer]])
     assert sum(layer.params for layer in stack) == 423_994
 
 
+@pytest.mark.parametrize("shortcuts", ["true", "false"])
+@pytest.mark.parametrize(("convolutions", "parameters"), [(2, 12_650), (8, 26_570), (32, 82_250)])
+def test_shortcuts_have_no_parameters(
+    layers: Callable[..., list[Layer]], convolutions: int, parameters: int, shortcuts: str
+) -> None:
+    args = [f"model.args.convolutions={convolutions}", f"model.args.shortcuts={shortcuts}"]
+    stack = layers("model=residual", *args)
+    assert sum(layer.kind == "Conv2D" for layer in stack) == convolutions + 1
+    # 160 of the first convolution, 16 * 16 * 9 + 16 of each in the stack, 7 * 7 * 16 * 10 + 10 of the output layer.
+    assert sum(layer.params for layer in stack) == 160 + 2_320 * convolutions + 7_850 == parameters
+
+
+@pytest.mark.parametrize("shortcuts", [True, False])
+def test_a_stack_whose_convolutions_give_nothing_hands_its_input_on_by_its_shortcuts(shortcuts: bool) -> None:
+    start_tensorflow(1)
+    import keras
+
+    from pipeline.models.case_studies.residual import build as residual
+
+    net = residual((28, 28, 1), 10, convolutions=6, shortcuts=shortcuts)
+    for number in range(1, 7):
+        for variable in net.get_layer(f"conv_{number}").weights:
+            variable.assign(np.zeros(variable.shape))
+    ends = keras.Model(net.inputs, [net.get_layer(name).output for name in ("pool", "relu_6")])
+    before, after = ends.predict_on_batch(np.random.default_rng(0).random((2, 28, 28, 1)))
+    assert before.any()
+    assert (after == (before if shortcuts else 0)).all()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["model=lenet", "data.shape=[33,28,1]"], "up to 32x32 pixels; the data has the shape"),
         (["model=alexnet_small", "data.shape=[28,7,1]"], "8x8 pixels or more; the data has the shape"),
         (["model=alexnet_small", "data=line"], "8x8 pixels or more; the data has the shape"),
+        (["model=residual", "model.args.convolutions=7"], "convolutions come in pairs: 2, 4, 6, ...; not 7"),
+        (["model=residual", "model.args.convolutions=0"], "convolutions come in pairs: 2, 4, 6, ...; not 0"),
         (["model=lenet", "model.args.filters=3"], "unexpected keyword argument 'filters'"),
     ],
 )

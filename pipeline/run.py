@@ -210,6 +210,7 @@ def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
 
 
 def _print_metrics(metrics: dict[str, float], console: Console) -> None:
+    width = max(map(len, metrics))
     for name in sorted(metrics):
         form = {"epochs": ",.0f", "parameters": ",.0f", "train/learning_rate": ".3g"}.get(name, ",.4f")
-        console.print(f"  {name:22} {metrics[name]:12{form}}", highlight=False)
+        console.print(f"  {name:{width}} {metrics[name]:12{form}}", highlight=False)

@@ -20,6 +20,8 @@ from pipeline.datasets.complete import Recall
 from pipeline.datasets.dataset import split_sizes
 from pipeline.tracking.reader import TRIAL, TrackedRun, as_text
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.by_class import BY_CLASS
+from sweeps.claims.config import quantity_of
 from sweeps.sweep import Sweep, Trial, base_identity
 
 Curves = dict[str, list[float]]
@@ -137,13 +139,17 @@ class SweepEvidence:
         return self.timings.get(trial, [])
 
     def resolution(self, trial: str, metric: str) -> float:
-        """Return the smallest difference that the metric can show: one example of an accuracy, one epoch."""
-        part, _, quantity = metric.partition("@")[0].rpartition("/")
-        config = self.configs[trial]
+        """Return the smallest difference that the metric can show: one example of an accuracy, one epoch.
+
+        The test set is taken to have equally many examples of each class: runs do not tell how many it has.
+        """
+        part, config, quantity = metric.partition("/")[0], self.configs[trial], quantity_of(metric)
         if quantity != "accuracy":
             return 1.0 if quantity == "epochs" else 1e-6
         sizes = split_sizes(config.data)
         sizes["train_eval"] = min(config.trainer.train_eval_size, sizes["train"])
+        if metric.startswith(BY_CLASS):
+            return len(config.data.class_names) / max(1, sizes["test"])
         return sum(1 / max(1, sizes[each]) for each in (("train_eval", "test") if part == "gap" else (part,)))
 
     def target(self, trial: str) -> tuple[int, float]:

@@ -235,6 +235,7 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
     ("horse_mistakes", "N21"): {
         "horse_or_human.right_on_most",
         "horse_or_human.wrong_on_some",
+        "horse_or_human.people_are_mistaken_more_often",
         "horse_or_human.it_overfits",
     },
     # The exact answer is 4.

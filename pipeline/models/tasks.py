@@ -40,10 +40,14 @@ class Task:
         """Return how many of a batch's outputs name the right class; 0 without accuracy."""
         import tensorflow as tf
 
-        if not self.has_accuracy:
-            return tf.constant(0.0)
+        return tf.reduce_sum(self.are_right(labels, outputs)) if self.has_accuracy else tf.constant(0.0)
+
+    def are_right(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Return 1 for each output that names the right class, else 0; shape (n,). Only with accuracy."""
+        import tensorflow as tf
+
         predicted = tf.argmax(self.probabilities(outputs), axis=1, output_type=tf.int32)
-        return tf.reduce_sum(tf.cast(predicted == tf.cast(labels, tf.int32), tf.float32))
+        return tf.cast(predicted == tf.cast(labels, tf.int32), tf.float32)
 
 
 TASKS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -143,7 +144,8 @@ class RunReader:
 
         MLflow orders by time of day, which is wrong where the clock was set back during the run.
         """
-        names = [n for n in self.client.get_run(run_id).data.metrics if n.split("/")[0] in ("train", "val", "test")]
+        metrics = self.client.get_run(run_id).data.metrics
+        names = [n for n in metrics if re.fullmatch("(train|val|test)/[^/]+", n)]  # test/accuracy/CLASS is of the end
         by_epoch = {n: {m.step: m.value for m in self.client.get_metric_history(run_id, n)} for n in names}
         return {n: [values[epoch] for epoch in sorted(values)] for n, values in by_epoch.items()}
 

@@ -14,6 +14,7 @@ from pipeline.models import layers as model
 from pipeline.models.layers import Layer
 from pipeline.models.tasks import TASKS
 from pipeline.system.hardware import cores, resolve_precision
+from pipeline.training.by_class import BY_CLASS, MOST_CLASSES, class_metrics
 
 # Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
 SECONDS_PER_STEP = 0.00015  # what a step costs beside its arithmetic
@@ -62,13 +63,16 @@ def why_missing(metric: str, config: RunConfig) -> str:
         return f"{of} for validation; raise data.val_fraction or data.limit"
     if part in ("test", "gap", "prediction") and not trainer.evaluate_test:
         return "trainer.evaluate_test=false leaves the test set out"
-    if kind == "accuracy" and not task.has_accuracy:
+    if kind.partition("/")[0] == "accuracy" and not task.has_accuracy:
         return f"data={config.data.name} is a regression, which has no accuracy"
     if part == "prediction" and task.has_accuracy:
         return f"data={config.data.name} is no regression, and only those predict a number"
+    by_class = class_metrics(config.data)
+    if metric.startswith(BY_CLASS) and metric not in by_class:
+        return f"data={config.data.name} has {', '.join(by_class) or f'more than {MOST_CLASSES} classes, and no such'}"
     alone = ("epochs", "parameters", "seconds", "seconds_per_epoch", "prediction", "gap/accuracy")
     parts = [f"{name}/{what}" for name in ("train", "train_eval", "val", "test") for what in ("loss", "accuracy")]
-    return "" if metric.partition("@")[0] in (*alone, *parts) else "there is no such metric"
+    return "" if metric.partition("@")[0] in (*alone, *parts, *by_class) else "there is no such metric"
 
 
 def multiplications_per_step(trainer: TrainerConfig, stack: Sequence[Layer] | None) -> float | None:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from pipeline.config.schema import RunConfig, TrainerConfig
 from pipeline.datasets.dataset import Examples, steps_per_epoch
 from pipeline.models.tasks import TASKS, Task
+from pipeline.training.by_class import class_metrics
 from pipeline.training.optimizers import learning_rate, make_optimizer
 
 CALLS_PER_EPOCH = 20  # of the graph, for progress; fewer if one would take less than about a twentieth of a second:
@@ -33,22 +34,35 @@ class Evaluation:
         self.net, self.task = net, TASKS[config.data.task]
         self.loss = self.task.loss()
         self.scale, self.size = config.data.scale, config.trainer.eval_batch_size
+        self.classes = len(class_metrics(config.data))
         self.graph = tf.function(self._graph, autograph=False, input_signature=_spec(like))
 
     def __call__(self, examples: Examples) -> dict[str, float]:
         """Return means over all examples, computed in batches of `trainer.eval_batch_size`."""
+        return self.counted(examples)[0]
+
+    def counted(self, examples: Examples) -> tuple[dict[str, float], np.ndarray]:
+        """Return the same, and how many examples are right, by class; all together where classes have no metrics."""
         _, loss, hits = self.graph(tf.constant(examples.x), tf.constant(examples.y))
-        return _means(self.task, float(loss), float(hits), len(examples))
+        by_class = hits.numpy().astype(np.float64)
+        return _means(self.task, float(loss), float(by_class.sum()), len(examples)), by_class
 
     def _graph(self, x: tf.Tensor, y: tf.Tensor) -> Any:
         def body(at: tf.Tensor, loss: tf.Tensor, hits: tf.Tensor) -> tuple[Any, Any, Any]:
             labels = y[at : at + self.size]
             outputs = self.net(_scaled(x[at : at + self.size], self.scale), training=False)
             batch = (self.loss(labels, outputs) + sum(self.net.losses)) * _count(labels)
-            return at + self.size, loss + tf.cast(batch, tf.float64), hits + self.task.hits(labels, outputs)
+            return at + self.size, loss + tf.cast(batch, tf.float64), hits + self._hits(labels, outputs)
 
-        begin = (tf.constant(0), tf.constant(0.0, tf.float64), tf.constant(0.0))
+        begin = (tf.constant(0), tf.constant(0.0, tf.float64), tf.zeros(max(1, self.classes)))
         return tf.while_loop(lambda at, *_: at < tf.shape(y)[0], body, begin, parallel_iterations=1)
+
+    def _hits(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Return how many of a batch's outputs are right, by class, or all together; shape (classes,) or (1,)."""
+        if not self.classes:
+            return self.task.hits(labels, outputs)[tf.newaxis]
+        right = self.task.are_right(labels, outputs)
+        return tf.math.unsorted_segment_sum(right, tf.cast(labels, tf.int32), self.classes)
 
 
 class Training:

@@ -17,8 +17,9 @@ class RunResult:
 
     Attributes:
         history: Per metric (`train/loss`, `test/accuracy`, ...) its value after each epoch, epochs 1..E in order.
-        final: `train_eval/...`, `gap/accuracy`, `epochs` (trained), `parameters`, `seconds`, `seconds_per_epoch`
-            (median, without the first of several epochs, which also traces the model), a regression's `prediction`.
+        final: `train_eval/...`, `gap/accuracy`, `test/accuracy/CLASS` for each class, `epochs` (trained), `parameters`,
+            `seconds`, `seconds_per_epoch` (median, without the first of several epochs, which also traces the model), a
+            regression's `prediction`.
         summary: The layer table of a network that only Keras knows; else empty.
         stopped: Why it ended before `trainer.epochs`: `stop_at_accuracy`, `asked` (by `on_epoch`), or empty.
     """

@@ -19,6 +19,7 @@ from pipeline.models.builder import layers_of
 from pipeline.models.layers import optimized_layers, summary
 from pipeline.models.tasks import TASKS
 from pipeline.system.tensorflow import start_tensorflow
+from pipeline.training.by_class import accuracy_by_class, class_metrics
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
 from pipeline.training.cost import multiplications_per_step
 from pipeline.training.identity import ResolvedRun
@@ -102,6 +103,7 @@ class _Training:
         self.net = build(config.model, config.data, stack)
         self.loop = Training(self.net, config, self.parts.train, multiplications_per_step(config.trainer, run.layers))
         self.evaluate = Evaluation(self.net, config, self.parts.test)
+        self.hits: dict[str, np.ndarray] = {}  # by part and class, after the last epoch that is trained here
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
         self.stopped = ""
@@ -173,7 +175,8 @@ class _Training:
             parts["test"] = self.parts.test
         metrics: dict[str, float] = {}
         for name, part in parts.items():
-            metrics |= _named(f"{name}/", self.evaluate(part))
+            means, self.hits[name] = self.evaluate.counted(part)
+            metrics |= _named(f"{name}/", means)
         if bad := [name for name, value in metrics.items() if not isfinite(value)]:
             steps = self.loop.steps
             raise TrainingError(f"{', '.join(bad)} is not finite after epoch {epoch}, step {steps} of {steps}")
@@ -202,12 +205,13 @@ class _Training:
         return result
 
     def _final_metrics(self, result: RunResult) -> dict[str, float]:
-        """Evaluate on a fixed slice of the training set; add the gap to the test set, size and prediction."""
+        """Evaluate on a fixed slice of the training set; add the gap to the test set, its classes, size, prediction."""
         config, has_accuracy = self.config, TASKS[self.config.data.task].has_accuracy
         part = data.fixed_slice(self.parts.train, config.trainer.train_eval_size, stratified=has_accuracy)
         final = _named("train_eval/", self.evaluate(part))
         if tested := result.history.get("test/accuracy"):
             final["gap/accuracy"] = final["train_eval/accuracy"] - tested[-1]
+            final |= self._by_class()
         if not has_accuracy and config.trainer.evaluate_test:
             # Of one number from one: what the course's first network predicts for its last point.
             x, size, scale = self.parts.test.x, config.trainer.eval_batch_size, np.float32(config.data.scale)
@@ -216,6 +220,13 @@ class _Training:
                 np.mean(np.concatenate([self.net.predict_on_batch(batch) for batch in batches]))
             )
         return final | {"epochs": float(result.epochs), "parameters": float(self.net.count_params())}
+
+    def _by_class(self) -> dict[str, float]:
+        """Return test accuracy by class, by the last evaluation; one is made where a checkpoint had all epochs."""
+        if not class_metrics(self.config.data):
+            return {}
+        hits = self.hits["test"] if "test" in self.hits else self.evaluate.counted(self.parts.test)[1]
+        return accuracy_by_class(self.config.data, self.parts.test.y, hits)
 
 
 def _stop_epoch(target: float | None, history: dict[str, list[float]]) -> int | None:

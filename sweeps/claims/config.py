@@ -20,8 +20,8 @@ LOOKS = Allowed(
 class ClaimConfig:
     """One published sentence and how it is tested. conf/ablation/filter_count.yaml shows some.
 
-    `trial` is compared with each of `than`, or with `value`, in `metric`; a trend goes `along` several trials. Which
-    keys a kind needs, sweeps.claims.kinds says, and checks.
+    `trial` is compared with each of `than`, or with `value`, in `metric`; of `than` it may be another, `than_metric`. A
+    trend goes `along` several trials. Which keys a kind needs, sweeps.claims.kinds says, and checks.
     """
 
     says: str
@@ -33,6 +33,7 @@ class ClaimConfig:
     value: float | None = None
     along: list[str] = field(default_factory=list)
     metric: str | None = None
+    than_metric: str | None = None
     margin: Annotated[float | None, number(at_least=0)] = None
 
     def __str__(self) -> str:
@@ -42,6 +43,12 @@ class ClaimConfig:
     def trials(self) -> list[str]:
         """Labels of all trials that it names."""
         return [*([self.trial] if self.trial else []), *self.than, *self.along]
+
+
+def quantity_of(metric: str) -> str:
+    """Return what a metric measures, in which part, class or epoch ever: accuracy, loss, epochs, ..."""
+    part, _, quantity = metric.partition("@")[0].partition("/")
+    return quantity.partition("/")[0] or part
 
 
 @dataclass(frozen=True)

@@ -9,67 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
 from pipeline.config.checks import ConfigError, require_one_of
-from sweeps.claims.config import LEAST_SEEDS, ClaimConfig, Published, StatisticsConfig
+from sweeps.claims.config import LEAST_SEEDS, ClaimConfig, Published, StatisticsConfig, quantity_of
+from sweeps.claims.evidence import Evidence, Outcome, TooFewError
 from sweeps.claims.statistics import MeanTest, deviation, mean_test, slope, t_quantile, t_tail, turn
 
 # A published number inside a prediction interval of more than so many tolerances to either side proves nothing.
 WIDEST = 3.0
-
-
-class Evidence(Protocol):
-    """What our runs gave, by trial."""
-
-    def seeds(self, trial: str) -> list[int]:
-        """Return the seeds that have finished, in the sweep's order, up to the first that has not."""
-
-    def values(self, trial: str, metric: str) -> dict[int, float]:
-        """Return the metric's last value, or with NAME@EPOCH that epoch's, by seed."""
-
-    def curve(self, trial: str, metric: str) -> dict[int, list[float]]:
-        """Return the metric after each epoch, by seed."""
-
-    def rounds(self, trial: str) -> list[float]:
-        """Return seconds per epoch, timed side by side with the other trials, round by round."""
-
-    def target(self, trial: str) -> tuple[int, float]:
-        """Return the epochs that the trial was allowed, and the training accuracy at which it was to stop."""
-
-    def resolution(self, trial: str, metric: str) -> float:
-        """Return the smallest difference that the metric can show: one example of an accuracy, one epoch."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one test gave, before its p-value is corrected for the others'.
-
-    Attributes:
-        estimate, low, high: In the unit of `unit`, with the interval of the configured confidence.
-        n: Number of seeds, or of what `repeats` says.
-        p: Two-sided p-value of the direction that the evidence points to; of `equal_within` the two one-sided tests'.
-        supports: Whether the evidence points to the claim (True) or against it (False).
-        summary: What was measured, in words.
-        vague: Why even a small p-value decides nothing; empty if it does.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-    p: float
-    supports: bool
-    summary: str
-    unit: str
-    vague: str = ""
-    repeats: str = "seeds"
-
-
-class TooFewError(Exception):
-    """There are too few seeds, or rounds of timing, for a test; the message says how many there are."""
 
 
 def near(published: Published, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -80,7 +29,7 @@ def near(published: Published, evidence: Evidence, settings: StatisticsConfig) -
     """
     values = list(evidence.values(published.trial, published.metric).values())
     _require_seeds(len(values))
-    quantity, n, mean = published.metric.partition("@")[0].rpartition("/")[2], len(values), float(np.mean(values))
+    quantity, n, mean = quantity_of(published.metric), len(values), float(np.mean(values))
     tolerance = settings.tolerance.get(quantity, 0.0) * (1.0 if quantity == "accuracy" else abs(published.value))
     error = deviation(values, evidence.resolution(published.trial, published.metric)) * (1 + 1 / n) ** 0.5
     half = t_quantile((1 + settings.confidence) / 2, n - 1) * error + tolerance
@@ -93,8 +42,10 @@ def near(published: Published, evidence: Evidence, settings: StatisticsConfig) -
 
 def _compare(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, sign: int) -> Outcome:
     """Test whether `trial` lies above (sign 1) or below (-1) each of `than`, or `value`, by more than the margin."""
-    margin, resolution = claim.margin or 0.0, _resolution(claim, evidence, claim.metric)
+    margin = claim.margin or 0.0
+    resolution = max(_resolution(claim, evidence, metric) for metric in (claim.metric, claim.than_metric) if metric)
     differences = _differences(claim, evidence)
+    _require_seeds(min(map(len, differences.values())), f" with {claim.metric}")  # which runs of before may lack
     tests = {
         other: _mean_test([sign * value - margin for value in values], settings, resolution)
         for other, values in differences.items()
@@ -234,8 +185,8 @@ class Kind:
 
 
 KINDS = {
-    "greater": Kind(partial(_compare, sign=1), ("trial", "than", "metric"), ("margin", "value")),
-    "less": Kind(partial(_compare, sign=-1), ("trial", "than", "metric"), ("margin", "value")),
+    "greater": Kind(partial(_compare, sign=1), ("trial", "than", "metric"), ("margin", "value", "than_metric")),
+    "less": Kind(partial(_compare, sign=-1), ("trial", "than", "metric"), ("margin", "value", "than_metric")),
     "equal_within": Kind(_equal_within, ("trial", "than", "metric", "margin"), ("value",), is_slow=True),
     "rises": Kind(partial(_trend, sign=1), ("along", "metric")),
     "falls": Kind(partial(_trend, sign=-1), ("along", "metric")),
@@ -253,7 +204,7 @@ def check_claim(claim: ClaimConfig) -> None:
     """Raise ConfigError unless the claim's kind exists and it has the keys that the kind needs, and no others."""
     require_one_of("kind of a claim", claim.kind, KINDS)
     kind = KINDS[claim.kind]
-    keys = ("trial", "than", "along", "metric", "margin", "value")
+    keys = ("trial", "than", "along", "metric", "than_metric", "margin", "value")
     given = [key for key in keys if getattr(claim, key) not in (None, [])]
     for key in kind.needed:
         if key not in given and not (key == "than" and "value" in given):
@@ -261,12 +212,20 @@ def check_claim(claim: ClaimConfig) -> None:
     for key in given:
         if key not in kind.needed + kind.optional:
             raise ConfigError(f"{claim}: {key} has no meaning for the kind {claim.kind}")
-    if "than" in given and "value" in given:
+    if "value" in given and ("than" in given or "than_metric" in given):
         raise ConfigError(f"{claim} is compared with trials or with a value: give than or value")
     if len(claim.than) > 1 and claim.kind not in ("greater", "less"):
         raise ConfigError(f"{claim} is compared with one trial, not with {', '.join(claim.than)}")
     if claim.along and len(set(claim.along)) < 2:
         raise ConfigError(f"{claim} goes along at least two trials")
+
+
+def claim_metrics(claim: ClaimConfig, trial: str) -> list[str]:
+    """Return the metrics of a trial by which the claim is judged."""
+    own = [claim.metric] if trial in (claim.trial, *claim.along) else []
+    others = [claim.than_metric or claim.metric] if trial in claim.than else []
+    metrics = KINDS[claim.kind].metrics if trial in claim.trials else ()
+    return [metric for metric in (*metrics, *own, *others) if metric]
 
 
 def _require_seeds(n: int, each: str = "") -> None:
@@ -294,7 +253,8 @@ def _differences(claim: ClaimConfig, evidence: Evidence) -> dict[str, list[float
     ours = evidence.values(claim.trial or "", metric)
     if claim.value is not None:
         return {f"{claim.value:g}": [value - claim.value for value in ours.values()]}
-    others = {other: evidence.values(other, metric) for other in claim.than}
+    than_metric, of = claim.than_metric or metric, f"{claim.than_metric} of " if claim.than_metric else ""
+    others = {of + other: evidence.values(other, than_metric) for other in claim.than}
     return {other: [ours[seed] - values[seed] for seed in _common(ours, values)] for other, values in others.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.claims.kinds import Evidence, TooFewError
+from sweeps.claims.evidence import Evidence, TooFewError
 from sweeps.claims.statistics import t_quantile, t_tail
 
 

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
-from sweeps.claims.kinds import KINDS, Evidence, Outcome, TooFewError, near
+from sweeps.claims.evidence import Evidence, Outcome, TooFewError
+from sweeps.claims.kinds import KINDS, near
 from sweeps.claims.looks import at_look, chance_to_decide
 from sweeps.claims.statistics import holm
 

@@ -13,7 +13,7 @@ from pipeline.config.overrides import key_of, parse_override, value_text
 from pipeline.config.rules import LABEL, Allowed, one_of, whole
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
-from sweeps.claims.kinds import KINDS, check_claim
+from sweeps.claims.kinds import KINDS, check_claim, claim_metrics
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.config.base import complete_base
 from sweeps.search.space import Value
@@ -95,8 +95,9 @@ class AblationConfig:
             check_claim(claim)
             for label in claim.trials:
                 require_one_of(f"a trial of the claim {name}", label, self.trials)
-            if claim.metric:
-                require_metric(f"ablation.claims.{name}.metric", claim.metric)
+            for key in ("metric", "than_metric"):
+                if metric := getattr(claim, key):
+                    require_metric(f"ablation.claims.{name}.{key}", metric)
         for label, trial in self.trials.items():
             LABEL.check("the name of a trial", label)
             for metric in (metric for numbers in trial.published.values() for metric in numbers):
@@ -130,15 +131,19 @@ class AblationConfig:
         return list(dict.fromkeys(named))
 
 
-METRIC = r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|gap/accuracy|epochs|parameters|prediction"
+METRIC = (
+    r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|test/accuracy/[^@]+|"
+    r"gap/accuracy|epochs|parameters|prediction"
+)
 
 
 def require_metric(key: str, metric: str) -> None:
     """Raise ConfigError unless `metric` is one that runs have, or had after an epoch (NAME@EPOCH)."""
     allowed = (
-        "PART/loss or PART/accuracy (PART: train, val, test, train_eval), with @EPOCH for one epoch's, gap/accuracy, "
+        "PART/loss or PART/accuracy (PART: train, val, test, train_eval), with @EPOCH for one epoch's, "
+        "test/accuracy/CLASS, gap/accuracy, epochs, parameters or prediction"
     )
-    require(bool(re.fullmatch(METRIC, metric)), key, metric, allowed + "epochs, parameters or prediction")
+    require(bool(re.fullmatch(METRIC, metric)), key, metric, allowed)
 
 
 @dataclass
@@ -214,9 +219,8 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
 
 def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
     """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
-    metrics = KINDS[claim.kind].metrics or ((claim.metric,) if claim.metric else ())
     for trial in trials:
-        for metric in metrics if trial.label in claim.trials else ():
+        for metric in claim_metrics(claim, trial.label):
             if why := why_missing(metric, trial.base):
                 raise ConfigError(f"the claim {key}: {metric} of the trial {trial.label} is not measured: {why}")
 

@@ -169,7 +169,8 @@ def confirmation_table(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Swee
 
 def confirmation_metrics(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sweep) -> dict[str, float]:
     """Return the means over fresh seeds, and by how much the best trial's value exceeded them: the selection bias."""
-    names = sorted({name for run in runs for name in run.metrics if name.startswith(("test/", "val/"))})
+    measured = {name for run in runs for name in run.metrics}
+    names = sorted(name for name in METRICS if name in measured and name.startswith(("test/", "val/")))
     means = {f"confirm/{name}": fmean(run.metrics[name] for run in runs) for name in names}
     return means | {"selection_bias": sweep.sign * (best.values[0] - means[f"confirm/{sweep.objective}"])}
 

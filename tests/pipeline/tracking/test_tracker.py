@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -16,9 +17,10 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline.config.schema import StoreConfig
+from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.tracking.ownership import is_alive, owner
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.identity import resolve
 from sweeps.cli.main import main
 from tests.conftest import SMALL
 
@@ -49,8 +51,28 @@ def test_a_run_is_tracked_as_the_contract_says(root: Path) -> None:
     for part in ("train", "val", "test"):
         history = client(root).get_metric_history(run.info.run_id, f"{part}/accuracy")
         assert [metric.step for metric in history] == [1, 2]
-    for name in ("train_eval/accuracy", "gap/accuracy", "parameters", "seconds", "seconds_per_epoch"):
+    for name in (
+        "train_eval/accuracy",
+        "gap/accuracy",
+        "parameters",
+        "seconds",
+        "seconds_per_epoch",
+        "test/accuracy/7",
+    ):
         assert name in run.data.metrics
+
+
+def test_accuracy_by_class_is_of_the_end_and_goes_with_a_copy(root: Path, config: Callable[..., RunConfig]) -> None:
+    run, store = resolve(config(), "data"), tracker(root)
+    run_id = store.open_run(run, "train", "a", {}, [])
+    for epoch in (1, 2):
+        store.log_epoch(run_id, epoch, {"test/accuracy": 0.1 * epoch})
+    store.log_epoch(run_id, 0, {"epochs": 2.0, "test/accuracy/T-shirt_top": 0.3})
+    store.close(run_id, "FINISHED")
+    assert store.history(run_id) == {"test/accuracy": [0.1, 0.2]}
+    copy = store.copy_run(store.get(run_id), run, "train", "b", {})
+    assert store.get(copy).metrics["test/accuracy/T-shirt_top"] == 0.3
+    assert store.history(copy) == store.history(run_id)
 
 
 def test_artifacts_data_set_and_model_are_logged(root: Path) -> None:

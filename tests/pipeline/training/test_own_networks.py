@@ -44,6 +44,7 @@ def test_restored_model_predicts_what_was_measured(own: Own, tmp_path: Path, nam
     test = data.load(run.config.data).test
     said = net.predict_on_batch(test.x.astype(np.float32) / 16).argmax(axis=1)
     assert np.mean(said == test.y) == pytest.approx(result.history["test/accuracy"][-1])
+    assert np.mean(said[test.y == 3] == 3) == pytest.approx(result.final["test/accuracy/3"])
 
 
 def test_augmentation_stands_before_the_network(own: Own) -> None:

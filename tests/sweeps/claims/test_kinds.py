@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.checks import ConfigError
-from sweeps.claims.kinds import KINDS
-from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
-from tests.helpers.evidence import GREATER, HIGH, LOW, GivenEvidence, Values, accuracies, claim, one
+from sweeps.claims.config import quantity_of
+from sweeps.claims.kinds import KINDS, claim_metrics
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, judge
+from tests.helpers.evidence import GREATER, HIGH, LOW, GivenEvidence, Values, accuracies, at, claim, one
 
 
 def test_greater_and_less() -> None:
@@ -43,6 +44,31 @@ def test_a_margin_has_to_be_exceeded() -> None:
     assert finding.verdict == CONTRADICTED
     assert finding.outcome is not None
     assert finding.outcome.estimate == pytest.approx(np.mean(HIGH) - np.mean(LOW))
+
+
+def test_two_metrics_of_one_trial_are_compared() -> None:
+    of_classes: Values = {"a": {"test/accuracy/humans": LOW, "test/accuracy/horses": HIGH}}
+    keys = {"trial": "a", "than": ["a"], "metric": "test/accuracy/humans", "than_metric": "test/accuracy/horses"}
+    finding = one(claim("less", **keys), GivenEvidence(of_classes))
+    assert finding.verdict == REPRODUCED
+    assert "test/accuracy/humans of a minus test/accuracy/horses of a: -0.0203" in finding.sentence
+    assert one(claim("greater", **keys), GivenEvidence(of_classes)).verdict == CONTRADICTED
+    assert one(claim("less", **keys), GivenEvidence(of_classes, fineness=0.1)).verdict == INCONCLUSIVE
+    of_classes["a"]["test/accuracy/horses"] = []
+    judged = judge({"it": claim("less", **keys)}, RunsOfBefore(of_classes), at(3))
+    assert judged[0].sentence == "n=0 seeds; a verdict needs at least 3 with test/accuracy/humans."
+
+
+class RunsOfBefore(GivenEvidence):
+    def seeds(self, trial: str) -> list[int]:
+        return [0, 1, 2]
+
+
+def test_a_trial_is_asked_for_the_metrics_that_it_is_compared_in() -> None:
+    keys = {"trial": "a", "than": ["b"], "metric": "test/accuracy", "than_metric": "val/accuracy"}
+    made = claim("less", **keys)
+    assert [claim_metrics(made, trial) for trial in "abc"] == [["test/accuracy"], ["val/accuracy"], []]
+    assert claim_metrics(claim("overfits", trial="a"), "a") == ["gap/accuracy", "test/loss"]
 
 
 def test_greater_than_all_needs_all() -> None:
@@ -94,6 +120,8 @@ def test_a_claim_says_what_it_lacks(kind: str) -> None:
     ("kind", "keys", "message"),
     [
         ("greater", {"trial": "a", "than": ["b"], "value": 0.0, "metric": "test/accuracy"}, "give than or value"),
+        ("less", {"trial": "a", "value": 0.0, "metric": "a", "than_metric": "b"}, "give than or value"),
+        ("rises", ARGUMENTS["rises"] | {"than_metric": "b"}, "than_metric has no meaning"),
         ("stops", {"trial": "a", "value": 0.0}, "value has no meaning for the kind stops"),
         ("equal_within", ARGUMENTS["equal_within"] | {"than": ["b", "c"]}, "compared with one trial"),
         ("reduces_overfitting", {"trial": "a", "than": ["b", "c"]}, "compared with one trial"),
@@ -174,6 +202,11 @@ def test_speed_is_a_ratio_of_paired_rounds() -> None:
     assert finding.outcome is not None
     assert finding.outcome.estimate == pytest.approx(2.0)
     assert one(faster, GivenEvidence({}, times=times)).verdict == CONTRADICTED
+
+
+def test_a_metric_says_what_it_measures() -> None:
+    metrics = ("test/accuracy", "gap/accuracy", "train/loss@3", "test/accuracy/T-shirt_top", "epochs", "prediction")
+    assert [quantity_of(metric) for metric in metrics] == ["accuracy", "accuracy", "loss", "accuracy", *metrics[-2:]]
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,31 @@ def test_a_claim_needs_what_its_trials_measure() -> None:
     assert list(compose_ablation("demo", without).sweep.objectives) == ["val/accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("test/accuracy/7", ""),
+        (
+            "test/accuracy/10",
+            "test/accuracy/10 of the trial conv_64 is not measured: data=digits has test/accuracy/0, ",
+        ),
+        ("test/accuracy/7@1", "must be PART/loss"),
+        ("val/accuracy/7", "must be PART/loss"),
+        ("test/accuracy/", "must be PART/loss"),
+    ],
+)
+@pytest.mark.parametrize("key", ["metric", "than_metric"])
+def test_a_claim_about_a_class_needs_the_class(key: str, metric: str, message: str) -> None:
+    metrics = {"metric": "test/accuracy", "than_metric": "test/accuracy/0"} | {key: metric}
+    given = ",".join(f"{name}:{value}" for name, value in metrics.items())
+    claims = [f"ablation.claims={{it:{{says:x,kind:less,trial:conv_64,than:[conv_64],{given}}}}}"]
+    if not message:
+        assert compose_ablation("demo", claims).config.claimed == ["conv_64"]
+    else:
+        with pytest.raises(ConfigError, match=message):
+            compose_ablation("demo", claims)
+
+
 @pytest.mark.parametrize("section", ["claims", "trials"])
 def test_names_that_no_tag_can_have_are_refused(section: str) -> None:
     entries = {

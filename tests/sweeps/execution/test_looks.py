@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.claims.kinds import Outcome
+from sweeps.claims.evidence import Outcome
 from sweeps.claims.verdicts import INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.cli.main import main
 from sweeps.config.ablation import compose_ablation

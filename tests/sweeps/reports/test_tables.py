@@ -4,13 +4,15 @@ import csv
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from pipeline.tracking.reader import TrackedRun
+from sweeps.config.study import compose_study
 from sweeps.reports.figures import draw_axis
-from sweeps.reports.tables import mean_and_deviation, results_table, write_csv
+from sweeps.reports.tables import confirmation_metrics, mean_and_deviation, results_table, write_csv
 from sweeps.reports.terminal import show_table
-from sweeps.results import TrialResult
+from sweeps.results import StudyTrial, TrialResult
 from tests.helpers.evidence import at
 
 PUBLISHED = {"N22": {"test/accuracy": 0.90, "train/accuracy": 0.93}, "N21": {"test/accuracy": 0.91, "test/loss": 0.3}}
@@ -64,6 +66,26 @@ def test_csv_has_one_line_per_run(tmp_path: Path) -> None:
     assert [(line["trial"], line["seed"]) for line in lines] == [("one", "0"), ("one", "1"), ("one", "2"), ("two", "0")]
     assert (lines[1]["test/accuracy"], lines[1]["published/test/accuracy"], lines[1]["run_id"]) == ("0.9", "0.9", "id1")
     assert lines[3]["published/test/accuracy"] == ""
+
+
+def test_accuracy_by_class_is_in_the_csv_and_not_in_the_table(tmp_path: Path) -> None:
+    measured = {"test/accuracy": 0.9, "parameters": 9.0}
+    runs = [TrackedRun(f"id{n}", "FINISHED", measured | {"test/accuracy/cat": 0.8}) for n in range(2)]
+    before = TrackedRun("id2", "FINISHED", measured)
+    results = [TrialResult("one", "one", [0, 1, 2], [*runs, before])]
+    write_csv(results, tmp_path / "results.csv")
+    lines = csv.DictReader((tmp_path / "results.csv").read_text().splitlines())
+    assert [line["test/accuracy/cat"] for line in lines] == ["0.8", "0.8", ""]
+    assert not [column for column in results_table(results, at(3)).columns if "cat" in column]
+
+
+def test_a_confirmation_is_of_the_metrics_that_all_runs_have() -> None:
+    sweep = compose_study("smoke", [])
+    measured = {"val/accuracy": 0.8, "val/loss": 0.5, "test/accuracy": 0.7}
+    runs = [TrackedRun("id0", "FINISHED", measured | {"test/accuracy/3": 0.6}), TrackedRun("id1", "FINISHED", measured)]
+    best = StudyTrial(0, "COMPLETE", [0.9], {}, {}, [], [])
+    wanted = {f"confirm/{name}": value for name, value in measured.items()} | {"selection_bias": 0.1}
+    assert confirmation_metrics(best, runs, sweep) == pytest.approx(wanted)
 
 
 def test_figure_is_drawn(tmp_path: Path) -> None:

@@ -224,9 +224,14 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
     # The dense network over 98 %, the convolutional one over 99 %.
     ("mnist_thresholds", "L13"): {"mnist_ladder.dense_reaches_98_percent", "mnist_ladder.conv_reaches_99_percent"},
     # Deep plain networks suffer from vanishing gradients ...
-    ("plain_stacks", "L13"): {"depth.plain_stacks_fit_worse_with_depth", "depth.deepest_plain_stack_fits_worst"},
+    ("plain_stacks", "L13"): {
+        "depth.plain_stacks_fit_worse_with_depth",
+        "depth.deepest_plain_stack_fits_worst",
+        "depth.plain_gradients_vanish_with_depth",
+    },
     # ... and residual blocks let the gradient flow.
     ("residual_blocks", "L13"): {
+        "depth.shortcuts_let_the_gradient_flow",
         "depth.shortcuts_lower_the_training_loss",
         "depth.shortcuts_raise_test_accuracy",
         "depth.residual_stacks_fit_better_with_depth",

@@ -114,6 +114,7 @@ class TrainerConfig:
     eval_batch_size: AtOnce
     threads: Annotated[int | None, whole(1, 256)]
     steps_per_execution: Annotated[int | None, whole(1, 1_000_000)]
+    gradient_norms: bool = False  # with a default, as older stores have no such key
 
 
 @dataclass

@@ -63,6 +63,8 @@ def why_missing(metric: str, config: RunConfig) -> str:
         return f"{of} for validation; raise data.val_fraction or data.limit"
     if part in ("test", "gap", "prediction") and not trainer.evaluate_test:
         return "trainer.evaluate_test=false leaves the test set out"
+    if part == "gradient_norm":
+        return "" if trainer.gradient_norms else "trainer.gradient_norms=false leaves gradients out"
     if kind.partition("/")[0] == "accuracy" and not task.has_accuracy:
         return f"data={config.data.name} is a regression, which has no accuracy"
     if part == "prediction" and task.has_accuracy:

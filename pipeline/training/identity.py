@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.config.code import code_sha256 as hash_of_code
 from pipeline.config.compose import to_dict
 from pipeline.config.optimizer import OptimizerConfig
-from pipeline.config.schema import RunConfig
+from pipeline.config.schema import RunConfig, TrainerConfig
 from pipeline.config.types import defaults_of
 from pipeline.datasets.dataset import split_sizes
 from pipeline.models.layers import Layer, augmentation, layers
@@ -26,7 +26,8 @@ from pipeline.training.cost import suitable_threads
 TRAINING_VERSION = 1
 # Keys that change rounding at most; precision is in the signature as resolved.
 WITHOUT_EFFECT = ("threads", "steps_per_execution", "eval_batch_size", "precision")
-WHEN_TO_STOP = ("epochs", "stop_at_accuracy")
+# Runs that differ in these share checkpoints: when they stop, and what is measured beside the training.
+OF_ONE_TRAINING = ("epochs", "stop_at_accuracy", "gradient_norms")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class ResolvedRun:
         code_sha256: Hash of the builder's code; empty without one.
         data_sha256: Hash of the dataset's content.
         signature: SHA-256, in hexadecimal, of all that decides the run's numbers.
-        resume_key: The same without when to stop: runs that share it continue each other. Where the learning rate
-            depends on the number of epochs, that is part of it.
+        resume_key: The same without when to stop, and what is measured beside: runs that share it continue each other.
+            Where the learning rate depends on the number of epochs, that is part of it.
         cost_key: The same without seed and content of the data: runs that share it take equally long per epoch.
         threads: Threads that it trains with.
         checkpoints: Where its checkpoints are.
@@ -101,7 +102,7 @@ def resolve(
     threads = threads or suitable_threads(config.trainer, stack)
     resolved = replace(config, trainer=replace(config.trainer, precision=precision, threads=threads))
     parts = ingredients(resolved, stack, code_sha256, data_sha256)
-    without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in WHEN_TO_STOP}}
+    without_end = parts | {"trainer": {k: v for k, v in parts["trainer"].items() if k not in OF_ONE_TRAINING}}
     alike = without_end | {"data": parts["data"] | {"sha256": ""}}
     del alike["seed"]
     if config.optimizer.depends_on_epochs:  # a shorter run is no beginning of a longer one
@@ -153,7 +154,7 @@ def ingredients(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: s
     Names, descriptions and unused keys have no part in it: two configs with the same layers are the same run. Neither
     have the store, the source of the data, the number of threads, the git commit.
     """
-    data, trainer = config.data, to_dict(config.trainer)
+    data, trainer = config.data, _without_defaults(config.trainer, TrainerConfig)
     limited = data.limit and data.limit < max(data.train_size, data.test_size)
     return {
         "seed": config.seed,
@@ -186,9 +187,13 @@ def _network(config: RunConfig, stack: Sequence[Layer] | None, code_sha256: str)
 
 def _of_optimizer(config: OptimizerConfig) -> dict[str, Any]:
     """Return the optimizer's keys that have an effect; AdamW is Adam with weight decay."""
-    without_effect = defaults_of(OptimizerConfig)
-    used = {k: v for k, v in to_dict(config).items() if k not in without_effect or v != without_effect[k]}
-    return used | ({"name": "adam"} if config.name == "adamw" else {})
+    return _without_defaults(config, OptimizerConfig) | ({"name": "adam"} if config.name == "adamw" else {})
+
+
+def _without_defaults(config: Any, schema: type) -> dict[str, Any]:
+    """Return a section without the keys that have no effect as they are: those with a default, at it."""
+    without_effect = defaults_of(schema)
+    return {k: v for k, v in to_dict(config).items() if k not in without_effect or v != without_effect[k]}
 
 
 def _sha256(parts: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ Imports TensorFlow: import it after `start_tensorflow` has set the threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pipeline.config.schema import RunConfig, TrainerConfig
 from pipeline.datasets.dataset import Examples, steps_per_epoch
+from pipeline.models.builder import innermost
 from pipeline.models.tasks import TASKS, Task
 from pipeline.training.by_class import class_metrics
 from pipeline.training.optimizers import learning_rate, make_optimizer
@@ -118,6 +119,26 @@ class Training:
             on_steps(last, means)
         return means | self._last_rate()
 
+    def gradient_norms(self, examples: Examples) -> dict[str, float]:
+        """Return the L2 norm of the gradient in the weights of each layer, as a step on these examples has it.
+
+        The network stays as it is: generators and moving averages, which a step changes, are set back.
+        """
+        before = [np.asarray(variable) for variable in self.net.variables]
+        layers = [layer for layer in innermost(self.net) if layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            _, loss = self._outputs_and_loss(tf.constant(examples.x), tf.constant(examples.y))
+        weights = [layer.trainable_variables for layer in layers]
+        gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        for variable, value in zip(self.net.variables, before, strict=True):
+            variable.assign(value)
+        return {layer.name: _norm(of_layer) for layer, of_layer in zip(layers, gradients, strict=True)}
+
+    def _outputs_and_loss(self, x: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return a step's outputs and its loss, penalties included."""
+        outputs = self.net(_scaled(x, self.config.data.scale), training=True)
+        return outputs, self.loss(labels, outputs) + sum(self.net.losses)
+
     def _last_rate(self) -> dict[str, float]:
         """Return the learning rate of the step before, if it changes in the run."""
         rate = learning_rate(self.config, self.steps)
@@ -141,8 +162,7 @@ class Training:
             rows = order[step * size : (step + 1) * size]
             labels = tf.gather(y, rows)
             with tf.GradientTape() as tape:
-                outputs = self.net(_scaled(tf.gather(x, rows), self.config.data.scale), training=True)
-                loss = self.loss(labels, outputs) + sum(self.net.losses)
+                outputs, loss = self._outputs_and_loss(tf.gather(x, rows), labels)
             self.optimizer.apply(tape.gradient(loss, weights), weights)
             hits += tf.cast(self.task.hits(labels, outputs), tf.float64)
             losses += tf.cast(loss * _count(labels), tf.float64)
@@ -166,6 +186,12 @@ def _spec(examples: Examples) -> list[Any]:
 
 def _scaled(x: tf.Tensor, scale: float) -> tf.Tensor:
     return tf.cast(x, tf.float32) / np.float32(scale)
+
+
+def _norm(gradients: Iterable[tf.Tensor]) -> float:
+    """Return the L2 norm of all of them, in float64: in float32 the squares of small ones are nothing."""
+    arrays = (np.asarray(tf.convert_to_tensor(gradient), np.float64) for gradient in gradients)
+    return float(np.sqrt(sum(np.sum(array**2) for array in arrays)))
 
 
 def _count(labels: tf.Tensor) -> tf.Tensor:

@@ -19,7 +19,7 @@ class RunResult:
         history: Per metric (`train/loss`, `test/accuracy`, ...) its value after each epoch, epochs 1..E in order.
         final: `train_eval/...`, `gap/accuracy`, `test/accuracy/CLASS` for each class, `epochs` (trained), `parameters`,
             `seconds`, `seconds_per_epoch` (median, without the first of several epochs, which also traces the model), a
-            regression's `prediction`.
+            regression's `prediction`, and `gradient_norm/LAYER` before the first step where these are asked for.
         summary: The layer table of a network that only Keras knows; else empty.
         stopped: Why it ended before `trainer.epochs`: `stop_at_accuracy`, `asked` (by `on_epoch`), or empty.
     """

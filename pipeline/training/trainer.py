@@ -104,6 +104,7 @@ class _Training:
         self.loop = Training(self.net, config, self.parts.train, multiplications_per_step(config.trainer, run.layers))
         self.evaluate = Evaluation(self.net, config, self.parts.test)
         self.hits: dict[str, np.ndarray] = {}  # by part and class, after the last epoch that is trained here
+        self.gradient_norms = self._gradient_norms()  # of the first weights: before a checkpoint's are restored
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
         self.stopped = ""
@@ -114,6 +115,14 @@ class _Training:
     def variables(self) -> list[Any]:
         """All variables that decide how training goes on: weights, random generators, the optimizer's."""
         return [*self.net.variables, *self.loop.optimizer.variables]
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """Return the norm of the gradient by layer, on one fixed batch, if asked for."""
+        if not self.config.trainer.gradient_norms:
+            return {}
+        has_classes = TASKS[self.config.data.task].has_accuracy
+        batch = data.fixed_slice(self.parts.train, self.config.trainer.batch_size, stratified=has_classes)
+        return _named("gradient_norm/", self.loop.gradient_norms(batch))
 
     def _restored(self) -> Checkpoint | None:
         """Load the newest checkpoint that is not beyond the run's end into the model."""
@@ -219,6 +228,7 @@ class _Training:
             final["prediction"] = float(
                 np.mean(np.concatenate([self.net.predict_on_batch(batch) for batch in batches]))
             )
+        final |= self.gradient_norms
         return final | {"epochs": float(result.epochs), "parameters": float(self.net.count_params())}
 
     def _by_class(self) -> dict[str, float]:

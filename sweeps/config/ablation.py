@@ -133,7 +133,7 @@ class AblationConfig:
 
 METRIC = (
     r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|test/accuracy/[^@]+|"
-    r"gap/accuracy|epochs|parameters|prediction"
+    r"gap/accuracy|epochs|parameters|prediction|gradient_norm/.+"
 )
 
 
@@ -141,7 +141,7 @@ def require_metric(key: str, metric: str) -> None:
     """Raise ConfigError unless `metric` is one that runs have, or had after an epoch (NAME@EPOCH)."""
     allowed = (
         "PART/loss or PART/accuracy (PART: train, val, test, train_eval), with @EPOCH for one epoch's, "
-        "test/accuracy/CLASS, gap/accuracy, epochs, parameters or prediction"
+        "test/accuracy/CLASS, gap/accuracy, epochs, parameters, prediction or gradient_norm/LAYER"
     )
     require(bool(re.fullmatch(METRIC, metric)), key, metric, allowed)
 
@@ -226,7 +226,7 @@ def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> 
 
 
 # Keys that documents leave open, or that only evaluate.
-LEFT_OPEN = ("trainer.precision", "trainer.train_eval_size")
+LEFT_OPEN = ("trainer.precision", "trainer.train_eval_size", "trainer.gradient_norms")
 
 
 def _identity(config: AblationSweepConfig) -> dict[str, Any]:

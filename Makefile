@@ -20,7 +20,7 @@ setup: .venv/installed ## create .venv and install everything in its pinned vers
 	@touch $@
 
 reproduce: setup ## train the course's 16, 32 and 64 filters on Fashion-MNIST beside its published numbers
-	$(BIN)/convsweep ablate filter_count seeds=3
+	$(BIN)/convsweep ablate filter_count
 
 reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (about an hour; SEEDS=3 for less)
 	$(BIN)/convsweep ablate $(ABLATIONS) $(if $(SEEDS),seeds=$(SEEDS))

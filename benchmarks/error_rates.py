@@ -20,7 +20,7 @@ from sweeps.claims.config import StatisticsConfig
 from sweeps.claims.statistics import mean_test, t_quantile
 from sweeps.claims.verdicts import REPRODUCED, judge
 from tests.helpers.evidence import GREATER, accuracies, at
-from tests.helpers.nulls import KINDS, LOOKS, NOISES, SCATTER, SEEDS, wrong_verdict
+from tests.helpers.nulls import KINDS, LOOKS, NOISES, SCATTER, SEEDS, normal, wrong_verdict
 
 EFFECTS = (0.0, 0.5, 1.0, 2.0, 4.0)
 SHARES = {
@@ -43,14 +43,28 @@ def wrong_rates(repeats: int) -> None:
 
 
 def auto(effect: float, settings: StatisticsConfig, rng: np.random.Generator) -> tuple[bool, int]:
-    """Add seeds until one claim is decided, or given up; return whether it is found, and how many seeds that took."""
+    """Add seeds until one claim is decided, or given up; return whether it is, rightly if it can be, and the seeds."""
     differences = SCATTER * (rng.standard_normal(SEEDS) + effect)
     for look in settings.looks:
         evidence = accuracies(a=list(0.9 + differences[:look]), b=[0.9] * look)
         (finding,) = judge({"it": GREATER}, evidence, settings)
         if not finding.is_open or finding.chance <= settings.give_up:
             break
-    return finding.verdict == REPRODUCED, look
+    return (finding.verdict == REPRODUCED if effect else not finding.is_open), look
+
+
+def uncorrected(repeats: int) -> None:
+    """Print how often looks are wrong whose p-values are not corrected for looking, for one claim."""
+    plans = {"3 and 5": (3, 5), "3, 5, 8, 13 and 21": LOOKS, "every number from 3 to 20": tuple(range(3, 21))}
+    rows = []
+    for name, looks in plans.items():
+        rng, wrong = np.random.default_rng(1), 0
+        for _ in range(repeats):
+            evidence = accuracies(a=normal(rng, 0.9), b=normal(rng, 0.9))
+            wrong += any(not judge({"it": GREATER}, evidence, at(look))[0].is_open for look in looks)
+        rows.append([name, f"{wrong / repeats:.1%}"])
+    print("Wrong verdicts without correction for looks:\n")
+    print_table(["looks at", "wrong"], rows)
 
 
 def power(repeats: int) -> None:
@@ -88,7 +102,7 @@ def spending(repeats: int) -> None:
                 else:
                     results.append((False, look))
                     continue
-                results.append((test.mean > 0, look))
+                results.append((test.mean > 0 or not effect, look))
             found, seeds = np.mean(results, axis=0)
             row.append(f"{found:.1%} ({seeds:.1f})")
         rows.append(row)
@@ -99,5 +113,6 @@ def spending(repeats: int) -> None:
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
     wrong_rates(count)
+    uncorrected(count)
     power(count)
     spending(count)

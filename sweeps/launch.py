@@ -11,18 +11,28 @@ from rich.console import Console
 
 from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
+from sweeps.claims.verdicts import Finding
 from sweeps.config.ablation import Ablation
 from sweeps.execution.epoch_timing import time_epochs
-from sweeps.execution.looks import first_look, look_in_words, names_of, next_in_words, next_look, promising_claims
+from sweeps.execution.looks import first_look, look_in_words, next_in_words, next_look, promising_claims
 from sweeps.execution.model_logging import ConfiguredRun, log_models
 from sweeps.execution.session import Reporter, Session, open_session
 from sweeps.load import ablation_results
 from sweeps.reports.context import ReportContext
-from sweeps.reports.findings import AblationFindings, judge_ablation
+from sweeps.reports.findings import judge_ablation
 from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
-from sweeps.results import CONFIRMED, StudyTrial, TrialResult, best_result, lost_trials, trial_of, trial_results
+from sweeps.results import (
+    CONFIRMED,
+    StudyTrial,
+    TrialResult,
+    best_result,
+    lost_trials,
+    tracked_runs,
+    trial_of,
+    trial_results,
+)
 from sweeps.search.history import study_result
-from sweeps.search.proposers import Grid, Look, Proposer, Sampler
+from sweeps.search.proposers import Batch, Grid, Proposer, Sampler
 from sweeps.sweep import AUTO, Sweep
 from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 
@@ -51,15 +61,18 @@ def ablate(
     """
     sweep = ablation.sweep
     with open_session(sweep, console, reporter, join) as session:
-        look: Look | None = first_look(sweep)
+        look: Batch | None = first_look(sweep)
+        timed, seconds = ablation.timed_trials, dict[str, list[float]]()
         while look:
             session.train(Grid(sweep, session.history, session.membership.leases, look))
-            with session.membership.in_turn(console.print):
-                seconds = time_epochs(ablation.timed_trials, ablation.timing, session.tracker, session.parent, console)
-            results = ablation_results(ablation, session.tracked, session.tracker)
+            if timed and not seconds:
+                with session.membership.in_turn(console.print):
+                    seconds = time_epochs(timed, ablation.timing, session.tracker, session.parent, console)
+            known, _ = tracked_runs(session.tracker, session.parent, sweep)  # of earlier launches, too
+            results = ablation_results(ablation, known, session.tracker)
             findings = judge_ablation(ablation, results, seconds)
             following = None if session.is_over else next_look(look, sweep, findings.claims)
-            _say_look(session, look, following, findings, results)
+            _say_look(session, look, following, findings.claims, results)
             look = following
         with session.membership.in_turn(console.print):
             log_models(session, _best_runs(session, results), session.finished)
@@ -68,14 +81,18 @@ def ablate(
 
 
 def _say_look(
-    session: Session, look: Look, following: Look | None, findings: AblationFindings, results: list[TrialResult]
+    session: Session, look: Batch, following: Batch | None, claims: list[Finding], results: list[TrialResult]
 ) -> None:
-    lines = [look_in_words(look, findings.claims)]
-    promising = promising_claims(findings.claims, session.sweep)
-    if promising and session.sweep.config.seeds != AUTO:
-        lines.append(f"  open: {names_of(promising)}; seeds=auto goes on with these claims' trials")
+    sweep = session.sweep
+    lines = look_in_words(look, sweep, claims)
     if following:
-        lines += next_in_words(following, session.sweep, findings.claims, results, session.backend.resources.workers)
+        lines.append(next_in_words(following, results, session.backend.resources.workers))
+    elif (
+        sweep.config.seeds != AUTO
+        and sweep.seeds == [*range(len(sweep.seeds))]
+        and promising_claims(look, sweep, claims)
+    ):
+        lines.append("  seeds=auto adds seeds for what is open")
     for line in lines:
         session.console.print(line, soft_wrap=True, highlight=False)
 

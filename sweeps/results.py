@@ -171,13 +171,13 @@ def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tr
 
 
 def best_result(results: Sequence[TrialResult], sweep: Sweep) -> TrialResult | None:
-    """Return a grid's best trial by the mean of the objective, among those with a finished run for every seed.
+    """Return a grid's best trial by the mean of the objective over the seeds that all are to have.
 
-    Where seeds are added for some trials alone, those of the first look are enough.
+    Those are the first look's where seeds are added for some trials alone. A trial that lacks one does not compete.
     """
     enough = min(sweep.looks[0], max((len(result.runs) for result in results), default=0))
     whole = [result for result in results if len(result.runs) >= enough and result.values(sweep.objective)]
-    return max(whole, key=lambda result: sweep.sign * fmean(result.values(sweep.objective)), default=None)
+    return max(whole, key=lambda result: sweep.sign * fmean(result.values(sweep.objective)[:enough]), default=None)
 
 
 def trial_of(sweep: Sweep, trial: StudyTrial) -> Trial:

@@ -35,7 +35,7 @@ def runs_at_once(sweep: Sweep) -> int:
     if sweep.trials is None:
         return MOST_WORKERS
     keys = {resolve(base, source_key(base.data)).resume_key for base in _bases(sweep)}
-    return min(MOST_WORKERS, len(keys) * len(sweep.seeds))
+    return min(MOST_WORKERS, len(keys) * sweep.looks[0])
 
 
 def leaves_precision_open(sweep: Sweep) -> bool:

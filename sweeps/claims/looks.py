@@ -54,7 +54,7 @@ def at_look(evidence: Evidence, trials: Sequence[str], look: int) -> FirstSeeds:
 
 
 def chance_to_decide(p: float, n: int, later: Sequence[int], level: float) -> float:
-    """Return the chance that one of the later looks decides, seen optimistically; 0 without any.
+    """Return the chance that the likeliest of the later looks decides, seen optimistically; 0 without any.
 
     The effect is taken to be one standard error larger than n seeds have shown, the scatter as they have shown it. Only
     what is trained depends on this, so that no error rate does.

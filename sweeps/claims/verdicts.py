@@ -2,14 +2,14 @@
 
 They are judged at planned numbers of seeds, the looks, each on the first so many seeds alone. The first look that
 decides a claim stands; later ones judge what is still open. Each has an equal share of the error, (1 - confidence) /
-looks, for all that is open then: two-sided p-values are corrected together (Holm 1979, with directional decisions as in
-Shaffer 1980). As long as no look was wrong, every hypothesis that is true is still open, so that the next look is wrong
-with a chance of at most its share. By the union bound any verdict is wrong with a chance of at most 1 - confidence,
-however often one looks, and whatever decides for which claims seeds are added.
+looks, for all that is open then: p-values are corrected together (Holm 1979, with directional decisions as in Shaffer
+1980). Until the first wrong verdict every true null hypothesis is open, so each look is wrong with a chance of at most
+its share. By the union bound the chance of any wrong verdict is at most 1 - confidence, however often one looks and
+however seeds are added.
 
 Published numbers are judged among themselves in the same way, so that the chance of calling any further run of ours
-contradicted is at most that; REPRODUCED says only that a number cannot be told apart from a further run of ours, known
-to within a few tolerances.
+contradicted is at most that. REPRODUCED decides nothing: it says that a number cannot be told apart from a further run
+of ours, known to within a few tolerances. So the number stays open, and more seeds may contradict it.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _decide(
     """Judge at one look after the other what is still open; return what follows."""
     findings: dict[str, Finding] = {}
     for seeds in settings.looks:
-        undecided = [each for each in tests if each[0].name not in findings or findings[each[0].name].is_open]
+        undecided = [each for each in tests if not _is_closed(findings.get(each[0].name))]
         outcomes = [_outcome(question, test, evidence, seeds) for question, test in undecided]
         # What has too few seeds for this look counts as if its p-value were 1.
         adjusted = holm([outcome.p if isinstance(outcome, Outcome) else 1.0 for outcome in outcomes])
@@ -129,6 +129,13 @@ def _decide(
             else:
                 findings.setdefault(question.name, Finding(question, INCONCLUSIVE, outcome + "."))
     return [findings[question.name] for question, _ in tests]
+
+
+def _is_closed(finding: Finding | None) -> bool:
+    """Return whether a look has decided; to lie inside an interval is no decision, and leaves the family as it is."""
+    if finding is None or finding.is_open:
+        return False
+    return finding.question.kind != NEAR or finding.verdict == CONTRADICTED
 
 
 def _outcome(question: Question, test: Test, evidence: Evidence, look: int) -> Outcome | str:
@@ -154,9 +161,10 @@ class _Look:
         looks, error = self.settings.looks, 1 - self.settings.confidence
         verdict, reason = self._verdict(question, outcome, p)
         is_over_seeds, is_decided = outcome.repeats == "seeds", verdict != INCONCLUSIVE
-        count = "decided at " if is_decided and is_over_seeds else "n="
-        sentence = f"{outcome.summary} ({count}{outcome.n} {outcome.repeats}){reason}."
-        later = [look for look in looks if look > self.seeds and is_over_seeds and not is_decided]
+        is_final = is_decided and is_over_seeds and not (question.kind == NEAR and outcome.supports)
+        sentence = f"{outcome.summary} ({'decided at ' if is_final else 'n='}{outcome.n} {outcome.repeats}){reason}."
+        may_change = is_over_seeds and not is_decided and not outcome.vague
+        later = [look for look in looks if look > self.seeds and may_change]
         chance = chance_to_decide(outcome.p, outcome.n, later, error / len(looks) / self.undecided)
         return Finding(question, verdict, sentence, outcome, p, chance)
 
@@ -166,9 +174,9 @@ class _Look:
             return INCONCLUSIVE, f"; {outcome.vague}"
         if question.kind == NEAR and outcome.supports:
             return REPRODUCED, ""  # it lies inside the interval: there is nothing to reject
-        counts = [(self.undecided, self.family), (len(self.settings.looks), "look")]
-        many = " and ".join(
-            f"{count} {name}{'s' * (count > 1)}" for count, name in counts if count > 1 or name != "look"
+        looks = len(self.settings.looks)
+        many = f"{self.undecided} {self.family}{'s' * (self.undecided > 1)}" + (
+            f" and {looks} looks" if looks > 1 else ""
         )
         corrected = f"; p={p:.2g} after correction for {many}"
         if p >= 1 - self.settings.confidence:

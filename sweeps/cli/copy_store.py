@@ -59,7 +59,11 @@ def _copy(names: list[str], source: StoreConfig, target: StoreConfig, console: C
         _take(chosen, leases, target)
         copies = RunCopies(reader, Tracker(target), chosen)
         count = copies.copy(leases.check)
-        trials = sum(copy_study(name, source, target, copies.ids) for name in chosen if name in studies)
+        trials = 0
+        for name in (name for name in chosen if name in studies):
+            leases.check()
+            trials += copy_study(name, source, target, copies.ids)
+        leases.check()
         models = copies.register(ALIAS)
     console.print(
         f"copied from {source.folder} to {target.place}: {count} runs, {trials} trials of studies; "
@@ -80,6 +84,7 @@ def _take(sweeps: list[str], leases: Leases, target: StoreConfig) -> None:
 
     for sweep in sweeps:
         with leases.held(f"open:{sweep}"):  # as whoever launches it does
-            if others := members(leases.others(), sweep):
-                raise ConfigError(f"{target.place} is in use: {others[0]} works on {sweep}; wait until it has ended")
-            leases.need(of_sweep(sweep))
+            others = members(leases.others(), sweep)
+            if others or not leases.need(of_sweep(sweep)):
+                who = others[0] if others else "another launch"
+                raise ConfigError(f"{target.place} is in use: {who} works on {sweep}; wait until it has ended")

@@ -17,7 +17,7 @@ NEXT = """\
 {folder} holds a network (nets.py), a dataset (shapes.py) and conf/, which names them. To go on:
 
   cd {folder}
-  convsweep ablate example       train it with 2, 4 and 16 filters until its claims are decided: half a minute
+  convsweep ablate example       train it with 2, 4 and 16 filters with as many seeds as its claims need: half a minute
   convsweep ui example           look at the runs
   convsweep train model=example data=example model.args.width=8
   convsweep list                 what there is, and what of it is yours

@@ -21,7 +21,6 @@ from sweeps.search.samplers import PRUNERS, SAMPLERS
 from sweeps.search.space import Parameter, Space
 from sweeps.search.storage import TRAINED_BY
 from sweeps.sweep import (
-    AUTO,
     Limits,
     Sweep,
     SweepConfig,
@@ -185,7 +184,6 @@ def check_search(config: SweepConfig, study: StudyConfig) -> None:
     for metric in study.objectives:
         if why := why_missing(metric, config):
             raise ConfigError(f"study.objectives: {metric} is not measured: {why}")
-    require(config.seeds != AUTO, "seeds", AUTO, "a number or a list, as in [0,1,2]: a search has no claims to decide")
     seeds = len(config.seeds)
     enough = study.pruner != "wilcoxon" or seeds >= WILCOXON_SEEDS
     require(enough, "study.pruner", "wilcoxon", f"another with fewer than {WILCOXON_SEEDS} seeds: it could not decide")

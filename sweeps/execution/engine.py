@@ -61,7 +61,7 @@ class Engine:
         queued = [run for trial in self.proposer.listed for run in self._add(trial)]
         first = [run for run in queued if run.trial.label in self.proposer.first]
         self.schedule.add(first)
-        self.schedule.add(run for run in queued if run not in first)
+        self.schedule.add(run for run in queued if run.trial.label not in self.proposer.first)
 
     def run(self) -> None:
         """Train until nothing is left, or a limit is reached.

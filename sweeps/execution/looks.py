@@ -9,16 +9,16 @@ from sweeps.claims.kinds import KINDS
 from sweeps.claims.verdicts import Finding, count_verdicts
 from sweeps.execution.plan import in_words, parallel
 from sweeps.results import TrialResult
-from sweeps.search.proposers import Look
+from sweeps.search.proposers import Batch
 from sweeps.sweep import Sweep
 
 
-def first_look(sweep: Sweep) -> Look:
+def first_look(sweep: Sweep) -> Batch:
     """Return what is trained first: all trials."""
-    return Look(sweep.trials or [], sweep.seeds[: sweep.looks[0]])
+    return Batch(sweep.trials or [], sweep.seeds[: sweep.looks[0]])
 
 
-def next_look(look: Look, sweep: Sweep, claims: Sequence[Finding]) -> Look | None:
+def next_look(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> Batch | None:
     """Return what is trained for the next look: the trials of those undecided claims that it may decide.
 
     Args:
@@ -30,34 +30,47 @@ def next_look(look: Look, sweep: Sweep, claims: Sequence[Finding]) -> Look | Non
         Trials and seeds, claims of equality and harmlessness first; None if nothing is to be trained any more.
     """
     later = [seeds for seeds in sweep.looks if seeds > len(look.seeds)]
-    promising = promising_claims(claims, sweep)
+    promising = promising_claims(look, sweep, claims)
     if not later or not promising:
         return None
     named = {label for finding in promising for label in finding.question.trials}
     slow = [finding for finding in promising if KINDS[finding.question.kind].is_slow]
     first = {label for finding in slow for label in finding.question.trials}
-    return Look([trial for trial in sweep.trials or [] if trial.label in named], sweep.seeds[: later[0]], first)
+    return Batch([trial for trial in sweep.trials or [] if trial.label in named], sweep.seeds[: later[0]], first)
 
 
-def promising_claims(claims: Sequence[Finding], sweep: Sweep) -> list[Finding]:
-    """Return the claims that are not decided, but may be at a later look."""
-    least = sweep.config.statistics.give_up
-    return [finding for finding in claims if finding.is_open and finding.chance > least]
+def promising_claims(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[Finding]:
+    """Return the claims that a look has judged and not decided, but a later one may."""
+    least, seeds = sweep.config.statistics.give_up, len(look.seeds)
+    judged = [
+        finding for finding in claims if finding.outcome and finding.outcome.n >= min(seeds, last_of(sweep, seeds))
+    ]
+    return [finding for finding in judged if finding.is_open and finding.chance > least]
 
 
-def look_in_words(look: Look, claims: Sequence[Finding]) -> str:
-    """Return a line that says what a look has found."""
-    return f"look at {len(look.seeds)} seeds: {count_verdicts(finding.verdict for finding in claims) or 'no claims'}"
+def last_of(sweep: Sweep, seeds: int) -> int:
+    """Return the last of the looks that so many seeds reach; the first where they reach none."""
+    looks = sweep.config.statistics.looks
+    return max((look for look in looks if look <= seeds), default=looks[0])
 
 
-def next_in_words(
-    look: Look, sweep: Sweep, claims: Sequence[Finding], results: Sequence[TrialResult], workers: int
-) -> list[str]:
-    """Return lines that say what is open before a look, and what that costs, by the runs of its trials so far."""
-    promising = promising_claims(claims, sweep)
-    lines = [f"  open: {names_of(promising)}"]
-    if others := [finding for finding in claims if finding.is_open and finding not in promising]:
-        lines.append(f"  further seeds would hardly decide: {names_of(others)}")
+def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[str]:
+    """Return lines that say what a look has found, and what is open."""
+    counts = count_verdicts(finding.verdict for finding in claims) or "no claims"
+    lines = [f"after {len(look.seeds)} seeds: {counts}"]
+    promising = promising_claims(look, sweep, claims)
+    if promising:
+        lines.append(f"  open: {_names(promising)}")
+    judged = [
+        finding for finding in claims if finding.is_open and finding.outcome and finding.outcome.repeats == "seeds"
+    ]
+    if given_up := [finding for finding in judged if finding not in promising]:
+        lines.append(f"  more seeds would hardly decide (statistics.give_up=0 adds them): {_names(given_up)}")
+    return lines
+
+
+def next_in_words(look: Batch, results: Sequence[TrialResult], workers: int) -> str:
+    """Return a line that says what a look to come takes, by the runs of its trials so far."""
     labels = [trial.label for trial in look.trials]
     seconds = [
         fmean(result.values("seconds"))
@@ -66,9 +79,8 @@ def next_in_words(
         if result.label in labels and result.runs and seed not in result.seeds
     ]
     cost = f"{len(seconds)} runs, about {in_words(sum(seconds) / parallel(workers, len(seconds)))}"
-    return [*lines, f"  next, {len(look.seeds)} seeds of {', '.join(labels)}: {cost}"]
+    return f"  next, {len(look.seeds)} seeds of {', '.join(labels)}: {cost}"
 
 
-def names_of(findings: Sequence[Finding]) -> str:
-    """Return the names of claims, for a line."""
+def _names(findings: Sequence[Finding]) -> str:
     return ", ".join(finding.question.name for finding in findings)

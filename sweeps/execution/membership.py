@@ -53,6 +53,7 @@ class Membership:
     def in_turn(self, console_print: Callable[..., Any]) -> Iterator[None]:
         """Do what one launch of the sweep does at a time, and those after it find done."""
         with self.leases.held(
-            f"finish:{self.sweep}", lambda holder: console_print(f"waiting for {holder} to write the report")
+            f"finish:{self.sweep}",
+            lambda holder: console_print(f"waiting for {holder}, which times epochs or writes the report"),
         ):
             yield

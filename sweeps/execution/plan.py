@@ -153,11 +153,11 @@ def _plan_grid(
         f"{len(seconds)} runs to train, {tracked} known{duplicates}; {_workers(resources, len(seconds))}, "
         f"expected time {in_words(wall)} ({times.source})"
     )
-    if len(sweep.looks) > 1:
+    if further:
         most = wall + sum(further) / parallel(resources.workers, len(further))
         lines.append(
-            f"that is the first look, at {first} seeds, and the least; claims that it leaves open ask for more: at "
-            f"most {len(further)} runs, {in_words(most)} in all, up to {sweep.looks[-1]} seeds"
+            f"this is the first look, at {first} seeds; claims that it leaves open ask for at most {len(further)} runs "
+            f"more, up to {sweep.looks[-1]} seeds: {in_words(most)} in all"
         )
     if any(trial.base.optimizer.depends_on_epochs for trial in sweep.trials or []):
         lines.append(NOT_EXTENDED)

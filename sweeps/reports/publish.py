@@ -199,7 +199,7 @@ def _facts(context: ReportContext, results: Sequence[TrialResult]) -> list[tuple
     facts = {
         "command": "convsweep " + " ".join(word for word in context.sweep.command if not is_of_store(word)),
         "written": f"{_today()} by convsweep {version('convsweep')}",
-        "runs": f"{len(runs)}, seeds {sorted({seed for result in results for seed in result.seeds})}",
+        "runs": f"{len(runs)}, seeds {_seeds(results)}",
         "data": "; ".join(sorted(data)),
         "versions": _tags(runs, "versions"),
         "precision": _tags(runs, "precision"),
@@ -207,6 +207,13 @@ def _facts(context: ReportContext, results: Sequence[TrialResult]) -> list[tuple
         "training version": _tags(runs, "training_version"),
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _seeds(results: Sequence[TrialResult]) -> str:
+    """Return the seeds of all trials; where some have more than others, the most that one has and the fewest."""
+    every = sorted({seed for result in results for seed in result.seeds})
+    fewest = min((len(result.seeds) for result in results), default=0)
+    return f"{every}" if fewest == len(every) else f"{every}, of which each config has {fewest} at least"
 
 
 def _tags(runs: Sequence[TrackedRun], name: str, separator: str = "; ") -> str:

@@ -93,8 +93,8 @@ class Proposer:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is trained up to a look at what is decided: trials, their seeds, and which trials come first."""
+class Batch:
+    """What is trained up to a look: trials, their seeds, and the labels of those that come first."""
 
     trials: Sequence[Trial]
     seeds: Sequence[int]
@@ -108,7 +108,7 @@ class Grid(Proposer):
     """
 
     def __init__(
-        self, sweep: Sweep, history: History, leases: NoLeases | None = None, look: Look | None = None
+        self, sweep: Sweep, history: History, leases: NoLeases | None = None, batch: Batch | None = None
     ) -> None:
         """Propose the trials.
 
@@ -116,10 +116,10 @@ class Grid(Proposer):
             sweep: The sweep.
             history: What Optuna remembers of it.
             leases: By them one launch of the sweep at a time records; None if it is alone.
-            look: Trials and seeds; None for all trials with all seeds.
+            batch: Trials and seeds; None for all trials with all seeds.
         """
-        look = look or Look(sweep.trials or [], sweep.seeds)
-        super().__init__(look.seeds, look.trials, look.first, lambda: history.best)
+        batch = batch or Batch(sweep.trials or [], sweep.seeds)
+        super().__init__(batch.seeds, batch.trials, batch.first, lambda: history.best)
         self.sweep, self.history, self.leases = sweep, history, leases or NoLeases()
 
     def record(self, trial: Trial, outcome: Outcome) -> None:

@@ -195,7 +195,8 @@ class RayBackend:
                 self.waiting.appendleft(job)
                 self.crew.refuse(worker, unfit.why)
                 return
-            self.crew.begun(worker)
+            if any(isinstance(message, Begun) for message in told.messages):
+                self.crew.begun(worker)
             kept = unpack(job, (message for message in told.messages if not isinstance(message, Begun | Unfit)))
         except ray.exceptions.ActorUnavailableError:
             worker.call, worker.is_doubted = None, True

@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class Bootstrap:
 
     def talk(self, answer: bool | None, begun: None = None) -> Any:
         """Hand an answer on; return what is said next. Fails if `begun`, a call of `begin`, has failed."""
-        os.utime(self.folder)  # it is in use
+        with suppress(OSError):  # it may have been cleaned away; what runs is imported
+            os.utime(self.folder)  # it is in use
         return self.worker.talk(answer)
 
 

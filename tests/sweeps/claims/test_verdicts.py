@@ -103,3 +103,16 @@ def test_hopeless_claims_have_a_small_chance() -> None:
     assert null.chance < 0.3 < near.chance
     (last,) = judge({"it": GREATER}, accuracies(a=level, b=level[::-1]), at(3, 5, 8))
     assert last.chance == 0, "no look is left"
+
+
+def test_a_number_that_lies_inside_is_judged_again() -> None:
+    """To be inside an interval is no decision: later seeds may put the number outside."""
+    values = [0.900, 0.912, 0.906, 0.9059, 0.9061, 0.906, 0.906, 0.9061, 0.9059]
+    number, evidence = Published("a", "test/accuracy", "N22", 0.93), accuracies(a=values)
+    (early,), (late,) = (judge_published([number], evidence, at(*looks)) for looks in ((3,), (3, 9)))
+    assert early.verdict == INCONCLUSIVE
+    assert late.verdict == CONTRADICTED
+    inside = Published("a", "test/accuracy", "N22", 0.906)
+    (finding,) = judge_published([inside], evidence, at(3, 9))
+    assert (finding.verdict, finding.outcome and finding.outcome.n) == (REPRODUCED, 9)
+    assert "(n=9 seeds)" in finding.sentence

@@ -47,6 +47,14 @@ def test_a_claim_that_seeds_would_hardly_decide_gets_none() -> None:
     assert next_look(first, demo_sweep("statistics.give_up=0"), claims)
 
 
+def test_a_claim_whose_seeds_are_not_all_there_gets_no_more() -> None:
+    """A seed that failed for good is never made up for: further ones would be in vain."""
+    sweep = demo_sweep()
+    second = next_look(first_look(sweep), sweep, [finding("greater", ["conv_16"], 0.9)])
+    assert second
+    assert next_look(second, sweep, [finding("greater", ["conv_16"], 0.9)]) is None, "judged at 3 of 5 seeds"
+
+
 def test_claims_of_equality_and_harmlessness_come_first() -> None:
     claims = [
         finding("greater", ["conv_16"], 0.9),
@@ -76,14 +84,14 @@ def test_a_launch_goes_on_look_by_look(empty: Path, capsys: pytest.CaptureFixtur
     words += ["store.log_model=none", "store.root=mlruns"]
     assert main([*words, "seeds=auto", "--dry-run"]) == 0
     assert "12 runs to train" in (told := capsys.readouterr().out)
-    assert "at most 8 runs" in told, "two further seeds of each trial"
+    assert "at most 8 runs more" in told, "two further seeds of each trial"
     assert main([*words, "seeds=3"]) == 0
-    assert "open: open; seeds=auto goes on" in capsys.readouterr().out
+    assert "seeds=auto adds seeds for what is open" in capsys.readouterr().out
     assert main([*words, "seeds=auto"]) == 0
     told = capsys.readouterr().out
     assert "12 runs, 12 known, 0 to train" in told
     assert "next, 4 seeds of conv_16, conv_32: 2 runs, about" in told
-    assert "look at 5 seeds: 1 REPRODUCED, 1 INCONCLUSIVE" in told
+    assert "after 5 seeds: 1 REPRODUCED, 1 INCONCLUSIVE" in told
     claims = claims_of(empty / "mlruns", "demo")
     assert {name: claim["n"] for name, claim in claims.items()} == {"sure": 3, "open": 5}
     lines = (empty / "mlruns" / "reports" / "demo" / "results.csv").read_text().splitlines()[1:]
@@ -97,3 +105,16 @@ def test_a_launch_goes_on_look_by_look(empty: Path, capsys: pytest.CaptureFixtur
 def test_a_search_has_no_claims_to_decide(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "smoke", "seeds=auto"]) == 2
     assert "seeds=auto is not allowed" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_seeds_of_earlier_launches_count(empty: Path) -> None:
+    """A launch says what `report` says after it."""
+    words = ["ablate", "demo", *DEMO[:-1], CLAIMS, "statistics.looks=[3,4,5]", "statistics.give_up=0.99"]
+    words += ["store.log_model=none"]
+    assert main([*words, "seeds=4"]) == 0
+    assert main([*words, "seeds=auto"]) == 0
+    claims = claims_of(empty / "mlruns", "demo")
+    assert {name: claim["n"] for name, claim in claims.items()} == {"sure": 3, "open": 4}
+    assert main(["report", "demo"]) == 0
+    assert claims_of(empty / "mlruns", "demo") == claims

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ def shown(notebook: Any, kind: str) -> list[str]:
 
 
 def check(notebook: Any) -> None:
-    """Figures, a result and a finished bar are shown; nothing is on stderr, and no path of a machine anywhere."""
+    """Figures, a result and finished bars are shown; nothing is on stderr, and no path of a machine anywhere."""
     assert len(shown(notebook, "image/png")) >= 1
     assert any("<table>" in text and "mlruns/reports" in text for text in shown(notebook, "text/html"))
-    (bars,) = (text for text in shown(notebook, "text/plain") if text.startswith("all runs"))
-    assert "12/12" in bars
-    assert bars.count("\n") == 0, "one line remains"
+    bars = [text for text in shown(notebook, "text/plain") if text.startswith("all runs")]  # one for each look
+    assert "12/12" in bars[0]
+    for bar in bars:
+        (done,) = re.findall(r"(\d+)/(\d+)", bar)
+        assert done[0] == done[1]
+        assert bar.count("\n") == 0, "one line remains"
     assert not [output for output in outputs(notebook) if output.get("name") == "stderr"]
     assert "/home" not in str(notebook)
     assert "/tmp" not in str(notebook)

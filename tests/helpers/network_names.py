@@ -11,7 +11,7 @@ BAD = {
     "shared": "returns a network whose weights it has returned before",
     "of_half_precision": "has weights of float16; they must be of float32",
     "named_as_ours": 'The name "task" is used 2 times',
-    "with_a_policy": "changes Keras's settings, float32, policy float32, channels_last to .* policy mixed_float16",
+    "with_a_policy": "changes Keras's settings, float32, policy .*, channels_last to .* policy mixed_float16",
     "in_float64": "changes Keras's settings, .* to float64",
     "too_wide": r"output of shape \(None, 11\); this data needs \(None, 10\)",
     "not_flat": r"output of shape \(None, 8, 8, 10\)",

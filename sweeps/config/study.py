@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, require_one_of
@@ -17,7 +18,7 @@ from pipeline.training.cost import why_missing
 from pipeline.training.identity import TRAINING_VERSION, versions
 from sweeps.config.base import complete_base
 from sweeps.search.grammar import parse_space
-from sweeps.search.samplers import PRUNERS, SAMPLERS
+from sweeps.search.samplers import PACKAGES, PRUNERS, SAMPLERS
 from sweeps.search.space import Parameter, Space
 from sweeps.search.storage import TRAINED_BY
 from sweeps.sweep import (
@@ -184,6 +185,13 @@ def check_search(config: SweepConfig, study: StudyConfig) -> None:
     for metric in study.objectives:
         if why := why_missing(metric, config):
             raise ConfigError(f"study.objectives: {metric} is not measured: {why}")
+    package = PACKAGES.get(study.sampler)
+    if package and find_spec(package) is None:
+        raise ConfigError(
+            f"study.sampler={study.sampler} needs {package}, which is not installed: pip install {package}"
+        )
+    is_front = len(study.objectives) > 1
+    require(not (is_front and study.sampler == "cmaes"), "study.sampler", "cmaes", "another for several objectives")
     seeds = len(config.seeds)
     enough = study.pruner != "wilcoxon" or seeds >= WILCOXON_SEEDS
     require(enough, "study.pruner", "wilcoxon", f"another with fewer than {WILCOXON_SEEDS} seeds: it could not decide")

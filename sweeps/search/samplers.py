@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-SAMPLERS = ("tpe", "random", "qmc", "nsga2")
+SAMPLERS = ("tpe", "tpe_multivariate", "random", "qmc", "nsga2", "cmaes", "gp")
+PACKAGES = {"cmaes": "cmaes", "gp": "torch"}  # which Optuna does not bring
 PRUNERS = ("none", "median", "successive_halving", "hyperband", "patient", "wilcoxon")
 
 
@@ -17,14 +18,20 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     """Return the sampler called `name`."""
     from optuna import samplers
 
-    with warnings.catch_warnings(action="ignore"):  # Optuna calls QMC experimental
+    with warnings.catch_warnings(action="ignore"):  # Optuna calls some of them experimental
         match name:
             case "tpe":
                 return samplers.TPESampler(seed=seed)
+            case "tpe_multivariate":
+                return samplers.TPESampler(seed=seed, multivariate=True, group=True)
             case "qmc":
                 return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed)
+            case "cmaes":
+                return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+            case "gp":
+                return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
             case _:
                 return samplers.RandomSampler(seed=seed)
 

@@ -23,7 +23,7 @@ DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_mo
         (["trainer.evaluate_test=true"], "only the confirmation may see the test set"),
         (["study.space={model.filters:'interval(4,6)'}"], "int(interval(low,high))"),
         (["study.objectives={val/acuracy:maximize}", "study.pruner=none"], "did you mean val/accuracy?"),
-        (["study.sampler=gp"], "one of tpe, random, qmc, nsga2"),
+        (["study.sampler=bo"], "one of tpe, tpe_multivariate, random, qmc, nsga2, cmaes, gp"),
         (["study.pruner=wilcoxon"], "another with fewer than 5 seeds"),
         (["study.pruner=medain"], "did you mean median?"),
         (["study.n_trials=0"], "study.n_trials=0"),

@@ -35,6 +35,9 @@ FromZero = Annotated[float, number(at_least=0)]
 Seed = Annotated[int, whole(0, 2**31 - 1)]
 Label = Annotated[str, LABEL]
 
+# From which store=server takes the addresses of MLflow's server and Optuna's database.
+TRACKING_URI, OPTUNA_URL = "MLFLOW_TRACKING_URI", "CONVSWEEP_OPTUNA_URL"
+
 
 @dataclass
 class AugmentationConfig:
@@ -134,8 +137,8 @@ class StoreConfig:
             hide(address)
         uri, url = self.tracking_uri, self.optuna_url
         for key, configured, schemes, more, variable in (
-            ("tracking_uri", uri, (*SERVERS, *DATABASES), " or http://host:5000", "MLFLOW_TRACKING_URI"),
-            ("optuna_url", url, DATABASES, "", "CONVSWEEP_OPTUNA_URL"),
+            ("tracking_uri", uri, (*SERVERS, *DATABASES), " or http://host:5000", TRACKING_URI),
+            ("optuna_url", url, DATABASES, "", OPTUNA_URL),
         ):
             fits = configured is None or is_address(configured, schemes)
             allowed = f"null, or an address as in sqlite:////home/me/x.db, postgresql://me@host/x{more}"

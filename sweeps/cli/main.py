@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from pipeline.config.checks import ConfigError
 from pipeline.config.groups import use_config_folder
+from pipeline.config.overrides import is_of_store
+from pipeline.config.schema import OPTUNA_URL, TRACKING_URI
 from pipeline.system.messages import hide
 from pipeline.system.plotting import draw_off_screen
 from pipeline.system.tensorflow import collect_rarely
-from pipeline.tracking.retry import StoreError, UnopenedStoreError
+from pipeline.tracking.retry import StoreError, UnopenedStoreError, say
 from sweeps.cli import (
     ablate,
     copy_store,
@@ -29,6 +32,7 @@ from sweeps.cli import (
     train,
     ui,
 )
+from sweeps.cli.arguments import store_of
 from sweeps.cli.console import FAILED, INTERRUPTED, REFUSED, complain, open_console, print_what_is_logged
 
 COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, copy_store, doctor, listing, init, ui)
@@ -66,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_what_is_logged()
     try:
         use_config_folder(arguments.config_dir)
+        if arguments.run not in (listing.run, init.run):  # which open no store
+            _say_what_is_unused(words)
         return int(arguments.run(arguments, open_console()))
     except (ConfigError, UnopenedStoreError) as error:
         return complain(str(error), REFUSED)
@@ -81,6 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError):  # a full disk, missing rights
             return complain(f"{type(error).__name__}: {error}", FAILED)
         raise
+
+
+def _say_what_is_unused(words: Sequence[str]) -> None:
+    """Say that results stay on this machine, where servers are set up for them but the command line names no store."""
+    servers = [name for name in (TRACKING_URI, OPTUNA_URL) if os.environ.get(name)]
+    if not servers or any(map(is_of_store, words)):
+        return
+    with suppress(ConfigError):  # else the command itself says what is wrong with the user's files
+        store = store_of([])
+        if store.tracking_uri is None and store.optuna_url is None:
+            are = f"{' and '.join(servers)} {'are' if servers[1:] else 'is'} set"
+            say(f"{are}, but store=local: results are in {store.root} (store=server for the server's)")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipeline.config.groups import CONF
 from sweeps.cli.main import main
 
 
@@ -151,3 +154,50 @@ def test_an_error_message_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[
 def test_a_path_that_would_name_no_other_set_is_refused(override: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", override]) == 2
     assert f"{override} is not allowed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "told"),
+    [
+        (
+            "MLFLOW_TRACKING_URI",
+            ["report", "demo"],
+            "MLFLOW_TRACKING_URI is set, but store=local: results are in mlruns",
+        ),
+        ("CONVSWEEP_OPTUNA_URL", ["ui"], "CONVSWEEP_OPTUNA_URL is set, but store=local: results are in mlruns"),
+        ("MLFLOW_TRACKING_URI CONVSWEEP_OPTUNA_URL", ["ui"], "MLFLOW_TRACKING_URI and CONVSWEEP_OPTUNA_URL are set"),
+        ("MLFLOW_TRACKING_URI", ["report", "demo", "store.tracking_uri=sqlite:///none.db"], ""),
+        ("MLFLOW_TRACKING_URI", ["report", "demo", "store=local"], ""),
+        ("MLFLOW_TRACKING_URI", ["init", "--help"], ""),
+        ("", ["report", "demo"], ""),
+    ],
+)
+def test_servers_that_are_set_up_but_not_used_are_told_of_once(
+    variables: str,
+    words: list[str],
+    told: str,
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "CONVSWEEP_OPTUNA_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in variables.split():
+        monkeypatch.setenv(name, "http://host:5000")
+    with suppress(SystemExit):
+        assert main(words) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "store=local" in line]
+    assert len(lines) == bool(told)
+    assert all(line.startswith(f"convsweep: {told}") for line in lines)
+    assert all(line.endswith("(store=server for the server's)") for line in lines)
+
+
+def test_a_store_that_ones_own_files_name_is_used_without_a_word(
+    project: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    project(
+        "store/local.yaml", f"{(CONF / 'store' / 'local.yaml').read_text()}".replace(": null", ": sqlite:///x.db", 1)
+    )
+    assert main(["report", "demo"]) == 2
+    assert "is set, but" not in capsys.readouterr().err

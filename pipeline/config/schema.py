@@ -6,6 +6,7 @@ raises ConfigError.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +38,10 @@ Label = Annotated[str, LABEL]
 
 # From which store=server takes the addresses of MLflow's server and Optuna's database.
 TRACKING_URI, OPTUNA_URL = "MLFLOW_TRACKING_URI", "CONVSWEEP_OPTUNA_URL"
+FROM_ENVIRONMENT = (
+    ("tracking_uri", TRACKING_URI, "http://HOST:5000"),
+    ("optuna_url", OPTUNA_URL, "postgresql+psycopg://USER@HOST/optuna"),
+)
 
 
 @dataclass
@@ -135,6 +140,7 @@ class StoreConfig:
         hide_environment()
         for address in filter(None, (self.tracking_uri, self.optuna_url)):
             hide(address)
+        self._require_set()
         uri, url = self.tracking_uri, self.optuna_url
         for key, configured, schemes, more, variable in (
             ("tracking_uri", uri, (*SERVERS, *DATABASES), " or http://host:5000", TRACKING_URI),
@@ -142,12 +148,22 @@ class StoreConfig:
         ):
             fits = configured is None or is_address(configured, schemes)
             allowed = f"null, or an address as in sqlite:////home/me/x.db, postgresql://me@host/x{more}"
-            allowed += "" if configured else f"; store=server takes it from {variable}, if that is set"
+            allowed += "" if configured else f"; store=server takes it from {variable}"
             require(fits, f"store.{key}", masked_whole(configured or ""), allowed)
         if uri or url:
             apart = not is_same_database(self.mlflow_uri, self.optuna_uri)
             allowed = "another database than MLflow's: the two break each other"
             require(apart, "store.optuna_url", shown_address(self.optuna_uri), allowed)
+
+    def _require_set(self) -> None:
+        """Raise ConfigError for addresses that are to come from variables which are not set."""
+        missing = [each for each in FROM_ENVIRONMENT if getattr(self, each[0]) == "" and not os.environ.get(each[1])]
+        if missing:
+            names = " and ".join(variable for _, variable, _ in missing)
+            exports = " ".join(f"{variable}={example}" for _, variable, example in missing)
+            keys = " ".join(f"store.{key}=..." for key, *_ in missing)
+            are = "are" if missing[1:] else "is"
+            raise ConfigError(f"{names} {are} not set: export {exports}, or give {keys}")
 
     @property
     def folder(self) -> Path:

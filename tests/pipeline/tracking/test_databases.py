@@ -147,7 +147,7 @@ def test_a_dry_run_on_a_new_store_writes_nothing(
 
 
 @pytest.mark.parametrize("key", ["store.tracking_uri", "store.optuna_url"])
-@pytest.mark.parametrize("value", ["", "..", "x.db", "sqlite://x.db"])
+@pytest.mark.parametrize("value", ["..", "x.db", "sqlite://x.db"])
 def test_what_is_no_address_is_refused_with_an_example(
     tmp_path: Path, key: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +155,42 @@ def test_what_is_no_address_is_refused_with_an_example(
     assert main(["study", "smoke", f"{key}={value}"]) == 2
     assert "an address as in sqlite:////home/me/" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (
+            {},
+            "MLFLOW_TRACKING_URI and CONVSWEEP_OPTUNA_URL are not set: export MLFLOW_TRACKING_URI=http://HOST:5000 "
+            "CONVSWEEP_OPTUNA_URL=postgresql+psycopg://USER@HOST/optuna, or give store.tracking_uri=... "
+            "store.optuna_url=...",
+        ),
+        (
+            {"CONVSWEEP_OPTUNA_URL": "postgresql://host/optuna"},
+            "MLFLOW_TRACKING_URI is not set: export MLFLOW_TRACKING_URI=http://HOST:5000, "
+            "or give store.tracking_uri=...",
+        ),
+        (
+            {"MLFLOW_TRACKING_URI": "http://host:5000", "CONVSWEEP_OPTUNA_URL": ""},
+            "CONVSWEEP_OPTUNA_URL is not set: export CONVSWEEP_OPTUNA_URL=postgresql+psycopg://USER@HOST/optuna, "
+            "or give store.optuna_url=...",
+        ),
+    ],
+)
+def test_variables_that_are_not_set_are_named(
+    variables: dict[str, str],
+    told: str,
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "CONVSWEEP_OPTUNA_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["report", "demo", "store=server"]) == 2
+    assert capsys.readouterr().err == f"convsweep: {told}\n"
 
 
 def test_any_folder_can_be_a_store(tmp_path: Path, migrated: Path) -> None:

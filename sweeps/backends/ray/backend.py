@@ -25,8 +25,8 @@ from sweeps.backends.base import (
 )
 from sweeps.backends.ray.checkpoints import pack, unpack
 from sweeps.backends.ray.cluster import demand_of, living_nodes, require_room
-from sweeps.backends.ray.connection import connected, require_ray
-from sweeps.backends.ray.crew import Crew, Worker
+from sweeps.backends.ray.connection import cluster_address, connected, require_ray
+from sweeps.backends.ray.crew import Crew, Worker, size_of
 from sweeps.backends.ray.datasets import SharedDatasets
 from sweeps.backends.ray.fitness import Fitness, last_line
 from sweeps.backends.ray.models import ModelLogging
@@ -91,6 +91,9 @@ class RayBackend:
             )
             stack.callback(self.crew.dismiss_all)
             self.crew.look_after()
+            if not self.is_here:
+                size = size_of(self.crew, self.shared.threads)
+                self.say(f"ray: {cluster_address(self.config.address)}, {size}")
             self._stack = stack.pop_all()
         return self
 
@@ -131,8 +134,7 @@ class RayBackend:
             crew.listen(POLL_SECONDS)
             now, started = time.monotonic(), len(crew.started)
             first_at = first_at or (now if started else 0.0)
-            enough = min(crew.room, crew.most, crew.wanted or crew.most)
-            if started and (started >= enough or now - first_at > GRACE_SECONDS):
+            if started and (started >= min(crew.room, crew.asked) or now - first_at > GRACE_SECONDS):
                 return
 
     @property

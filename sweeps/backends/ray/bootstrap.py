@@ -46,6 +46,10 @@ class Bootstrap:
         except Exception:  # raised from here, it would not say on which node
             self.trouble = traceback.format_exc()
 
+    def is_placed(self) -> bool:
+        """Return that this has a place on a node, before TensorFlow is imported."""
+        return True
+
     def hello(self) -> Any:
         """Return what there is to compute with here, or this node, its host and why there is no worker on it."""
         if self.trouble:

@@ -88,6 +88,15 @@ def _require_same(address: str | None) -> None:
         )
 
 
+def cluster_address(address: str | None) -> str:
+    """Return the address of the cluster that this program is connected to, which was named by `address`."""
+    import ray
+
+    if address and address.startswith("ray://"):  # whose client does not know the cluster's own
+        return address
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def _connect(address: str, **given: Any) -> None:
     import ray
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.backends.base import AnyJob, BackendError, Say
-from sweeps.backends.ray.cluster import Node, living_nodes, options_of
+from sweeps.backends.ray.cluster import Node, counted, living_nodes, options_of
 from sweeps.backends.ray.fitness import FAILED_STARTS, Fitness
 from sweeps.backends.ray.worker import Hello
 
 LOOK_SECONDS = 1.0  # between looks at the cluster's nodes
+SILENT_SECONDS = 10.0  # without a worker, until it is said what is waited for
 
 
 @dataclass(eq=False)
@@ -20,6 +21,7 @@ class Worker:
 
     Attributes:
         actor: Ray's handle.
+        placed: The call that ends when it has a place on a node.
         call: The call that is under way; None where the parent is to speak.
         hello: What it has; None until it has started.
         job: What it does.
@@ -29,6 +31,7 @@ class Worker:
     """
 
     actor: Any
+    placed: Any
     call: Any
     hello: Hello | None = None
     job: AnyJob | None = None
@@ -68,6 +71,7 @@ class Crew:
     nodes: list[Node] = field(default_factory=list)
     alone_since: float = field(default_factory=time.monotonic)
     is_waiting: bool = False
+    is_told: bool = False
 
     @property
     def started(self) -> list[Worker]:
@@ -78,6 +82,11 @@ class Crew:
     def room(self) -> int:
         """How many workers the nodes that are not refused can have."""
         return sum(node.room(self.demand) for node in self.nodes if node.id not in self.fitness.refused)
+
+    @property
+    def asked(self) -> int:
+        """How many workers there are to be."""
+        return min(self.most, self.room if self.wanted is None else self.wanted)
 
     def look_after(self) -> None:
         """Hire for the room that there is, at most once a second.
@@ -94,7 +103,7 @@ class Crew:
             if worker.is_doubted and worker.call is None:
                 worker.call = worker.actor.hello.remote()
         # One more than there is room for waits for room, and is there at once when a node joins.
-        target = min(self.most, self.room + 1 if self.wanted is None else self.wanted)
+        target = min(self.most, self.asked + (self.wanted is None))
         while len(self.workers) < target:
             self._hire()
         self._require_hope(now)
@@ -114,24 +123,27 @@ class Crew:
         ray.cloudpickle.register_pickle_by_value(bootstrap)
         actor_class = ray.remote(bootstrap.Bootstrap).options(**options_of(self.demand, set(self.fitness.refused)))
         actor = actor_class.remote(*self.arguments)
-        self.workers.append(Worker(actor, actor.hello.remote()))
+        self.workers.append(Worker(actor, actor.is_placed.remote(), actor.hello.remote()))
 
     def _require_hope(self, now: float) -> None:
         if self.started:
             if self.is_waiting:
                 self.say("there are workers again")
-            self.alone_since, self.is_waiting = now, False
+            self.alone_since, self.is_waiting, self.is_told = now, False, False
             return
         if self.fitness.refused and not self.room:
             reasons = "; ".join(dict.fromkeys(self.fitness.refused.values()))
             raise BackendError(f"every worker is refused: {reasons}")
         waited = now - self.alone_since
         if waited > self.start_timeout:
-            why = f": {self.fitness.trouble}" if self.fitness.trouble else "; the cluster has no room"
             raise BackendError(
-                f"there was no worker for backend.start_timeout={self.start_timeout:g} seconds{why}. "
+                f"there was no worker for backend.start_timeout={self.start_timeout:g} seconds: "
+                f"{self.fitness.trouble or _why_none(count_placed(self.workers))}. "
                 "What is finished is kept, and the same command continues"
             )
+        if waited > SILENT_SECONDS and not self.is_waiting and not self.is_told:
+            self.is_told = True
+            self.say(_what_is_waited_for(self))
 
     def listen(self, timeout: float) -> list[Worker]:
         """Look after the workers; return those busy ones of whom a call has ended, for whom to wait so long."""
@@ -234,3 +246,38 @@ class Crew:
             self.alone_since, self.is_waiting = time.monotonic(), True
             self.say(f"no worker is left: waiting for a node, for at most {self.start_timeout:g} seconds")
         return is_gone
+
+
+def size_of(crew: Crew, threads: int) -> str:
+    """Return how many nodes there are, and how many workers with as many threads, for a message."""
+    workers = counted(min(crew.room, crew.asked), "worker")
+    return f"{counted(len(crew.nodes), 'node')}, up to {workers} with {counted(threads, 'thread')} each"
+
+
+def count_placed(workers: list[Worker]) -> int:
+    """Return how many of the workers have a place on a node."""
+    import ray
+
+    calls = [worker.placed for worker in workers]
+    return len(ray.wait(calls, num_returns=len(calls), timeout=0)[0]) if calls else 0
+
+
+def _what_is_waited_for(crew: Crew) -> str:
+    nodes = sum(node.room(crew.demand) > 0 and node.id not in crew.fitness.refused for node in crew.nodes)
+    return (
+        f"waiting for workers on the cluster: {crew.asked} asked for, {count_placed(crew.workers) or 'none'} placed, "
+        f"none ready; {counted(nodes, 'node')} with room for {crew.room}"
+    )
+
+
+def _why_none(placed: int) -> str:
+    """Return why no worker is ready, where `placed` have a place on a node, and what to do."""
+    if placed:
+        return (
+            f"{counted(placed, 'worker')} found a place, but none became ready, on slow or busy machines: wait longer "
+            "with backend.start_timeout"
+        )
+    return (
+        "none found a place, as others use the cluster: ask for less with backend.workers or backend.cpus, or wait "
+        "longer with backend.start_timeout"
+    )

@@ -20,7 +20,7 @@ from pipeline.training.identity import versions
 from sweeps.backends.base import BackendError, Epoch, Job
 from sweeps.backends.ray import bootstrap
 from sweeps.backends.ray.cluster import Node
-from sweeps.backends.ray.crew import Crew, Worker
+from sweeps.backends.ray.crew import Crew, Worker, size_of
 from sweeps.backends.ray.fitness import Fitness
 from sweeps.backends.ray.worker import Hello, Queues, Unfit
 from sweeps.backends.ray.worker import Worker as Remote
@@ -47,7 +47,8 @@ def crew(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> Crew:
     """A crew on two nodes, whose workers are nothing."""
     monkeypatch.setattr("sweeps.backends.ray.crew.living_nodes", lambda: NODES)
     monkeypatch.setattr(Crew, "dismiss", lambda crew, worker: crew.workers.remove(worker))
-    monkeypatch.setattr(Crew, "_hire", lambda crew: crew.workers.append(Worker(None, None)))
+    monkeypatch.setattr(Crew, "_hire", lambda crew: crew.workers.append(Worker(None, None, None)))
+    monkeypatch.setattr("sweeps.backends.ray.crew.count_placed", lambda workers: 0)
     return Crew([], {"CPU": 1}, 2, 2, 60.0, told.append, Fitness(1, told.append))
 
 
@@ -107,6 +108,53 @@ def test_workers_that_die_unseen_end_the_sweep_only_where_there_is_no_other(crew
     hire(crew)
     with pytest.raises(BackendError, match="3 workers in a row could not start: killed"):
         crew.miss(crew.workers[-1], RuntimeError("killed"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told_of"),
+    [
+        (2, "2 asked for, none placed, none ready; 2 nodes with room for 2"),
+        (5, "5 asked for, none placed, none ready; 2 nodes with room for 2"),
+        (None, "2 asked for, none placed, none ready; 2 nodes with room for 2"),
+    ],
+)
+def test_a_launch_without_a_worker_says_once_what_it_waits_for(
+    crew: Crew, told: list[str], wanted: int | None, told_of: str
+) -> None:
+    crew.wanted, crew.most, crew.start_timeout = wanted, 9, 1e9
+    hire(crew)
+    assert told == []
+    crew.alone_since -= 1e6
+    for _ in range(2):
+        hire(crew)
+    assert told == [f"waiting for workers on the cluster: {told_of}"]
+    crew.welcome(crew.workers[0], hello("a"))
+    hire(crew)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "workers"), [(None, 9, "2 workers"), (5, 9, "2 workers"), (2, 1, "1 worker")]
+)
+def test_the_size_of_a_cluster_is_what_a_launch_can_use(
+    crew: Crew, wanted: int | None, most: int, workers: str
+) -> None:
+    crew.wanted, crew.most = wanted, most
+    hire(crew)
+    assert size_of(crew, 4) == f"2 nodes, up to {workers} with 4 threads each"
+
+
+@pytest.mark.parametrize(
+    ("placed", "why"), [(0, "none found a place, as others use the cluster"), (1, "1 worker found a place, but none")]
+)
+def test_a_launch_that_gives_up_says_whether_there_was_no_room(
+    crew: Crew, placed: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.backends.ray.crew.count_placed", lambda workers: placed)
+    hire(crew)
+    crew.alone_since -= 1e6
+    with pytest.raises(BackendError, match=f"no worker for backend.start_timeout=60 seconds: {why}"):
+        hire(crew)
 
 
 @pytest.mark.parametrize(("precision", "refused"), [("mixed_bfloat16", True), ("float32", False), (None, False)])

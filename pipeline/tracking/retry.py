@@ -24,6 +24,14 @@ REFUSALS = {
     "PERMISSION_DENIED": _MAY,
     "403 Client Error": _MAY,
 }
+# What to do about what PostgreSQL answers, by a pattern in its message, whose groups the hint may repeat.
+DATABASE_REFUSALS = {
+    r"no password supplied|password authentication failed": (
+        "Give the user's password in PGPASSWORD or ~/.pgpass; one in the address takes precedence"
+    ),
+    r'database "([^"]+)" does not exist': r"Create it: createdb \1",
+    r"permission denied for (?:schema|database)": "The user has to own the database: ALTER DATABASE NAME OWNER TO USER",
+}
 PROXY = "/mlflow-artifacts/artifacts"  # the part of an address at which MLflow's server takes and gives files
 # How databases, servers and disks say that they are busy, full or away, whatever wraps their message.
 TRANSIENT = re.compile(
@@ -118,6 +126,9 @@ def _cause(error: Exception) -> str:
     code = getattr(error, "error_code", "")
     if hint := next((hint for sign, hint in REFUSALS.items() if sign == code or sign in told), ""):
         return f"{told}. {hint}"
+    for pattern, hint in DATABASE_REFUSALS.items():
+        if found := re.search(pattern, told):
+            return f"{told}. {found.expand(hint)}"
     if "500 error" in told and any(PROXY in str(each) for each in with_causes(error)):
         told += " when a file is to be kept: its log says why; mostly its --artifacts-destination cannot be written"
     return told

@@ -19,11 +19,11 @@ SEARCH = ["study", "smoke", "workers=1"]
 REFUSED: dict[str, tuple[Callable[[Team], str], str]] = {
     "a database that is missing": (
         lambda team: f"store.optuna_url={team.database.url('nothing')}",
-        'database "nothing" does not exist',
+        'database "nothing" does not exist. Create it: createdb nothing',
     ),
     "a wrong password": (
         lambda team: f"store.optuna_url={team.database.url('optuna', password='wrong' + PASSWORD)}",
-        "password authentication failed",
+        'password authentication failed for user "convsweep". Give the user\'s password in PGPASSWORD or ~/.pgpass',
     ),
     "the database behind MLflow's server": (
         lambda team: f"store.optuna_url={team.database.url('mlflow')}",

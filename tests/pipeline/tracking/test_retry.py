@@ -74,3 +74,30 @@ def test_what_is_broken_is_told_at_once(error: Exception) -> None:
 def test_an_answer_is_no_failure(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         retried(Store(error, 1).ask, 60, "x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "todo"),
+    [
+        (
+            'connection to server at "db", port 5432 failed: fe_sendauth: no password supplied',
+            "Give the user's password in PGPASSWORD or ~/.pgpass; one in the address takes precedence",
+        ),
+        (
+            'connection failed: FATAL:  password authentication failed for user "me"\nMultiple attempts failed',
+            "Give the user's password in PGPASSWORD or ~/.pgpass; one in the address takes precedence",
+        ),
+        ('connection failed: FATAL:  database "optuna" does not exist', "Create it: createdb optuna"),
+        (
+            "permission denied for schema public\nLINE 2: CREATE TABLE studies (",
+            "The user has to own the database: ALTER DATABASE NAME OWNER TO USER",
+        ),
+    ],
+)
+def test_what_a_database_refuses_is_told_with_what_to_do(answer: str, todo: str) -> None:
+    error = OperationalError("SELECT 1", {}, Exception(answer))
+    error.__cause__ = error.orig
+    with pytest.raises(UnopenedStoreError) as told:
+        retried(Store(error, 1000).ask, 5.0, "x", UnopenedStoreError)
+    advice = "Nothing was started. Repair it, or name another store"
+    assert str(told.value) == f"the store x cannot be opened: {answer.splitlines()[0]}. {todo}. {advice}"

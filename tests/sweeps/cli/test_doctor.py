@@ -255,6 +255,15 @@ def test_a_server_that_is_away_is_told(root: Path, ask: Ask, monkeypatch: pytest
     assert "disk of the cache" in told
 
 
+def test_a_database_that_is_away_is_told_once(root: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tracking.health.SECONDS", 0.1)
+    code, told = ask("store.optuna_url=postgresql+psycopg://me@127.0.0.1:9/optuna")
+    assert code == 1
+    assert told.count("! the store postgresql+psycopg://me@127.0.0.1:9/optuna did not answer") == 1
+    assert "1 of these need attention" in told
+    assert "Nothing was started" not in told
+
+
 def test_a_wrong_override_is_refused_as_everywhere(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "store.rot=x"]) == 2
     assert "did you mean store.root?" in capsys.readouterr().err

@@ -87,3 +87,8 @@ def masked_whole(address: str) -> str:
 def shown_address(address: str) -> str:
     """Return an SQLite database's file, or any other address without its password."""
     return str(sqlite_file(address) or masked(address))
+
+
+def installing(extra: str) -> str:
+    """Return how an extra of this package is installed, which is on no index."""
+    return f"in convsweep's checkout, pip install '.[{extra}]'"

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from pipeline.config.schema import StoreConfig
 from pipeline.system.addresses import is_database, sqlite_file, sqlite_url
-from pipeline.system.messages import one_line, shown_address
+from pipeline.system.messages import installing, one_line, shown_address
 from pipeline.tracking.retry import UnopenedStoreError, retried, say
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def opened(address: str, patience: float, opening: Callable[[], Result]) -> Resu
         raise
     except ModuleNotFoundError as error:
         ours = name.startswith("postgresql") and str(error.name).startswith("psycopg")
-        install = "pip install 'convsweep[postgres]', and name it postgresql+psycopg://"
+        install = f"{installing('postgres')}, and name it postgresql+psycopg://"
         install = install if ours else f"install it, or name another one; for PostgreSQL: {install}"
         raise UnopenedStoreError(
             f"the store {name} needs the driver {error.name}, which is missing: {install}"

@@ -10,7 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from pipeline.config.checks import ConfigError, did_you_mean
 from pipeline.config.schema import StoreConfig
-from pipeline.system.messages import shown_address
+from pipeline.system.messages import installing, shown_address
 from pipeline.tracking.databases import OPTUNA, is_made, opened
 from sweeps.search.storage import open_storage
 
@@ -52,7 +52,7 @@ def first_study_page(store: StoreConfig, study: str | None) -> str:
         import optuna_dashboard  # noqa: F401
     except ImportError:
         raise ConfigError(
-            "optuna-dashboard is not installed, which shows Optuna's studies: pip install 'convsweep[dashboard]'"
+            f"optuna-dashboard is not installed, which shows Optuna's studies: {installing('dashboard')}"
         ) from None
     ids = opened(store.optuna_uri, store.retry_seconds, lambda: _studies(store))
     if not ids:

@@ -35,7 +35,7 @@ REFUSED: dict[str, tuple[Callable[[Team], str], str]] = {
     ),
     "a driver that is missing": (
         lambda team: f"store.optuna_url={team.database.url('optuna', 'postgresql+pg8000')}",
-        "pip install 'convsweep[postgres]'",
+        "in convsweep's checkout, pip install '.[postgres]'",
     ),
 }
 

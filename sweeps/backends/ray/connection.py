@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 from pipeline.config.checks import ConfigError
 from pipeline.system.hardware import cores
-from pipeline.system.messages import reason, root_cause, with_causes
+from pipeline.system.messages import installing, reason, root_cause, with_causes
 from sweeps.backends.ray.fitness import last_line
 
 REACH_SECONDS = 10
@@ -38,7 +38,7 @@ EVERYWHERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZER
 def require_ray() -> None:
     """Raise ConfigError if Ray is not installed."""
     if find_spec("ray") is None:
-        raise ConfigError("backend=ray needs Ray, which is not installed: pip install 'convsweep[ray]'")
+        raise ConfigError(f"backend=ray needs Ray, which is not installed: {installing('ray')}")
 
 
 @contextmanager

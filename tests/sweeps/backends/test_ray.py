@@ -166,7 +166,7 @@ def test_without_ray_the_extra_is_named(
 ) -> None:
     monkeypatch.setattr("sweeps.backends.ray.connection.find_spec", lambda name: None)
     assert main(["train", "-m", *GRID, "backend=ray"]) == 2
-    assert "pip install 'convsweep[ray]'" in capsys.readouterr().err
+    assert "in convsweep's checkout, pip install '.[ray]'" in capsys.readouterr().err
     assert list(empty.iterdir()) == []
 
 

@@ -241,7 +241,7 @@ def test_without_optuna_dashboard_its_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     assert main(["ui", "--optuna", "--no-browser"]) == 2
-    assert "pip install 'convsweep[dashboard]'" in capsys.readouterr().err
+    assert "in convsweep's checkout, pip install '.[dashboard]'" in capsys.readouterr().err
 
 
 def seen(link: str) -> tuple[str, str, dict[str, str]]:

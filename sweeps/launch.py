@@ -33,7 +33,7 @@ from sweeps.results import (
 )
 from sweeps.search.history import study_result
 from sweeps.search.proposers import Batch, Grid, Proposer, Sampler
-from sweeps.sweep import AUTO, Sweep
+from sweeps.sweep import Sweep
 from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 
 QUIET = Console(quiet=True)
@@ -87,11 +87,7 @@ def _say_look(
     lines = look_in_words(look, sweep, claims)
     if following:
         lines.append(next_in_words(following, results, session.backend.resources.workers))
-    elif (
-        sweep.config.seeds != AUTO
-        and sweep.seeds == [*range(len(sweep.seeds))]
-        and promising_claims(look, sweep, claims)
-    ):
+    elif look.seeds == [*range(len(sweep.seeds))] and promising_claims(look, sweep, claims):  # those that auto takes
         lines.append("  seeds=auto adds seeds for what is open")
     for line in lines:
         session.console.print(line, soft_wrap=True, highlight=False)

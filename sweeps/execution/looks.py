@@ -41,17 +41,10 @@ def next_look(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> Batch | N
 
 def promising_claims(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[Finding]:
     """Return the claims that a look has judged and not decided, but a later one may."""
-    least, seeds = sweep.config.statistics.give_up, len(look.seeds)
-    judged = [
-        finding for finding in claims if finding.outcome and finding.outcome.n >= min(seeds, last_of(sweep, seeds))
-    ]
-    return [finding for finding in judged if finding.is_open and finding.chance > least]
-
-
-def last_of(sweep: Sweep, seeds: int) -> int:
-    """Return the last of the looks that so many seeds reach; the first where they reach none."""
-    looks = sweep.config.statistics.looks
-    return max((look for look in looks if look <= seeds), default=looks[0])
+    settings = sweep.config.statistics
+    reached = max((seeds for seeds in settings.looks if seeds <= len(look.seeds)), default=settings.looks[0])
+    judged = [finding for finding in claims if finding.outcome and finding.outcome.n >= reached]
+    return [finding for finding in judged if finding.is_open and finding.chance > settings.give_up]
 
 
 def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[str]:
@@ -61,10 +54,10 @@ def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[
     promising = promising_claims(look, sweep, claims)
     if promising:
         lines.append(f"  open: {_names(promising)}")
-    judged = [
-        finding for finding in claims if finding.is_open and finding.outcome and finding.outcome.repeats == "seeds"
-    ]
-    if given_up := [finding for finding in judged if finding not in promising]:
+    is_last = len(look.seeds) >= sweep.config.statistics.looks[-1]
+    judged = [finding for finding in claims if finding.outcome and finding.outcome.repeats == "seeds"]
+    given_up = [finding for finding in judged if finding.is_open and finding not in promising]
+    if given_up and not is_last:
         lines.append(f"  more seeds would hardly decide (statistics.give_up=0 adds them): {_names(given_up)}")
     return lines
 

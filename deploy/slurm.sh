@@ -3,7 +3,7 @@
 #
 #   sbatch deploy/slurm.sh ablate filter_count seeds=[0,1,2,3,4]
 #
-# Wanted on every node: an environment with convsweep[ray], the same everywhere. What is given after the script goes to
+# Wanted on every node: an environment with convsweep and its extra `ray`, the same everywhere. What is given after the script goes to
 # convsweep. Submitted again after the time is up, the sweep goes on where it was; budget=3h30min ends it in order.
 #SBATCH --job-name=convsweep
 #SBATCH --nodes=4

@@ -53,7 +53,7 @@ def test_lenet_puts_the_border_around_the_image(config: Compose) -> None:
     start_tensorflow(1)
     composed = config("model=lenet", base=[])
     net = next(layer for layer in build(composed.model, composed.data, None).layers if hasattr(layer, "layers"))
-    bordered = np.asarray(net.get_layer("border")(np.ones((1, 28, 28, 1), np.float32)))[0, :, :, 0]
+    bordered = np.asarray(net.get_layer("border")(np.ones((1, 28, 28, 1))), np.float32)[0, :, :, 0]
     assert bordered[2:30, 2:30].all()
     assert bordered.sum() == 28 * 28
 

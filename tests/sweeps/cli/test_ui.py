@@ -250,7 +250,7 @@ def seen(link: str) -> tuple[str, str, dict[str, str]]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1800, "height": 3600})
+        page = browser.new_page(viewport={"width": 1800, "height": 6000})
         page.goto(link)
         page.get_by_text("test/accuracy").first.wait_for(timeout=60_000)
         page.locator("svg.main-svg").first.wait_for(timeout=60_000)

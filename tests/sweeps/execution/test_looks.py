@@ -97,7 +97,10 @@ def test_a_launch_goes_on_look_by_look(empty: Path, capsys: pytest.CaptureFixtur
     lines = (empty / "mlruns" / "reports" / "demo" / "results.csv").read_text().splitlines()[1:]
     assert Counter(line.split(",")[0] for line in lines) == {"dense_128": 3, "conv_16": 5, "conv_32": 5, "conv_64": 3}
     assert main([*words, "seeds=auto"]) == 0
-    assert "10 runs, 10 known, 0 to train" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "12 runs, 12 known, 0 to train" in told
+    assert "after 3 seeds: 1 REPRODUCED, 1 INCONCLUSIVE" in told
+    assert "hardly" not in told, "all looks are done"
     assert main(["report", "demo"]) == 0
     assert claims_of(empty / "mlruns", "demo") == claims
 

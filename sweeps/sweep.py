@@ -17,7 +17,8 @@ from pipeline.datasets.complete import READ, Recall, completed, current_recall
 from pipeline.models import layers as model
 from pipeline.training.cost import why_missing
 from sweeps.backend_config import MOST_WORKERS, BackendConfig, agreed_workers
-from sweeps.claims.config import MOST_SEEDS, StatisticsConfig
+from sweeps.claims.config import StatisticsConfig
+from sweeps.seeds import AUTO, SEEDS
 
 if TYPE_CHECKING:
     from sweeps.search.space import Space, Value
@@ -56,30 +57,6 @@ SWEEP_NAME = Allowed(
 )
 SweepName = Annotated[str, SWEEP_NAME]
 BUDGET = Allowed("a time as in 30min, 2h or 90s", lambda text: 0 < duration(text) < 1e9)
-
-
-AUTO = "auto"  # as many seeds as it takes to decide an ablation's claims
-
-
-def _are_seeds(seeds: Any, least: int) -> bool:
-    if not isinstance(seeds, list) or not least <= len(seeds) <= MOST_SEEDS:
-        return False
-    return all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds) and len(set(seeds)) == len(seeds)
-
-
-def seeds_from(least: int) -> Allowed:
-    """Return the rule for lists of at least so many seeds."""
-    return Allowed(
-        f"a list of {least} to {MOST_SEEDS:,} different whole numbers from 0 to 2147483647, as in [0,1,2]",
-        lambda seeds: _are_seeds(seeds, least),
-    )
-
-
-SEEDS = Allowed(
-    f"a number of seeds from 1 to {MOST_SEEDS:,}, or {seeds_from(1).words}",
-    lambda seeds: _are_seeds(seeds, 1) or (type(seeds) is int and 1 <= seeds <= MOST_SEEDS),
-)
-SEEDS_OR_AUTO = Allowed(f"{AUTO}, {SEEDS.words}", lambda seeds: seeds == AUTO or SEEDS.fits(seeds), (AUTO,))
 
 
 @dataclass

@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline.config.compose import compose
 from pipeline.config.groups import use_config_folder
-from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.schema import OPTUNA_URL, TRACKING_URI, RunConfig, StoreConfig
 from pipeline.system import tensorflow
 from pipeline.tracking.relocation import relocate
 
@@ -241,3 +241,10 @@ def project(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
     yield write
     os.chdir(before)
     use_config_folder(None)
+
+
+@pytest.fixture
+def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name no servers in the environment."""
+    for name in (TRACKING_URI, OPTUNA_URL):
+        monkeypatch.delenv(name, raising=False)

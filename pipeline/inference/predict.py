@@ -44,24 +44,24 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console, figure: P
     data = saved.config.data
     if figure and not data.is_image:
         raise ConfigError(f"--figure {figure}: run {saved.run.run_id} takes no images that could be drawn")
-    told = _Told(saved, console)
+    predictions = _Predictions(saved, console)
     arrays = [word for word in words if word.endswith(".npy")]
     for word in arrays:
         examples = _array(word, tuple(data.shape))
-        told.say(examples, [f"{printable(word)}[{number}]" for number in range(len(examples))])
+        predictions.say(examples, [f"{printable(word)}[{number}]" for number in range(len(examples))])
     words = [word for word in words if word not in arrays]
     if words and list(data.shape) == [1]:
-        told.say(np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)))
+        predictions.say(np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)))
         return 0
-    broken = _predict_files(saved, words, told) if words else 0
-    if figure and told.titles:
-        told.draw(figure)
+    broken = _predict_files(saved, words, predictions) if words else 0
+    if figure and predictions.titles:
+        predictions.draw(figure)
     return 1 if broken else 0
 
 
-def _predict_files(saved: SavedModel, words: Sequence[str], told: _Told) -> int:
+def _predict_files(saved: SavedModel, words: Sequence[str], predictions: _Predictions) -> int:
     """Tell of images in files and folders; return how many could not be read."""
-    data, console = saved.config.data, told.console
+    data, console = saved.config.data, predictions.console
     if not data.is_image:
         raise ConfigError(
             f"run {saved.run.run_id} takes inputs of the shape {data.shape}, no images: give .npy files, each an "
@@ -80,11 +80,11 @@ def _predict_files(saved: SavedModel, words: Sequence[str], told: _Told) -> int:
                 broken += 1
                 console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
         if images:
-            told.say(np.stack(images), list(map(printable, named)))
+            predictions.say(np.stack(images), list(map(printable, named)))
     return broken
 
 
-class _Told:
+class _Predictions:
     """What the model has said: printed a line each, and kept for a figure."""
 
     def __init__(self, saved: SavedModel, console: Console) -> None:

@@ -17,8 +17,8 @@ from sweeps.claims.kinds import KINDS, check_claim, claim_metrics
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.config.base import complete_base
 from sweeps.search.space import Value
+from sweeps.seeds import SEEDS_OR_AUTO
 from sweeps.sweep import (
-    SEEDS_OR_AUTO,
     Sweep,
     SweepConfig,
     SweepName,

@@ -21,6 +21,7 @@ from sweeps.search.grammar import parse_space
 from sweeps.search.samplers import PACKAGES, PRUNERS, SAMPLERS
 from sweeps.search.space import Parameter, Space
 from sweeps.search.storage import TRAINED_BY
+from sweeps.seeds import seeds_from
 from sweeps.sweep import (
     Limits,
     Sweep,
@@ -30,7 +31,6 @@ from sweeps.sweep import (
     first_overrides,
     refuse,
     refuse_varied,
-    seeds_from,
 )
 
 Direction = Annotated[str, one_of("maximize", "minimize")]

@@ -54,12 +54,14 @@ def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[
     promising = promising_claims(look, sweep, claims)
     if promising:
         lines.append(f"  open: {_names(promising)}")
-    judged = [finding for finding in claims if finding.outcome and finding.outcome.repeats == "seeds"]
     last = sweep.config.statistics.looks[-1]
-    could_have_more = [
-        finding for finding in judged if finding.is_open and finding.outcome and finding.outcome.n < last
+    given_up = [
+        finding
+        for finding in claims
+        if finding.is_open and finding not in promising and finding.outcome
+        if finding.outcome.repeats == "seeds" and finding.outcome.n < last
     ]
-    if given_up := [finding for finding in could_have_more if finding not in promising]:
+    if given_up:
         lines.append(f"  more seeds would hardly decide (statistics.give_up=0 adds them): {_names(given_up)}")
     return lines
 

@@ -182,11 +182,10 @@ def test_variables_that_are_not_set_are_named(
     variables: dict[str, str],
     told: str,
     empty: Path,
+    no_servers: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "CONVSWEEP_OPTUNA_URL"):
-        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert main(["report", "demo", "store=server"]) == 2

@@ -57,6 +57,15 @@ def hire(crew: Crew) -> None:
     crew.look_after()
 
 
+def begin(crew: Crew, node: str) -> Worker:
+    """A worker says hello, and takes its first job."""
+    hire(crew)
+    works = crew.workers[0]
+    crew.welcome(works, hello(node))
+    crew.begun(works)
+    return works
+
+
 def fail_start(crew: Crew, node: str) -> None:
     """A worker says hello, and is gone when it is handed its first job."""
     hire(crew)
@@ -66,10 +75,7 @@ def fail_start(crew: Crew, node: str) -> None:
 
 
 def test_a_node_on_which_none_can_start_is_refused_while_others_work(crew: Crew, told: list[str]) -> None:
-    hire(crew)
-    works = crew.workers[0]
-    crew.welcome(works, hello("b"))
-    crew.begun(works)
+    works = begin(crew, "b")
     for _ in range(2):
         fail_start(crew, "a")
     assert told == []
@@ -88,10 +94,7 @@ def test_a_node_on_which_none_can_start_is_refused_while_others_work(crew: Crew,
 def test_only_failures_in_a_row_count(crew: Crew, told: list[str]) -> None:
     for _ in range(2):
         fail_start(crew, "a")
-    hire(crew)
-    works = crew.workers[0]
-    crew.welcome(works, hello("a"))
-    crew.begun(works)
+    begin(crew, "a")
     for _ in range(2):
         fail_start(crew, "a")
     assert told == []

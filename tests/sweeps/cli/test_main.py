@@ -177,11 +177,10 @@ def test_servers_that_are_set_up_but_not_used_are_told_of_once(
     words: list[str],
     told: str,
     empty: Path,
+    no_servers: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "CONVSWEEP_OPTUNA_URL"):
-        monkeypatch.delenv(name, raising=False)
     for name in variables.split():
         monkeypatch.setenv(name, "http://host:5000")
     with suppress(SystemExit):

@@ -1,4 +1,4 @@
-"""MLflow's web app on a store, to be served by this process."""
+"""MLflow's web app on a store."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipeline.config.schema import StoreConfig
 from pipeline.tracking.client import set_up_mlflow
-
-if TYPE_CHECKING:
-    import uvicorn
 
 # Settings that MLflow's page keeps in the browser. By default it opens on language models, a banner and an assistant.
 SETTINGS = {
@@ -22,28 +19,27 @@ SETTINGS = {
     "mlflow.telemetry.info.alert.dismissed_v1": "true",
     "mlflow.settings.telemetry.enabled_v1": "false",
 }
-SCRIPT = """<script>
+# Nor is there an assistant here whose button could open it.
+HEAD = """<style>[data-assistant-ui] { display: none !important }</style><script>
 for (const [key, value] of Object.entries(%s)) if (localStorage.getItem(key) === null) localStorage.setItem(key, value);
 </script>"""
 
 
-def mlflow_server(store: StoreConfig) -> uvicorn.Server:
-    """Return a server of MLflow's web app on the store; pass it a listening socket to run.
+def mlflow_app(store: StoreConfig) -> Any:
+    """Return MLflow's web app (WSGI) on the store.
 
-    MLflow takes the store from the environment, so a process serves one store.
+    It checks neither hosts nor origins, which is left to who serves it. MLflow takes the store from the environment, so
+    a process serves one store.
     """
     set_up_mlflow()
-    import uvicorn  # before MLflow, which otherwise takes this for a client and checks no hosts and origins
-
     with warnings.catch_warnings(action="ignore"):  # from MLflow's imports
         from mlflow.server import app
         from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
-        from mlflow.server.fastapi_app import app as fastapi_app
 
     os.environ[BACKEND_STORE_URI_ENV_VAR] = store.mlflow_uri
     os.environ[ARTIFACT_ROOT_ENV_VAR] = (store.folder / "artifacts").as_uri()
     logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns of each refused request, which any page can send
     page = Path(str(app.static_folder), "index.html").read_text()
-    page = page.replace("<head>", "<head>" + SCRIPT % json.dumps(SETTINGS), 1)
+    page = page.replace("<head>", "<head>" + HEAD % json.dumps(SETTINGS), 1)
     app.view_functions["serve"] = lambda: page
-    return uvicorn.Server(uvicorn.Config(fastapi_app, log_config=None, log_level="error", access_log=False))
+    return app

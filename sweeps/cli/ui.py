@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import socket
-import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,15 +16,12 @@ from pipeline.config.schema import StoreConfig
 from pipeline.tracking.databases import refuse_broken
 from pipeline.tracking.relocation import old_folders
 from sweeps.cli.arguments import Commands, split_words, store_of
-from sweeps.cli.console import DONE, FAILED
+from sweeps.cli.console import DONE
+from sweeps.cli.local_server import LocalServer, listen
 
 if TYPE_CHECKING:
     from pipeline.tracking.reader import RunReader
 
-# How many ports are tried, from store.ui_port on.
-PORTS = 100
-# How long requests may take to end after Ctrl-C.
-GRACE_SECONDS = 3.0
 EXPERIMENTS = "/#/experiments"  # the path of MLflow's page of all of them
 
 
@@ -52,8 +45,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if store.is_server and not arguments.optuna:
         return _open_server(store, name, not arguments.no_browser, console)
     pages = _optuna_pages if arguments.optuna else _mlflow_pages
-    with suppress(KeyboardInterrupt), pages(store, name, console) as (page, serve, stop):
-        return _serve(serve, stop, page, not arguments.no_browser, console)
+    with suppress(KeyboardInterrupt), pages(store, name, console) as (page, server):
+        console.print(f"{page}\nCtrl-C ends the server", soft_wrap=True, highlight=False)
+        if not arguments.no_browser:
+            webbrowser.open(page.partition(": ")[2])
+        server.serve_forever()
     return DONE
 
 
@@ -68,8 +64,8 @@ def _open_server(store: StoreConfig, sweep: str | None, open_browser: bool, cons
     return DONE
 
 
-# Address of the first page, what serves until it is stopped, and what stops it.
-Pages = Iterator[tuple[str, Callable[[], object], Callable[[], object]]]
+# The address of the first page, and what serves it.
+Pages = Iterator[tuple[str, LocalServer]]
 
 
 @contextmanager
@@ -79,9 +75,8 @@ def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pa
     with _listening(store, "MLflow's pages", console) as listening:
         refuse_broken(store)  # MLflow would retry for minutes, or create its tables among others
         from pipeline.tracking.reader import RunReader
-        from pipeline.tracking.server import mlflow_server
+        from pipeline.tracking.server import mlflow_app
 
-        server = mlflow_server(store)
         path = first_page(RunReader(store), sweep)
         if folders := old_folders(store):
             console.print(
@@ -90,18 +85,16 @@ def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pa
                 style="yellow",
                 soft_wrap=True,
             )
-        stop = partial(setattr, server, "should_exit", True)
-        yield f"MLflow's pages: {_address(listening)}{path}", partial(server.run, [listening]), stop
+        yield f"MLflow's pages: {_address(listening)}{path}", LocalServer(listening, mlflow_app(store))
 
 
 @contextmanager
 def _optuna_pages(store: StoreConfig, study: str | None, console: Console) -> Pages:
-    from sweeps.search.dashboard import DashboardServer, first_study_page
+    from sweeps.search.dashboard import dashboard_app, first_study_page
 
     with _listening(store, "optuna-dashboard", console) as listening:
         path = first_study_page(store, study)
-        server = DashboardServer(listening, store)
-        yield f"optuna-dashboard: {_address(listening)}{path}", server.serve_forever, server.shutdown
+        yield f"optuna-dashboard: {_address(listening)}{path}", LocalServer(listening, dashboard_app(store))
 
 
 @contextmanager
@@ -118,44 +111,6 @@ def _listening(store: StoreConfig, what: str, console: Console) -> Iterator[sock
 def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()
     return f"http://{host}:{port}"
-
-
-def _serve(
-    serve: Callable[[], object], stop: Callable[[], object], page: str, open_browser: bool, console: Console
-) -> int:
-    """Serve until Ctrl-C, and return FAILED if the server ends before."""
-    serving = threading.Thread(target=serve, daemon=True)
-    serving.start()
-    try:
-        console.print(f"{page}\nCtrl-C ends the server", soft_wrap=True, highlight=False)
-        if open_browser:
-            webbrowser.open(page.partition(": ")[2])
-        serving.join()
-        console.print("the server of these pages ended unexpectedly", style="red")
-        return FAILED
-    finally:
-        stop()
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C ends it at once
-            serving.join(GRACE_SECONDS)
-        if serving.is_alive():  # a request waits, for a locked database for instance, and Python would wait for it
-            os._exit(DONE)
-
-
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on 127.0.0.1 at `port` or, if that is taken, at the next free one.
-
-    Raises:
-        ConfigError: if the port may not be used, or too many are taken.
-    """
-    ports = range(port, min(port + PORTS, 65536))
-    for each in ports:
-        try:
-            return socket.create_server(("127.0.0.1", each))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                trouble = f"port {each} cannot be used ({os.strerror(error.errno or 0)})"
-                raise ConfigError(f"{trouble}; choose another with store.ui_port=...") from None
-    raise ConfigError(f"ports {port} to {ports[-1]} are taken; choose another with store.ui_port=...")
 
 
 def first_page(reader: RunReader, sweep: str | None) -> str:

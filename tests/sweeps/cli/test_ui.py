@@ -25,8 +25,9 @@ import pytest
 from pipeline.config.checks import ConfigError
 from pipeline.tracking.server import SETTINGS
 from pipeline.tracking.views import save_view
+from sweeps.cli.local_server import listen
 from sweeps.cli.main import main
-from sweeps.cli.ui import first_page, listen
+from sweeps.cli.ui import first_page
 from tests.conftest import need
 from tests.pipeline.tracking.test_tracker import tracker
 
@@ -91,7 +92,7 @@ def test_a_taken_port_gives_way_to_the_next() -> None:
 
 
 def test_ports_that_are_all_taken_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.cli.ui.PORTS", 1)
+    monkeypatch.setattr("sweeps.cli.local_server.PORTS", 1)
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -119,7 +120,7 @@ def test_a_sweep_is_opened_at_its_view(root: Path) -> None:
 def test_a_store_that_is_none_is_refused_at_once(
     content: bytes | None, message: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.tracking.server.mlflow_server", pytest.fail)  # MLflow would make its tables there
+    monkeypatch.setattr("pipeline.tracking.server.mlflow_app", pytest.fail)  # MLflow would make its tables there
     database = root / "mlflow.db"
     database.unlink()
     if content is None:
@@ -143,13 +144,14 @@ def test_serves_only_this_machine_and_ends_at_ctrl_c(root: Path, free_port: int)
     with closing(listen(free_port)), served(f"store.ui_port={free_port}") as ui:
         assert ui.said[:2] == [f"port {free_port} is taken; {ui.port} is free", "starting MLflow's pages ..."]
         process = psutil.Process(ui.process.pid)
-        assert process.children() == []
+        assert process.children(recursive=True) == []
         assert {each.laddr.ip for each in process.net_connections() if each.status == "LISTEN"} == {"127.0.0.1"}
         search = "/ajax-api/2.0/mlflow/experiments/get?experiment_id=0"
         assert {ui.status("GET", search, Host="evil.example") for _ in range(1000)} == {403}
         create = "/ajax-api/2.0/mlflow/experiments/create"
         assert ui.status("POST", create, Origin="http://evil.example") == 403
         assert ui.status("GET", search) == 200
+        assert process.memory_info().rss < 300 * 2**20
         with closing(sqlite3.connect(root / "mlflow.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             waiting = threading.Thread(target=suppressed, args=(ui, search))
@@ -261,6 +263,7 @@ def seen(link: str) -> tuple[str, str, dict[str, str]]:
         page.get_by_text("gap/accuracy").first.wait_for(timeout=60_000)
         page.wait_for_timeout(2000)
         table = page.inner_text("body")
+        assert not page.locator("button[data-assistant-ui]").is_visible()
         settings = json.loads(page.evaluate("JSON.stringify(localStorage)"))
         browser.close()
     return charts, table, settings

@@ -22,7 +22,7 @@ from pipeline.tracking.reader import TRIAL, TrackedRun, as_text
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.by_class import BY_CLASS
 from sweeps.claims.config import quantity_of
-from sweeps.sweep import Sweep, Trial, base_identity
+from sweeps.sweep import Sweep, Trial, base_identity, trials_of
 
 Curves = dict[str, list[float]]
 Runs = Mapping[str, Mapping[int, TrackedRun]]  # by trial and seed
@@ -112,27 +112,33 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class SweepEvidence:
-    """Evidence for claims: results over the planned seeds, their configs, and seconds per epoch timed in turn."""
+    """Evidence for claims: results over the planned seeds, their configs, and seconds per epoch timed in turn.
+
+    A name that stands for several trials of a grid has their mean, of the seeds that all of them have.
+    """
 
     planned: Sequence[int]
     results: Sequence[TrialResult]
     configs: Mapping[str, RunConfig]
     timings: Mapping[str, list[float]]
 
-    def _result(self, trial: str) -> TrialResult:
-        return next(result for result in self.results if result.label == trial)
+    def _results(self, trial: str) -> list[TrialResult]:
+        labels = trials_of(trial, self.configs)
+        return [result for result in self.results if result.label in labels]
 
     def seeds(self, trial: str) -> list[int]:
         """Return the seeds that have finished, in the order planned, up to the first that has not."""
-        return list(takewhile(self._result(trial).seeds.__contains__, self.planned))
+        finished = set.intersection(*(set(result.seeds) for result in self._results(trial)))
+        return list(takewhile(finished.__contains__, self.planned))
 
     def values(self, trial: str, metric: str) -> dict[int, float]:
         """Return the metric's last value, or with NAME@EPOCH that epoch's, by seed."""
-        return self._result(trial).by_seed(metric)
+        return mean_by_seed([result.by_seed(metric) for result in self._results(trial)])
 
     def curve(self, trial: str, metric: str) -> dict[int, list[float]]:
-        """Return the metric after each epoch, by seed."""
-        return self._result(trial).curve(metric)
+        """Return the metric after each epoch, by seed; of a single trial."""
+        (result,) = self._results(trial)
+        return result.curve(metric)
 
     def rounds(self, trial: str) -> list[float]:
         """Return seconds per epoch, timed side by side with the other trials, round by round."""
@@ -143,7 +149,8 @@ class SweepEvidence:
 
         The test set is taken to have equally many examples of each class: runs do not tell how many it has.
         """
-        part, config, quantity = metric.partition("/")[0], self.configs[trial], quantity_of(metric)
+        label = trials_of(trial, self.configs)[0]
+        part, config, quantity = metric.partition("/")[0], self.configs[label], quantity_of(metric)
         if quantity != "accuracy":
             return 1.0 if quantity == "epochs" else 1e-6
         sizes = split_sizes(config.data)
@@ -156,6 +163,12 @@ class SweepEvidence:
         """Return the epochs that the trial was allowed, and the training accuracy at which it was to stop."""
         trainer = self.configs[trial].trainer
         return trainer.epochs, trainer.stop_at_accuracy or 1.0
+
+
+def mean_by_seed(values: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Return the mean of several values of each seed that has all of them."""
+    seeds = set.intersection(*(set(each) for each in values))
+    return {seed: fmean(each[seed] for each in values) for seed in values[0] if seed in seeds}
 
 
 def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tracker: Tracker) -> list[TrialResult]:

@@ -244,6 +244,12 @@ class Sweep:
                 raise ConfigError(f"{metric}, by which trials are compared, is not measured: {why}")
 
 
+def trials_of(name: str, labels: Iterable[str]) -> list[str]:
+    """Return the labels that a name stands for: a trial's own; in a grid, as `filters=8 epochs=5`, all that have it."""
+    words = set(name.split())
+    return [label for label in labels if words <= set(label.split())]
+
+
 def value_of(config: RunConfig, key: str) -> Any:
     """Return a config's value of a key; a group's is the option's name."""
     value: Any = config

@@ -149,11 +149,13 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
         "filter_count.sixty_four_fit_better",
         "filter_count.little_difference_on_the_test_set",
         "filter_count.more_filters_fit_better",
+        "course_grid.more_filters_fit_better",
     },
     # Removing the last convolution lowers the loss ...
     ("one_convolution", "N22"): {
         "layer_count.one_convolution_lowers_the_training_loss",
         "layer_count.one_convolution_lowers_the_test_loss",
+        "course_grid.one_convolution_lowers_the_loss",
     },
     # ... and fewer filters then give a similar one.
     ("fewer_filters_similar", "N22"): {"layer_count.thirty_two_are_similar", "layer_count.sixteen_are_similar"},
@@ -195,6 +197,8 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
         "epochs.test_accuracy_falls",
         "epochs.more_epochs_overfit",
         "remedies.the_baseline_overfits",
+        "course_grid.more_epochs_raise_training_accuracy",
+        "course_grid.more_epochs_widen_the_gap",
     },
     # More data, a smaller model, L1, L2, dropout (N22), augmentation (N21).
     ("remedies", "N22"): {
@@ -207,6 +211,8 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
         "remedies.l2_helps",
         "remedies.dropout_reduces_overfitting",
         "remedies.dropout_helps",
+        "course_grid.dropout_reduces_overfitting",
+        "course_grid.dropout_helps",
     },
     ("remedies", "N21"): {
         "remedies.augmentation_reduces_overfitting",

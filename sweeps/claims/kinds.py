@@ -173,6 +173,7 @@ class Kind:
         needed, optional: Keys of the claim that have a meaning for it. `value`, if optional, may stand for `than`.
         metrics: What it is judged by, unless by the claim's own `metric`.
         is_timed: Whether it compares seconds per epoch, which have to be timed side by side.
+        is_of_one: Whether each of its trials is a single one, not the mean over several of a grid.
         is_slow: Whether it says that there is no, or no large, difference: that takes the most seeds.
     """
 
@@ -181,6 +182,7 @@ class Kind:
     optional: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     is_timed: bool = False
+    is_of_one: bool = False
     is_slow: bool = False
 
 
@@ -190,13 +192,13 @@ KINDS = {
     "equal_within": Kind(_equal_within, ("trial", "than", "metric", "margin"), ("value",), is_slow=True),
     "rises": Kind(partial(_trend, sign=1), ("along", "metric")),
     "falls": Kind(partial(_trend, sign=-1), ("along", "metric")),
-    "overfits": Kind(_overfits, ("trial",), ("than",), metrics=("gap/accuracy", "test/loss")),
+    "overfits": Kind(_overfits, ("trial",), ("than",), metrics=("gap/accuracy", "test/loss"), is_of_one=True),
     "reduces_overfitting": Kind(
         _reduces_overfitting, ("trial", "than"), metrics=("gap/accuracy", "test/accuracy"), is_slow=True
     ),
-    "slower": Kind(partial(_speed, sign=1), ("trial", "than"), ("margin",), is_timed=True),
-    "faster": Kind(partial(_speed, sign=-1), ("trial", "than"), ("margin",), is_timed=True),
-    "stops": Kind(_stops, ("trial",), metrics=("train/accuracy",)),
+    "slower": Kind(partial(_speed, sign=1), ("trial", "than"), ("margin",), is_timed=True, is_of_one=True),
+    "faster": Kind(partial(_speed, sign=-1), ("trial", "than"), ("margin",), is_timed=True, is_of_one=True),
+    "stops": Kind(_stops, ("trial",), metrics=("train/accuracy",), is_of_one=True),
 }
 
 

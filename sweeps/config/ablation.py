@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
+from math import prod
 from typing import Annotated, Any
 
 from pipeline.config.checks import ConfigError, require, require_one_of
 from pipeline.config.compose import compose
 from pipeline.config.overrides import key_of, parse_override, value_text
-from pipeline.config.rules import LABEL, Allowed, one_of, whole
+from pipeline.config.rules import LABEL, one_of, whole
 from pipeline.training.cost import why_missing
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim, claim_metrics
@@ -27,6 +29,7 @@ from sweeps.sweep import (
     grid_objectives,
     refuse,
     refuse_varied,
+    trials_of,
 )
 
 
@@ -78,28 +81,41 @@ class TimingConfig:
 
 @dataclass
 class AblationConfig:
-    """The `ablation` section. conf/ablation/filter_count.yaml shows one."""
+    """The `ablation` section. conf/ablation/filter_count.yaml shows one, course_grid.yaml one with a grid.
+
+    With `grid`, values by config key, the trials are all combinations, called as in `filters=16 epochs=5`. A part of
+    such a name stands for the mean over all trials that have it.
+    """
 
     name: SweepName
     description: str
     axis: str
-    trials: Annotated[dict[str, TrialConfig], Allowed("at least one trial", bool)]
     claims: dict[str, ClaimConfig]
+    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    grid: dict[str, list[str]] = field(default_factory=dict)
     discussion: DiscussionConfig | None = None
     remarks: list[RemarkConfig] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Check; raise ConfigError."""
+        """Check; raise ConfigError. Lists the trials of a grid."""
+        for label in self.trials:
+            LABEL.check("the name of a trial", label)
+        if self.grid:
+            require(
+                not self.trials, "ablation.trials", [*self.trials], "{} beside ablation.grid, whose trials are its own"
+            )
+            self.trials = _combined(self.grid)
+        require(bool(self.trials), "ablation.trials", {}, "at least one trial, or ablation.grid")
         for name, claim in self.claims.items():
             LABEL.check("the name of a claim", name)
             check_claim(claim)
             for label in claim.trials:
-                require_one_of(f"a trial of the claim {name}", label, self.trials)
+                if KINDS[claim.kind].is_of_one or not trials_of(label, self.trials):
+                    require_one_of(f"a trial of the claim {name}", label, self.trials)
             for key in ("metric", "than_metric"):
                 if metric := getattr(claim, key):
                     require_metric(f"ablation.claims.{name}.{key}", metric)
         for label, trial in self.trials.items():
-            LABEL.check("the name of a trial", label)
             for metric in (metric for numbers in trial.published.values() for metric in numbers):
                 require_metric(f"ablation.trials.{label}.published", metric)
         for remark in self.remarks:
@@ -122,7 +138,8 @@ class AblationConfig:
     def claimed(self) -> list[str]:
         """Trials whose seeds decide a claim."""
         over_seeds = [claim for claim in self.claims.values() if not KINDS[claim.kind].is_timed]
-        return [label for label in self.trials if any(label in claim.trials for claim in over_seeds)]
+        named = {label for claim in over_seeds for name in claim.trials for label in trials_of(name, self.trials)}
+        return [label for label in self.trials if label in named]
 
     @property
     def timed(self) -> list[str]:
@@ -131,6 +148,24 @@ class AblationConfig:
         return list(dict.fromkeys(named))
 
 
+def _combined(grid: Mapping[str, Sequence[str]]) -> dict[str, TrialConfig]:
+    """Return a trial for each combination of values, named by the last parts of the keys; the last key varies first."""
+    short = [key.rpartition(".")[2] for key in grid]
+    require(len({*short}) == len(short), "ablation.grid", [*grid], "keys that differ in their last parts")
+    for key, values in grid.items():
+        require(len({*values}) == len(values) > 1, f"ablation.grid.{key}", values, "two values or more, all different")
+        require(not any(" " in value for value in values), f"ablation.grid.{key}", values, "values without spaces")
+    count = prod(map(len, grid.values()))
+    require(count <= MOST_TRIALS, "ablation.grid", f"{count:,} trials", f"at most {MOST_TRIALS:,} trials")
+    trials = {}
+    for point in product(*grid.values()):
+        words = [f"{key}={value}" for key, value in zip(short, point, strict=True)]
+        overrides = [f"{key}={value}" for key, value in zip(grid, point, strict=True)]
+        trials[" ".join(words)] = TrialConfig(overrides, ", ".join(point), {})
+    return trials
+
+
+MOST_TRIALS = 1_000  # of a grid
 METRIC = (
     r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|test/accuracy/[^@]+|"
     r"gap/accuracy|epochs|parameters|prediction|gradient_norm/.+"
@@ -219,10 +254,12 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
 
 def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
     """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
-    for trial in trials:
-        for metric in claim_metrics(claim, trial.label):
-            if why := why_missing(metric, trial.base):
-                raise ConfigError(f"the claim {key}: {metric} of the trial {trial.label} is not measured: {why}")
+    for name in dict.fromkeys(claim.trials):
+        of_claim = trials_of(name, [trial.label for trial in trials])
+        for trial in (trial for trial in trials if trial.label in of_claim):
+            for metric in claim_metrics(claim, name):
+                if why := why_missing(metric, trial.base):
+                    raise ConfigError(f"the claim {key}: {metric} of the trial {trial.label} is not measured: {why}")
 
 
 # Keys that documents leave open, or that only evaluate.

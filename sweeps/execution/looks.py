@@ -10,7 +10,7 @@ from sweeps.claims.verdicts import Finding, count_verdicts
 from sweeps.execution.plan import in_words, parallel
 from sweeps.results import TrialResult
 from sweeps.search.proposers import Batch
-from sweeps.sweep import Sweep
+from sweeps.sweep import Sweep, trials_of
 
 
 def first_look(sweep: Sweep) -> Batch:
@@ -33,10 +33,11 @@ def next_look(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> Batch | N
     promising = promising_claims(look, sweep, claims)
     if not later or not promising:
         return None
-    named = {label for finding in promising for label in finding.question.trials}
+    labels = [trial.label for trial in sweep.trials or []]
+    named = _labels(promising, labels)
     slow = [finding for finding in promising if KINDS[finding.question.kind].is_slow]
-    first = {label for finding in slow for label in finding.question.trials}
-    return Batch([trial for trial in sweep.trials or [] if trial.label in named], sweep.seeds[: later[0]], first)
+    trials = [trial for trial in sweep.trials or [] if trial.label in named]
+    return Batch(trials, sweep.seeds[: later[0]], _labels(slow, labels))
 
 
 def promising_claims(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[Finding]:
@@ -77,6 +78,10 @@ def next_in_words(look: Batch, results: Sequence[TrialResult], workers: int) -> 
     ]
     cost = f"{len(seconds)} runs, about {in_words(sum(seconds) / parallel(workers, len(seconds)))}"
     return f"  next, {len(look.seeds)} seeds of {', '.join(labels)}: {cost}"
+
+
+def _labels(findings: Sequence[Finding], labels: Sequence[str]) -> set[str]:
+    return {label for finding in findings for name in finding.question.trials for label in trials_of(name, labels)}
 
 
 def _names(findings: Sequence[Finding]) -> str:

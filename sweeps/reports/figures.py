@@ -78,7 +78,7 @@ def draw_axis(
     results: Sequence[TrialResult], quantity: str, axis: str, title: str, confidence: float, path: Path
 ) -> None:
     """Draw accuracy or loss of every part against the axis: seeds, means with intervals, published values."""
-    with _figure(min(24.0, max(7.0, 1.15 * len(results))), 4.4, path) as figure:
+    with figure_of(min(24.0, max(7.0, 1.15 * len(results))), 4.4, path) as figure:
         axes = figure.subplots()
         for part, shift in (("train", -0.09), ("val", 0.0), ("test", 0.09)):
             metric, colour = f"{part}/{quantity}", COLOURS[part]
@@ -111,7 +111,7 @@ def draw_learning_curves(results: Sequence[TrialResult], title: str, path: Path)
     results = [result for result in results if result.curves][:MOST_CURVES]
     quantities = [each for each in ("accuracy", "loss") if any(result.curve(f"train/{each}") for result in results)]
     across, blocks = min(ACROSS, len(results)), -(-len(results) // ACROSS)
-    with _figure(2.9 * across + 0.6, 2.3 * len(quantities) * blocks + 0.6, path) as figure:
+    with figure_of(2.9 * across + 0.6, 2.3 * len(quantities) * blocks + 0.6, path) as figure:
         grid = figure.subplots(len(quantities) * blocks, across, squeeze=False)
         for place, result in enumerate(results):
             block, column = divmod(place, across)
@@ -132,7 +132,7 @@ def draw_learning_curves(results: Sequence[TrialResult], title: str, path: Path)
 def draw_gap(results: Sequence[TrialResult], axis: str, title: str, confidence: float, path: Path) -> None:
     """Draw the gap between training and test accuracy of every trial: seeds as dots, means with intervals."""
     results = [result for result in results if result.values("gap/accuracy")]
-    with _figure(7.0, 0.42 * len(results) + 1.6, path) as figure:
+    with figure_of(7.0, 0.42 * len(results) + 1.6, path) as figure:
         axes = figure.subplots()
         for place, result in enumerate(results):
             values = result.values("gap/accuracy")
@@ -153,7 +153,7 @@ def draw_cost(results: Sequence[TrialResult], timings: Mapping[str, list[float]]
         timed = [timings.get(result.label, []) for result in results]
         panels["seconds per timed epoch:\none at a time, in turn"] = timed
     panels["parameters"] = [result.values("parameters")[:1] for result in results]
-    with _figure(10.0, 0.42 * len(results) + 1.6, path) as figure:
+    with figure_of(10.0, 0.42 * len(results) + 1.6, path) as figure:
         row = figure.subplots(1, len(panels), sharey=True)
         for axes, (label, by_trial) in zip(row, panels.items(), strict=True):
             for place, values in enumerate(by_trial):
@@ -172,7 +172,7 @@ def draw_published(findings: Sequence[Finding], published: Sequence[float], titl
     """Draw every published number against ours, in half prediction intervals: within -1 and 1 it is reproduced."""
     pairs = zip(findings, published, strict=True)
     shown = [(finding, finding.outcome, value) for finding, value in pairs if finding.outcome]
-    with _figure(7.0, 0.24 * len(shown) + 1.7, path) as figure:
+    with figure_of(7.0, 0.24 * len(shown) + 1.7, path) as figure:
         axes = figure.subplots()
         axes.axvspan(-1, 1, color="#009E73", alpha=0.12)
         axes.axvline(0, color=NEUTRAL, linewidth=0.8)
@@ -190,11 +190,11 @@ def draw_published(findings: Sequence[Finding], published: Sequence[float], titl
 
 
 @contextmanager
-def _figure(width: float, height: float, path: Path) -> Iterator[Figure]:
-    """Give an empty figure of so many inches, and write it to `path` in the end."""
+def figure_of(width: float, height: float, path: Path, is_gridded: bool = True) -> Iterator[Figure]:
+    """Give an empty figure of so many inches, and write it to `path` in the end, with lines of a grid if it has any."""
     figure = new_figure(width, height, layout="constrained")
     yield figure
-    for axes in figure.axes:
+    for axes in figure.axes if is_gridded else ():
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=DPI)
 

@@ -25,6 +25,7 @@ from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import count_verdicts
 from sweeps.config.ablation import Ablation
 from sweeps.reports.context import LOCK, REPORTS, ReportContext
+from sweeps.reports.factorial import factorial_tables, heat_maps
 from sweeps.reports.figures import Drawing, ablation_drawings, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
 from sweeps.reports.page import Page, index_entry, method, render_index, write_page
@@ -57,9 +58,11 @@ def publish_ablation(
     """
     sweep, config, numbers = context.sweep, ablation.config, findings.published
     confidence = ablation.statistics.confidence
-    _show(context, [results_table(results, ablation.statistics, numbers, differences=True)], note(ablation))
+    of_grid = factorial_tables(results, config.grid, sweep) if config.grid else []
+    _show(context, [results_table(results, ablation.statistics, numbers, differences=True), *of_grid], note(ablation))
     show_findings(findings, context.console)
-    drawings = result_drawings(results, config.axis, sweep.name, confidence)
+    drawings = heat_maps(results, config.grid, sweep) if config.grid else []
+    drawings += result_drawings(results, config.axis, sweep.name, confidence)
     drawings += ablation_drawings(results, timings, numbers, [it.value for it in config.published], sweep.name)
     with context.folder() as folder:
         page = Page(
@@ -72,6 +75,7 @@ def publish_ablation(
             discussion=discussion(ablation, findings),
             remarks=config.remarks,
             tables=[
+                *of_grid,
                 results_table(results, ablation.statistics, numbers, config.remarks),
                 *([timing_table(timings, ablation.timing.examples)] if timings else []),
                 runs_table(results, sweep, context.link),

@@ -13,7 +13,7 @@ TOLERANCE = {"accuracy": 0.01, "loss": 0.05, "prediction": 0.01}
 
 def at(*looks: int, tolerance: dict[str, float] = TOLERANCE) -> StatisticsConfig:
     """Settings with these looks."""
-    return StatisticsConfig(0.95, list(looks), 0.3, tolerance, 0.005)
+    return StatisticsConfig(0.95, list(looks), 0.5, tolerance, 0.005)
 
 
 SETTINGS = at(3)

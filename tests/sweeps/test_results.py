@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.config.compose import compose
 from pipeline.config.schema import RunConfig
-from sweeps.results import SweepEvidence
+from pipeline.tracking.reader import TrackedRun
+from sweeps.results import SweepEvidence, TrialResult
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,26 @@ from sweeps.results import SweepEvidence
 def test_a_metric_shows_no_less_than_one_example(metric: str, resolution: float) -> None:
     config = compose(RunConfig, "train", ["data=horse_or_human", "model=horse_conv"])
     assert SweepEvidence([0], [], {"course": config}, {}).resolution("course", metric) == pytest.approx(resolution)
+
+
+def test_a_part_of_a_grids_name_stands_for_the_mean_over_all_trials_that_have_it() -> None:
+    config = compose(RunConfig, "train", ["data=digits"])
+    given = {
+        "filters=8 epochs=1": {0: 0.5, 1: 0.6},
+        "filters=8 epochs=5": {0: 0.7},
+        "filters=16 epochs=5": {0: 0.8, 1: 1.0},
+    }
+    results = [
+        TrialResult(
+            label,
+            "",
+            [*values],
+            [TrackedRun("", "FINISHED", {"test/accuracy": value}, {}) for value in values.values()],
+        )
+        for label, values in given.items()
+    ]
+    evidence = SweepEvidence([0, 1], results, dict.fromkeys(given, config), {})
+    assert evidence.values("filters=8", "test/accuracy") == {0: pytest.approx(0.6)}
+    assert evidence.values("epochs=5 filters=16", "test/accuracy") == {0: 0.8, 1: 1.0}
+    assert [evidence.seeds(name) for name in ("filters=8", "epochs=5", "filters=16")] == [[0], [0], [0, 1]]
+    assert evidence.resolution("filters=8", "test/accuracy") == pytest.approx(1 / 360)

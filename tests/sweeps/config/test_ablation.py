@@ -229,3 +229,74 @@ def test_names_that_no_tag_can_have_are_refused(section: str) -> None:
     }
     with pytest.raises(ConfigError, match="a/b is not allowed"):
         compose_ablation("demo", ["ablation.claims={}", f"ablation.{section}={entries[section]}"])
+
+
+GRID = "ablation.grid={model.filters: [2, 4], trainer.epochs: [1, 2]}"
+OF_GRID = ["ablation.trials={}", "ablation.claims={}"]
+
+
+def test_a_grid_lists_every_combination() -> None:
+    ablation = compose_ablation("demo", [*OF_GRID, GRID])
+    labels = [trial.label for trial in ablation.sweep.trials or []]
+    assert labels == ["filters=2 epochs=1", "filters=2 epochs=2", "filters=4 epochs=1", "filters=4 epochs=2"]
+    assert [trial.base.trainer.epochs for trial in ablation.sweep.trials or []] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([GRID, "ablation.claims={}"], r"ablation.trials=.* is not allowed.*beside ablation.grid"),
+        (OF_GRID, "at least one trial, or ablation.grid"),
+        ([*OF_GRID, "ablation.grid={model.filters: [2]}"], "two values or more, all different"),
+        ([*OF_GRID, "ablation.grid={model.filters: [2, 2]}"], "two values or more, all different"),
+        ([*OF_GRID, "ablation.grid={model.dense_units: ['[2, 2]', '[4]']}"], "values without spaces"),
+        ([*OF_GRID, "ablation.grid={model.l1: [0, 1], optimizer.l1: [0, 1]}"], "differ in their last parts"),
+        ([*OF_GRID, f"ablation.grid={{seed: {[*range(1001)]}}}"], "1,001 trials"),
+        ([*OF_GRID, "ablation.grid={seed: [0, 1]}"], "a trial has no seed of its own"),
+    ],
+)
+def test_a_grid_that_is_none_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_ablation("demo", overrides)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ("kind: greater, metric: test/accuracy, trial: 'filters=4', than: ['filters=2']", ""),
+        ("kind: greater, metric: test/accuracy, trial: 'filters=5', than: ['filters=2']", "a trial of the claim it"),
+        ("kind: faster, trial: 'filters=4', than: ['filters=2']", "a trial of the claim it"),
+        (
+            "kind: greater, metric: val/accuracy, trial: 'filters=4', than: ['filters=2']",
+            "val/accuracy of the trial filters=4",
+        ),
+    ],
+)
+def test_a_claim_may_name_a_part_of_a_grid(claim: str, message: str) -> None:
+    overrides = ["ablation.trials={}", GRID, f"ablation.claims={{it: {{says: so, {claim}}}}}"]
+    if message:
+        with pytest.raises(ConfigError, match=message):
+            compose_ablation("demo", overrides)
+    else:
+        ablation = compose_ablation("demo", overrides)
+        assert ablation.sweep.claimed == tuple(trial.label for trial in ablation.sweep.trials or [])
+
+
+@pytest.mark.slow
+def test_a_grid_is_trained_and_its_effects_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = "kind: rises, metric: test/accuracy, along: ['filters=2', 'filters=4']"
+    words = ["ablate", "demo", "ablation.trials={}", f"ablation.claims={{it: {{says: so, {claim}}}}}"]
+    words += ["ablation.grid={model.filters: [2, 4], model.dropout: [0, 0.5]}", *QUICK]
+    assert main(words) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "filters (2, 4) x dropout (0, 0.5)",
+        "The best config per budget",
+        "per step along filters=2, filters=4",
+    ):
+        assert part in told
+    report = (root / "reports" / "demo" / "report.html").read_text()
+    assert "heat map" in report.lower() or "Test accuracy of every config" in report
+    assert {"heat_map_test_accuracy.png", "heat_map_gap_accuracy.png"} <= {
+        path.name for path in (root / "reports" / "demo").iterdir()
+    }

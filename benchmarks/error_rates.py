@@ -2,7 +2,7 @@
 
 python benchmarks/error_rates.py [REPEATS]
 
-Synthetic seeds, judged by the code that judges real ones. Prints the tables of docs/statistics.md.
+Synthetic seeds, judged by the code that judges real ones. Prints the tables of docs/explanation/statistics.md.
 """
 
 from __future__ import annotations

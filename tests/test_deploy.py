@@ -1,4 +1,4 @@
-"""deploy/ and docs/scaling.md: their commands are right, agree with the project, and neither holds a secret."""
+"""deploy/ and the pages on clusters and stores: commands are right, agree with the project, and none holds a secret."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from sweeps.config.ablation import compose_ablation
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
+PAGES = [ROOT / "docs" / "how-to" / name for name in ("cluster.md", "team-store.md")]
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Yield file and words of every `convsweep` command."""
-    for path in (*DEPLOY.glob("*.*"), ROOT / "docs" / "scaling.md"):
+    for path in (*DEPLOY.glob("*.*"), *PAGES):
         text = re.sub(r"\\\n[ #]*|\n(?= +store\.)", " ", path.read_text()).replace('"$@"', "ablate demo")
         for line in re.findall(r"(?:^|[ :#])convsweep ((?:ablate|copy-store|train|study) .*)", text, re.MULTILINE):
             yield path.name, shlex.split(line, comments=True)
@@ -37,7 +38,7 @@ def test_every_command_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         if words[0] == "ablate":
             composed = compose_ablation(words[1], words[2:]).sweep.config
             seen.append((name, composed.backend.address, composed.store.optuna_url))
-    assert {name for name, *_ in seen} == {"compose.yaml", "kuberay.yaml", "slurm.sh", "scaling.md"}
+    assert {name for name, *_ in seen} == {"compose.yaml", "kuberay.yaml", "slurm.sh", "cluster.md", "team-store.md"}
     assert ("compose.yaml", "auto", "postgresql+psycopg://convsweep@postgres/optuna") in seen
     assert ("kuberay.yaml", "auto", "postgresql+psycopg://convsweep@postgres/optuna") in seen
 
@@ -76,7 +77,8 @@ def test_versions_and_extras_are_the_projects() -> None:
 
 
 def test_no_table_is_left_to_be_filled_in() -> None:
-    assert not re.findall(r"^[A-Z_]{6,}$", (ROOT / "docs" / "scaling.md").read_text(), re.MULTILINE)
+    for page in (*PAGES, ROOT / "docs" / "explanation" / "scaling.md"):
+        assert not re.findall(r"^[A-Z_]{6,}$", page.read_text(), re.MULTILINE)
 
 
 def test_the_slurm_script_is_a_shell_script() -> None:

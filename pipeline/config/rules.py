@@ -87,7 +87,7 @@ def _all_whole(values: list[Any], high: int) -> bool:
 
 def _file_name(what: str) -> Allowed:
     """Return the rule for names where a path would lead out of the cache, or look as if it named another dataset."""
-    own = "a dataset of your own needs a file in conf/data/: docs/extending.md"
+    own = "a dataset of your own needs a file in conf/data/: docs/how-to/own-model-and-data.md"
     return Allowed(f"{what}; {own}", lambda name: re.fullmatch(r"\w[^/\\:]*", name) and PATH.fits(name))
 
 

@@ -12,7 +12,7 @@ from tests.helpers.nulls import KINDS, LOOKS, NOISES, NUMBERS, SCATTER, SEEDS, n
 REPEATS = 400
 # Three standard errors of a share of 5 % in so many repeats.
 ALLOWED = 0.05 + 3 * (0.05 * 0.95 / REPEATS) ** 0.5
-# What one collapsed seed in ten does to a mean over a handful, no test of it shows: docs/statistics.md.
+# What one collapsed seed in ten does to a mean over a handful, no test of it shows: docs/explanation/statistics.md.
 UNPROTECTED = [("greater than a value", "outliers"), *((name, "outliers") for name in NUMBERS)]
 # Nor does it know the tails of single runs: without a tolerance, one of twenty numbers is often too far out.
 UNPROTECTED += [("twenty published numbers", "heavy")]

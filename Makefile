@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-all demo bench test test-fast test-servers test-data test-wheel format lint ui clean
+.PHONY: help setup reproduce reproduce-all demo docs bench test test-fast test-servers test-data test-wheel format lint ui clean
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 # Everything of the course on Fashion-MNIST, MNIST and the line, and how images are shuffled; horse_or_human needs images
 # that nobody serves; course_grid, all of it in combination, takes half an hour more.
@@ -27,6 +27,10 @@ reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts
 
 demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute
 	$(BIN)/convsweep ablate demo
+
+docs: setup ## build the documentation as a site that works without a network: build/docs/index.html
+	$(BIN)/python docs/scripts/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## time the same work by the course's script, Optuna + MLflow, KerasTuner, Ray Tune and convsweep (an hour; ROUNDS=1 for 20 minutes)
 	$(BIN)/python benchmarks/filters.py $(or $(ROUNDS),3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +22,7 @@ from pipeline.datasets.dataset import split_sizes
 from pipeline.tracking.reader import TRIAL, TrackedRun, as_text
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.by_class import BY_CLASS
+from pipeline.training.changed_images import CHANGED
 from sweeps.claims.config import quantity_of
 from sweeps.sweep import Sweep, Trial, base_identity, trials_of
 
@@ -157,6 +159,7 @@ class SweepEvidence:
         sizes["train_eval"] = min(config.trainer.train_eval_size, sizes["train"])
         if metric.startswith(BY_CLASS):
             return len(config.data.class_names) / max(1, sizes["test"])
+        part = "test" if re.fullmatch(CHANGED, part) else part
         return sum(1 / max(1, sizes[each]) for each in (("train_eval", "test") if part == "gap" else (part,)))
 
     def target(self, trial: str) -> tuple[int, float]:

@@ -265,6 +265,7 @@ model.dense_units=[] model.dense_units=[3,4] model.dropout=0.5 model.l2=0.1 mode
 model.augmentation.rotate=90 data.limit=1 data.limit=2 data.limit=100 data.val_fraction=0.0001 data.val_fraction=0.9 data.val_fraction=0
 data.train_fraction=0.001 trainer.epochs=1 trainer.epochs=100000 trainer.batch_size=1000000 trainer.steps_per_epoch=1 seed=7
 trainer.evaluate_test=false trainer.evaluate_test=true trainer.stop_at_accuracy=0.9 trainer.train_eval_size=1 trainer.threads=256
+trainer.test_shifts=[0.25] trainer.test_shifts=[0.05,0.99] trainer.test_sizes=[0.5,2]
 trainer.precision=float32 store.log_model=all store.root=elsewhere checkpoints.max_gib=0 optimizer.momentum=0.9 data.task=regression
 optimizer.learning_rate=1e15 data.shape=[8,8,1] data.class_names=[a,b,c] seeds=[5] seeds=[0,1,2,3,4,5,6] workers=256 budget=1s retries=0
 timing.rounds=3 statistics.confidence=0.99 strict=true ablation.claims={} ablation.axis=../x ablation.name=other ~ablation.claims.x

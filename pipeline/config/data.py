@@ -164,6 +164,11 @@ class DataConfig:
         """Whether labels are classes: a regression has none."""
         return self.task != "regression"
 
+    def pixels(self, share: float) -> tuple[int, int]:
+        """Return a share of an image's height and of its width in pixels, rounded."""
+        height, width = (round(share * side) for side in self.shape[:2])
+        return height, width
+
     @property
     def outputs(self) -> int:
         """Units of the output layer: one per class, or a single one for binary and regression."""

@@ -85,6 +85,12 @@ def _all_whole(values: list[Any], high: int) -> bool:
     return all(type(value) is int and 1 <= value <= high for value in values)
 
 
+def _ascend(values: list[float]) -> bool:
+    """Return whether each is above the one before, in the six digits that a metric's name has of it."""
+    texts = [f"{value:g}" for value in values]
+    return sorted(values) == values and len(set(texts)) == len(texts)
+
+
 def _file_name(what: str) -> Allowed:
     """Return the rule for names where a path would lead out of the cache, or look as if it named another dataset."""
     own = "a dataset of your own needs a file in conf/data/: docs/how-to/own-model-and-data.md"
@@ -105,6 +111,14 @@ ARCHIVE = _file_name("the name of Keras's archive of this very dataset in its ca
 BOUNDARIES = Allowed(
     "whole numbers of epochs from 1, each above the one before, as in [10,15]",
     lambda epochs: _all_whole(epochs, 10**6) and sorted(set(epochs)) == epochs,
+)
+SHIFTS = Allowed(
+    "shares of height and width above 0 and below 1, each above the one before, as in [0.1,0.2]",
+    lambda shares: all(0 < share < 1 for share in shares) and _ascend(shares),
+)
+SIZES = Allowed(
+    "factors above 0 other than 1, each above the one before, as in [0.75,1.25]",
+    lambda factors: all(factor > 0 for factor in factors) and 1 not in factors and _ascend(factors),
 )
 FACTORS = Allowed("numbers above 0, as in [0.1,0.01]", lambda factors: all(factor > 0 for factor in factors))
 

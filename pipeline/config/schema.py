@@ -14,7 +14,20 @@ from typing import Annotated, Any
 from pipeline.config.checks import ConfigError, require, shown
 from pipeline.config.data import DataConfig
 from pipeline.config.optimizer import OptimizerConfig
-from pipeline.config.rules import CODE, FILTERS, LABEL, MOST_LAYERS, MOST_PIXELS, PATH, UNITS, number, one_of, whole
+from pipeline.config.rules import (
+    CODE,
+    FILTERS,
+    LABEL,
+    MOST_LAYERS,
+    MOST_PIXELS,
+    PATH,
+    SHIFTS,
+    SIZES,
+    UNITS,
+    number,
+    one_of,
+    whole,
+)
 from pipeline.system.addresses import (
     DATABASES,
     SERVERS,
@@ -122,7 +135,10 @@ class TrainerConfig:
     eval_batch_size: AtOnce
     threads: Annotated[int | None, whole(1, 256)]
     steps_per_execution: Annotated[int | None, whole(1, 1_000_000)]
-    gradient_norms: bool = False  # with a default, as older stores have no such key
+    # With defaults, as older stores have none of them.
+    gradient_norms: bool = False
+    test_shifts: Annotated[list[float], SHIFTS] = field(default_factory=list)
+    test_sizes: Annotated[list[float], SIZES] = field(default_factory=list)
 
 
 @dataclass
@@ -250,14 +266,28 @@ class RunConfig:
 
     def _check_data(self) -> None:
         """Raise ConfigError for what does not go together with the dataset."""
-        data, stop = self.data, self.trainer.stop_at_accuracy
-        allowed = f"0 with data={data.name}, whose examples have the shape {data.shape}"
-        if len(data.shape) == 2:
-            allowed += f"; of grey images say data.shape=[{data.shape[0]},{data.shape[1]},1]"
-        fits = len(data.shape) == 3 or self.model.conv_layers == 0
-        require(fits, "model.conv_layers", self.model.conv_layers, allowed)
-        fits = len(data.shape) == 3 or not self.model.augmentation.used
-        allowed = f"none of it with data={data.name}, whose examples are no images"
-        require(fits, "model.augmentation", self.model.augmentation, allowed)
-        fits = stop is None or data.has_classes
-        require(fits, "trainer.stop_at_accuracy", stop, "null: a regression has no accuracy")
+        data, model, trainer = self.data, self.model, self.trainer
+        are_images, shape = len(data.shape) == 3, data.shape
+        grey = f"; of grey images say data.shape=[{shape[0]},{shape[1]},1]" if len(shape) == 2 else ""
+        allowed = f"0 with data={data.name}, whose examples have the shape {shape}{grey}"
+        require(are_images or model.conv_layers == 0, "model.conv_layers", model.conv_layers, allowed)
+        no_images = f"with data={data.name}, whose examples are no images{grey}"
+        fits = are_images or not model.augmentation.used
+        require(fits, "model.augmentation", model.augmentation, f"none of it {no_images}")
+        for key in ("test_shifts", "test_sizes"):
+            values = getattr(trainer, key)
+            require(are_images or not values, f"trainer.{key}", values, f"[] {no_images}")
+        fits = trainer.stop_at_accuracy is None or data.has_classes
+        allowed = "null: a regression has no accuracy"
+        require(fits, "trainer.stop_at_accuracy", trainer.stop_at_accuracy, allowed)
+        self._check_changes()
+
+    def _check_changes(self) -> None:
+        """Raise ConfigError for changes that leave test images as they are, or nothing of them."""
+        data = self.data
+        allowed = f"1 pixel or more of the height and width of data={data.name}, {data.shape[:2]}, rounded"
+        for share in self.trainer.test_shifts:
+            fits = all(1 <= moved < side for moved, side in zip(data.pixels(share), data.shape, strict=False))
+            require(fits, "trainer.test_shifts", share, f"{allowed}, and not all")
+        for size in self.trainer.test_sizes:
+            require(min(data.pixels(size)) >= 1, "trainer.test_sizes", size, allowed)

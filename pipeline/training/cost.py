@@ -15,6 +15,7 @@ from pipeline.models.layers import Layer
 from pipeline.models.tasks import TASKS
 from pipeline.system.hardware import cores, resolve_precision
 from pipeline.training.by_class import BY_CLASS, MOST_CLASSES, class_metrics
+from pipeline.training.changed_images import change_metrics
 
 # Fitted to the course's networks on machines of two cores; expect them to be within a factor of two.
 SECONDS_PER_STEP = 0.00015  # what a step costs beside its arithmetic
@@ -61,7 +62,7 @@ def why_missing(metric: str, config: RunConfig) -> str:
     if part == "val" and not sizes["val"]:
         of = f"data.val_fraction={config.data.val_fraction:g} of {sizes['train']:,} examples is none"
         return f"{of} for validation; raise data.val_fraction or data.limit"
-    if part in ("test", "gap", "prediction") and not trainer.evaluate_test:
+    if part.partition("_")[0] in ("test", "gap", "prediction") and not trainer.evaluate_test:
         return "trainer.evaluate_test=false leaves the test set out"
     if part == "gradient_norm":
         return "" if trainer.gradient_norms else "trainer.gradient_norms=false leaves gradients out"
@@ -72,9 +73,13 @@ def why_missing(metric: str, config: RunConfig) -> str:
     by_class = class_metrics(config.data)
     if metric.startswith(BY_CLASS) and metric not in by_class:
         return f"data={config.data.name} has {', '.join(by_class) or f'more than {MOST_CLASSES} classes, and no such'}"
+    changed = change_metrics(trainer)
+    if part.startswith(("test_", "gap_")) and metric not in changed:
+        has = f"trainer.test_shifts={trainer.test_shifts} and trainer.test_sizes={trainer.test_sizes}"
+        return f"{has} give {', '.join(changed) or 'no changed images'}"
     alone = ("epochs", "parameters", "seconds", "seconds_per_epoch", "prediction", "gap/accuracy")
     parts = [f"{name}/{what}" for name in ("train", "train_eval", "val", "test") for what in ("loss", "accuracy")]
-    return "" if metric.partition("@")[0] in (*alone, *parts, *by_class) else "there is no such metric"
+    return "" if metric.partition("@")[0] in (*alone, *parts, *by_class, *changed) else "there is no such metric"
 
 
 def multiplications_per_step(trainer: TrainerConfig, stack: Sequence[Layer] | None) -> float | None:

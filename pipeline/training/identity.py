@@ -27,7 +27,7 @@ TRAINING_VERSION = 1
 # Keys that change rounding at most; precision is in the signature as resolved.
 WITHOUT_EFFECT = ("threads", "steps_per_execution", "eval_batch_size", "precision")
 # Runs that differ in these share checkpoints: when they stop, and what is measured beside the training.
-OF_ONE_TRAINING = ("epochs", "stop_at_accuracy", "gradient_norms")
+OF_ONE_TRAINING = ("epochs", "stop_at_accuracy", "gradient_norms", "test_shifts", "test_sizes")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class RunResult:
         history: Per metric (`train/loss`, `test/accuracy`, ...) its value after each epoch, epochs 1..E in order.
         final: `train_eval/...`, `gap/accuracy`, `test/accuracy/CLASS` for each class, `epochs` (trained), `parameters`,
             `seconds`, `seconds_per_epoch` (median, without the first of several epochs, which also traces the model), a
-            regression's `prediction`, and `gradient_norm/LAYER` before the first step where these are asked for.
+            regression's `prediction`, and where these are asked for `gradient_norm/LAYER` before the first step,
+            `test_shift_0.1/...` and `test_size_0.75/...` on changed test images, `gap_shift_0.1/accuracy` lost by that.
         summary: The layer table of a network that only Keras knows; else empty.
         stopped: Why it ended before `trainer.epochs`: `stop_at_accuracy`, `asked` (by `on_epoch`), or empty.
     """

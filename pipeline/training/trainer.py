@@ -20,6 +20,7 @@ from pipeline.models.layers import optimized_layers, summary
 from pipeline.models.tasks import TASKS
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.training.by_class import accuracy_by_class, class_metrics
+from pipeline.training.changed_images import changed_sets
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, NoCheckpoints
 from pipeline.training.cost import multiplications_per_step
 from pipeline.training.identity import ResolvedRun
@@ -228,8 +229,20 @@ class _Training:
             final["prediction"] = float(
                 np.mean(np.concatenate([self.net.predict_on_batch(batch) for batch in batches]))
             )
-        final |= self.gradient_norms
+        final |= self.gradient_norms | self._on_changed_images(result)
         return final | {"epochs": float(result.epochs), "parameters": float(self.net.count_params())}
+
+    def _on_changed_images(self, result: RunResult) -> dict[str, float]:
+        """Evaluate on the test set under each change that is asked for, if on the test set at all."""
+        metrics: dict[str, float] = {}
+        if not self.config.trainer.evaluate_test:
+            return metrics
+        for name, examples in changed_sets(self.parts.test, self.config):
+            means = self.evaluate(examples)
+            metrics |= _named(f"test_{name}/", means)
+            if "accuracy" in means:
+                metrics[f"gap_{name}/accuracy"] = result.history["test/accuracy"][-1] - means["accuracy"]
+        return metrics
 
     def _by_class(self) -> dict[str, float]:
         """Return test accuracy by class, by the last evaluation; one is made where a checkpoint had all epochs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -18,6 +17,7 @@ from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.kinds import KINDS, check_claim, claim_metrics
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.config.base import complete_base
+from sweeps.config.metrics import require_metric
 from sweeps.search.space import Value
 from sweeps.seeds import SEEDS_OR_AUTO
 from sweeps.sweep import (
@@ -148,6 +148,9 @@ class AblationConfig:
         return list(dict.fromkeys(named))
 
 
+MOST_TRIALS = 1_000  # of a grid
+
+
 def _combined(grid: Mapping[str, Sequence[str]]) -> dict[str, TrialConfig]:
     """Return a trial for each combination of values, named by the last parts of the keys; the last key varies first."""
     short = [key.rpartition(".")[2] for key in grid]
@@ -163,22 +166,6 @@ def _combined(grid: Mapping[str, Sequence[str]]) -> dict[str, TrialConfig]:
         overrides = [f"{key}={value}" for key, value in zip(grid, point, strict=True)]
         trials[" ".join(words)] = TrialConfig(overrides, ", ".join(point), {})
     return trials
-
-
-MOST_TRIALS = 1_000  # of a grid
-METRIC = (
-    r"(train|val|test|train_eval)/(loss|accuracy)(@[1-9]\d*)?|test/accuracy/[^@]+|"
-    r"gap/accuracy|epochs|parameters|prediction|gradient_norm/.+"
-)
-
-
-def require_metric(key: str, metric: str) -> None:
-    """Raise ConfigError unless `metric` is one that runs have, or had after an epoch (NAME@EPOCH)."""
-    allowed = (
-        "PART/loss or PART/accuracy (PART: train, val, test, train_eval), with @EPOCH for one epoch's, "
-        "test/accuracy/CLASS, gap/accuracy, epochs, parameters, prediction or gradient_norm/LAYER"
-    )
-    require(bool(re.fullmatch(METRIC, metric)), key, metric, allowed)
 
 
 @dataclass
@@ -263,7 +250,13 @@ def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> 
 
 
 # Keys that documents leave open, or that only evaluate.
-LEFT_OPEN = ("trainer.precision", "trainer.train_eval_size", "trainer.gradient_norms")
+LEFT_OPEN = (
+    "trainer.precision",
+    "trainer.train_eval_size",
+    "trainer.gradient_norms",
+    "trainer.test_shifts",
+    "trainer.test_sizes",
+)
 
 
 def _identity(config: AblationSweepConfig) -> dict[str, Any]:

@@ -221,6 +221,16 @@ def test_a_claim_about_a_class_needs_the_class(key: str, metric: str, message: s
             compose_ablation("demo", claims)
 
 
+@pytest.mark.parametrize("metric", ["test_shift_0.25/accuracy", "gap_shift_0.25/accuracy", "test_shift_0.25/loss"])
+def test_a_claim_about_changed_test_images_needs_the_change(metric: str) -> None:
+    claim = f"ablation.claims={{it:{{says:x,kind:less,trial:conv_64,than:[conv_16],metric:{metric}}}}}"
+    with pytest.raises(ConfigError, match=r"is not measured: trainer.test_shifts=\[0.5\]"):
+        compose_ablation("demo", [claim, "trainer.test_shifts=[0.5]"])
+    with pytest.raises(ConfigError, match="CHANGE: shift_SHARE or size_FACTOR"):
+        compose_ablation("demo", [claim.replace("/", "@1/")])
+    assert compose_ablation("demo", [claim, "trainer.test_shifts=[0.25]"]).changed == ()
+
+
 @pytest.mark.parametrize("section", ["claims", "trials"])
 def test_names_that_no_tag_can_have_are_refused(section: str) -> None:
     entries = {

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 # Everything of the course on Fashion-MNIST, MNIST and the line, and how images are shuffled; horse_or_human needs images
 # that nobody serves; course_grid, all of it in combination, takes half an hour more.
-ABLATIONS := filter_count dense_vs_conv layer_count pooling dense_size scaling epochs remedies mnist_ladder depth stop_callback line shuffling
+ABLATIONS := filter_count dense_vs_conv layer_count pooling dense_size scaling epochs remedies mnist_ladder depth stop_callback uniform_pictures line shuffling
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -2,7 +2,7 @@
 
 PUBLISHED, INCONSISTENT and CLAIMS transcribe by hand what the documents print and say, named as in the README. Checked
 is that conf/ablation and these tables agree, in both directions. Not checked is that the tables hold all of the
-documents: they say more (uniform images, ...).
+documents: they say more (VGG, ...).
 """
 
 from __future__ import annotations
@@ -248,6 +248,12 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
         "horse_or_human.wrong_on_some",
         "horse_or_human.people_are_mistaken_more_often",
         "horse_or_human.it_overfits",
+    },
+    # Convolutional networks want uniform pictures: centred, of one size.
+    ("uniform_pictures", "N21"): {
+        "uniform_pictures.conv_wants_centred_pictures",
+        "uniform_pictures.conv_wants_one_size_smaller",
+        "uniform_pictures.conv_wants_one_size_larger",
     },
     # The exact answer is 4.
     ("line_prediction", "N21"): {"line.close_to_the_exact_answer"},

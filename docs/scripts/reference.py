@@ -1,4 +1,5 @@
-"""Write docs/reference/config.md from conf/ and the schema, and docs/reference/commands.md from the command line.
+"""Write docs/reference/: config.md from conf/ and the schema, commands.md from the command line, functions.md from
+convsweep.py.
 
 python docs/scripts/reference.py
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 import re
 import sys
@@ -19,6 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import convsweep  # noqa: E402
 from pipeline.config.groups import CONF, describe, use_config_folder  # noqa: E402
 from pipeline.config.schema import RunConfig  # noqa: E402
 from pipeline.config.types import hints_of, parts_of  # noqa: E402
@@ -212,7 +215,28 @@ def _usage(action: argparse.Action) -> str:
     return f"[{_name(action).split(', ')[0] if action.nargs == 0 else _name(action)}]"
 
 
-PAGES = {FOLDER / "config.md": config_page, FOLDER / "commands.md": commands_page}
+def functions_page() -> str:
+    """Return the page on the functions of `import convsweep`."""
+    parts = [
+        "# Python functions",
+        f"{AGAIN} from [convsweep.py](../../convsweep.py). [Python](python.md) says what they return; "
+        "[From Python](../how-to/notebook.md) shows them in use.",
+    ]
+    for name in convsweep.__all__:
+        if inspect.isfunction(function := getattr(convsweep, name)):
+            signature = str(inspect.signature(function)).replace("'", "")
+            if len(signature) > WIDTH:
+                signature = re.sub(r", (?=\**\w+:|\*,)", ",\n    ", signature).replace("*,\n    ", "*, ", 1)
+            parts.append(f"## {name}")
+            parts.append(f"```text\nconvsweep.{name}{signature}\n\n{inspect.getdoc(function)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    FOLDER / "config.md": config_page,
+    FOLDER / "commands.md": commands_page,
+    FOLDER / "functions.md": functions_page,
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():

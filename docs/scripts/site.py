@@ -98,8 +98,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         # A folder's page lies in it, and its links are written as from beside it.
         waiting += links(text, target)
         content = relinked(text, target)
-        if target.name not in FRONT or target.parent != ROOT:
-            content = f"---\nsearch: {{boost: 0.5}}\n---\n{content}"
+        front = "hide: [navigation]" if place_of(target) in FRONT.values() else "search: {boost: 0.5}"
+        content = f"---\n{front}\n---\n{content}"
         files.append(File.generated(config, place_of(target), content=content))
     return files
 

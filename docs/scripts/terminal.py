@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "images" / "terminal.svg"
 COLUMNS, ROWS = 100, 32
 MOST_FRAMES, FRAME_SECONDS, LAST_SECONDS = 30, 0.5, 10.0
+STILL_SECONDS = 4.0  # for which the last frame is shown first, so that who looks briefly sees what came out
 SIZE, WIDTH, HEIGHT = 14, 8.43, 17  # of the font, a character and a line, in pixels
 BACKGROUND, FOREGROUND = "#1b1f24", "#d7dce2"
 COLORS = {
@@ -116,7 +117,9 @@ def svg(frames: Sequence[Frame], label: str) -> str:
         style.append(
             f"@keyframes k{number} {{ 0% {{ visibility: hidden }} {shown:.2f}% {{ visibility: visible }}{end} }}"
         )
-        style.append(f"#f{number} {{ animation: k{number} {seconds:g}s step-end infinite }}")
+        style.append(
+            f"#f{number} {{ animation: k{number} {seconds:g}s {STILL_SECONDS - seconds:g}s step-end infinite }}"
+        )
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" role="img">',
         f"<title>{escape(label)}</title>",

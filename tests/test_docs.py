@@ -157,6 +157,13 @@ def test_the_readme_is_short_and_says_the_same_in_korean() -> None:
     assert plain[0] == plain[1]
 
 
+def test_every_ablation_is_listed() -> None:
+    text = (ROOT / "docs" / "how-to" / "ablations.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == {
+        path.stem for path in (CONF / "ablation").glob("*.yaml")
+    }
+
+
 def test_every_kind_of_claim_is_explained() -> None:
     table = (ROOT / "docs" / "reference" / "claims.md").read_text()
     for name, kind in KINDS.items():

@@ -27,7 +27,7 @@ from sweeps.config.study import compose_study
 
 ROOT = CONF.parent
 FRONT = [ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
+EXAMPLES = sorted((ROOT / "examples").rglob("README.md"))
 PAGES = [*FRONT, *sorted((ROOT / "docs").rglob("*.md")), *EXAMPLES]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # What pages say as if it were the reader's; it is nowhere.

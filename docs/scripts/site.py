@@ -36,6 +36,8 @@ def place_of(target: Path) -> str:
     path = target.relative_to(ROOT).as_posix()
     if path in FRONT or path.startswith("docs/"):
         return FRONT.get(path, path.removeprefix("docs/"))
+    if target.name == "README.md":
+        return place_of(target.parent)
     return f"source/{path}/index.md" if target.is_dir() else f"source/{path.removesuffix('.md')}.md"
 
 
@@ -91,6 +93,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     done: set[Path] = set()
     while waiting:
         target = waiting.pop()
+        if target.name == "README.md" and place_of(target) not in FRONT.values():
+            target = target.parent
         if target in done or target.is_relative_to(docs) or not is_text(target):
             continue
         done.add(target)
@@ -98,6 +102,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         # A folder's page lies in it, and its links are written as from beside it.
         waiting += links(text, target)
         content = relinked(text, target)
+        if (readme := target / "README.md").is_file():
+            content = f"{relinked(readme.read_text(), readme)}\n#{content}"
         front = "hide: [navigation]" if place_of(target) in FRONT.values() else "search: {boost: 0.5}"
         content = f"---\n{front}\n---\n{content}"
         files.append(File.generated(config, place_of(target), content=content))

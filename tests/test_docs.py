@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -155,6 +156,17 @@ def test_the_readme_is_short_and_says_the_same_in_korean() -> None:
     assert set(re.findall(r"\]\((docs/[^)]+)\)", english)) == set(re.findall(r"\]\((docs/[^)]+)\)", korean))
     plain = [[re.sub(r" *#.*", "", line) for line in lines(page)] for page in FRONT[:2]]
     assert plain[0] == plain[1]
+
+
+def test_a_terminal_is_recorded(tmp_path: Path) -> None:
+    terminal = script("terminal")
+    frames = terminal.chosen(terminal.record(["init", "mine"], str(tmp_path)))
+    drawn = terminal.svg(frames, "convsweep init mine")
+    assert (tmp_path / "mine" / "nets.py").exists()
+    shown = "".join(ElementTree.fromstring(drawn).itertext())
+    assert "convsweep init mine" in shown
+    assert "convsweep ablate example" in shown
+    assert "http" not in drawn.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
 def test_every_ablation_is_listed() -> None:

@@ -10,6 +10,7 @@ import os
 import pty
 import select
 import struct
+import subprocess
 import sys
 import tempfile
 import termios
@@ -42,18 +43,18 @@ def record(words: Sequence[str], folder: str) -> list[Frame]:
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     stream.feed(f"\x1b[32m$\x1b[0m convsweep {' '.join(words)}\r\n".encode())
-    process, terminal = pty.fork()
-    if process == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        os.chdir(folder)
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
-        os.execve(sys.executable, [sys.executable, "-m", "sweeps.cli.main", *words], environment)
+    terminal, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    command = [sys.executable, "-m", "sweeps.cli.main", *words]
     frames = [frame_of(screen, folder)]
-    while data := _read(terminal):
-        stream.feed(data)
-        if (frame := frame_of(screen, folder)) != frames[-1]:
-            frames.append(frame)
-    os.waitpid(process, 0)
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=inside, stdout=inside, stderr=inside):
+        os.close(inside)
+        while data := _read(terminal):
+            stream.feed(data)
+            if (frame := frame_of(screen, folder)) != frames[-1]:
+                frames.append(frame)
+    os.close(terminal)
     return frames
 
 

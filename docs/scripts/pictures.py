@@ -1,6 +1,6 @@
 """Take the documentation's pictures of pages, of a sweep in the store: its report, and its saved view in MLflow.
 
-convsweep ablate filter_count
+convsweep ablate demo
 python docs/scripts/pictures.py [SWEEP] writes docs/images/report.png and mlflow.png; needs Chromium or Chrome.
 """
 
@@ -47,7 +47,7 @@ def take(page: Page, name: str) -> None:
 
 
 if __name__ == "__main__":
-    sweep = sys.argv[1] if sys.argv[1:] else "filter_count"
+    sweep = sys.argv[1] if sys.argv[1:] else "demo"
     with sync_playwright() as playwright, served(sweep) as view:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
         page = browser.new_page(viewport=SIZE)

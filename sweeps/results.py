@@ -19,6 +19,7 @@ from pipeline.config.schema import RunConfig
 from pipeline.config.types import typed
 from pipeline.datasets.complete import Recall
 from pipeline.datasets.dataset import split_sizes
+from pipeline.tracking.params import rests
 from pipeline.tracking.reader import TRIAL, TrackedRun, as_text
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.by_class import BY_CLASS
@@ -258,7 +259,9 @@ def lost_trials(run_ids: Mapping[int, Sequence[str]], tracker: Tracker, parent: 
 
 
 def _has_config(run: TrackedRun, config: Mapping[str, object]) -> bool:
-    return all(run.params[key] == as_text(value) for key, value in config.items() if key in run.params)
+    """Return whether a run was trained by a config; what its params leave out rested."""
+    params = run.params
+    return all(params[key] == as_text(value) if key in params else rests(key, value) for key, value in config.items())
 
 
 def _made_alike(runs: Sequence[TrackedRun]) -> list[TrackedRun]:

@@ -15,6 +15,7 @@ from pipeline.config.rules import LABEL, Allowed, number, whole
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.datasets.complete import READ, Recall, completed, current_recall
 from pipeline.models import layers as model
+from pipeline.tracking.params import OF_NO_NUMBER
 from pipeline.training.cost import why_missing
 from sweeps.backend_config import MOST_WORKERS, BackendConfig, agreed_workers
 from sweeps.claims.config import StatisticsConfig
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
 # Sections and keys that change no number, or that a sweep varies itself.
 NOT_OF_THE_BASE = (
+    *OF_NO_NUMBER,
     "seed",
-    "store.",
-    "checkpoints.",
     "ablation.",
     "statistics.",
     "timing.",
@@ -37,17 +37,6 @@ NOT_OF_THE_BASE = (
     "retries",
     "budget",
     "backend.",
-    "data.dir",
-    "data.cache",
-    "data.timeout",
-    "data.description",
-    "data.urls",
-    "data.debian_package",
-    "data.keras_npz",
-    "model.description",
-    "trainer.threads",
-    "trainer.steps_per_execution",
-    "trainer.eval_batch_size",
 )
 # Names of MLflow's and our own experiments, and of what lies beside the reports, in older stores explain's figures too.
 RESERVED = ("train", "default", "explain", "index.html", "results.md")

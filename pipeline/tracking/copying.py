@@ -114,6 +114,6 @@ class RunCopies:
         A name that has the alias in the target stays as it is: its sweep went on there.
         """
         names = [n for n in self._models.registered_names() if not self.target.models.registered_run(n, alias)]
-        registered = {name: self._models.registered_run(name, alias) for name in names}
-        copied = {name: self.ids[run_id] for name, run_id in registered.items() if run_id in self.ids}
-        return sum(self.target.models.register(run_id, name, alias) for name, run_id in copied.items())
+        registered = {name: found for name in names if (found := self._models.registered(name, alias))}
+        copied = [(self.ids[run_id], name, said) for name, (run_id, said) in registered.items() if run_id in self.ids]
+        return sum(self.target.models.register(run_id, name, alias, said) for run_id, name, said in copied)

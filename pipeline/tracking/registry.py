@@ -92,10 +92,10 @@ class ModelRegistry:
         self.client.finalize_logged_model(model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
 
-    def register(self, run_id: str, name: str, alias: str) -> bool:
+    def register(self, run_id: str, name: str, alias: str, description: str) -> bool:
         """Register the run's model as the newest version of `name`, called `alias`; return False if it has none.
 
-        A model that has the alias already stays as it is.
+        Of a model that has the alias already, the description alone is renewed.
         """
         from mlflow.exceptions import MlflowException
 
@@ -103,13 +103,16 @@ class ModelRegistry:
             return False
         source = f"models:/{model_id}"
         with suppress(MlflowException):  # no such name or alias yet
-            if self.client.get_model_version_by_alias(name, alias).source == source:
+            known = self.client.get_model_version_by_alias(name, alias)
+            if known.source == source:
+                self.client.update_model_version(name, known.version, description)
                 return True
         with suppress(MlflowException):  # the name exists
             self.client.create_registered_model(name)
 
         def create(client: MlflowClient) -> str:
-            return str(client.create_model_version(name, source, run_id, model_id=model_id).version)
+            version = client.create_model_version(name, source, run_id, model_id=model_id, description=description)
+            return str(version.version)
 
         def find() -> str | None:
             versions = self.client.search_model_versions(f"name = '{name}'")
@@ -120,10 +123,16 @@ class ModelRegistry:
 
     def registered_run(self, name: str, alias: str) -> str | None:
         """Return the id of the run whose model is registered as `name`, called `alias`; None if there is none."""
+        found = self.registered(name, alias)
+        return found and found[0]
+
+    def registered(self, name: str, alias: str) -> tuple[str, str] | None:
+        """Return the same with the version's description."""
         from mlflow.exceptions import MlflowException
 
         with suppress(MlflowException):
-            return self.client.get_model_version_by_alias(name, alias).run_id
+            version = self.client.get_model_version_by_alias(name, alias)
+            return str(version.run_id), version.description or ""
         return None
 
     def registered_names(self) -> list[str]:

@@ -32,9 +32,9 @@ def mlflow_app(store: StoreConfig) -> Any:
     a process serves one store.
     """
     set_up_mlflow()
-    with warnings.catch_warnings(action="ignore"):  # from MLflow's imports
-        from mlflow.server import app
-        from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
+    warnings.simplefilter("ignore")  # from MLflow's imports, some of which wait for the first request
+    from mlflow.server import app
+    from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
 
     os.environ[BACKEND_STORE_URI_ENV_VAR] = store.mlflow_uri
     os.environ[ARTIFACT_ROOT_ENV_VAR] = (store.folder / "artifacts").as_uri()

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import yaml
 
-from pipeline.config.compose import flatten, without_store
+from pipeline.config.compose import without_store
 from pipeline.config.overrides import is_of_store
 from pipeline.config.schema import StoreConfig
 from pipeline.models import layers as model
@@ -26,7 +26,8 @@ from pipeline.tracking.experiments import Experiments
 from pipeline.tracking.learning_curves import draw_learning_curves
 from pipeline.tracking.leases import living
 from pipeline.tracking.ownership import owner
-from pipeline.tracking.reader import KIND, LAUNCH, OWNER, REASON, REUSED, SWEEP, RunReader, TrackedRun, as_text
+from pipeline.tracking.params import params_of
+from pipeline.tracking.reader import KIND, LAUNCH, OWNER, REASON, REUSED, SWEEP, RunReader, TrackedRun
 from pipeline.tracking.registry import ModelRegistry
 from pipeline.tracking.relocation import require_own_place
 from pipeline.tracking.retry import created
@@ -87,14 +88,22 @@ class Tracker(RunReader):
             self.client.restore_experiment(self.experiment(experiment))
             say(f"the experiment {experiment} was deleted in MLflow's pages: it is restored, with all of its runs")
 
-    def open_sweep(self, sweep: str, tags: dict[str, str]) -> str:
-        """Return the id of the sweep's parent run, an earlier launch's or a new one, RUNNING from now on."""
+    def open_sweep(self, sweep: str, tags: dict[str, str], params: dict[str, str] | None = None) -> str:
+        """Return the id of the sweep's parent run, an earlier launch's or a new one, RUNNING from now on.
+
+        Its params are those of the first launch.
+        """
+        from mlflow.entities import Param
+
         if run := self.find_sweep(sweep):
             self.client.update_run(run.run_id, status="RUNNING")
             self._delete_tag(run, REASON)
             self.tag(run.run_id, tags | self._by)
-            return run.run_id
-        return self.create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
+            run_id, params = run.run_id, None if run.params else params
+        else:
+            run_id = self.create(sweep, sweep, tags | {KIND: "sweep", SWEEP: sweep})
+        self.client.log_batch(run_id, params=[Param(*item) for item in (params or {}).items()])
+        return run_id
 
     def open_run(
         self, run: ResolvedRun, experiment: str, name: str, tags: dict[str, str], overrides: Sequence[str]
@@ -113,8 +122,7 @@ class Tracker(RunReader):
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
         config, data = without_store(run.composed), run.composed.data
-        params = [Param(key, as_text(value)) for key, value in flatten(config).items()]
-        self.client.log_batch(run_id, params=params)
+        self.client.log_batch(run_id, params=[Param(*item) for item in params_of(run.composed, overrides).items()])
         source = json.dumps({"uri": data.name})
         schema = json.dumps({"shape": data.shape, "task": data.task})
         used = Dataset(data.name, run.data_sha256[:32], "local", source, schema)

@@ -72,7 +72,7 @@ Pages = Iterator[tuple[str, LocalServer]]
 def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pages:
     if not store.exists:
         raise ConfigError(f"there is nothing in {store.folder} yet: run `convsweep train` or `convsweep ablate` first")
-    with _listening(store, "MLflow's pages", console) as listening:
+    with _listening(store.ui_port, "MLflow's pages", console) as listening:
         refuse_broken(store)  # MLflow would retry for minutes, or create its tables among others
         from pipeline.tracking.reader import RunReader
         from pipeline.tracking.server import mlflow_app
@@ -92,18 +92,19 @@ def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pa
 def _optuna_pages(store: StoreConfig, study: str | None, console: Console) -> Pages:
     from sweeps.search.dashboard import dashboard_app, first_study_page
 
-    with _listening(store, "optuna-dashboard", console) as listening:
+    # Beside MLflow's pages, to which it has links.
+    with _listening(store.ui_port + 1, "optuna-dashboard", console) as listening:
         path = first_study_page(store, study)
         yield f"optuna-dashboard: {_address(listening)}{path}", LocalServer(listening, dashboard_app(store))
 
 
 @contextmanager
-def _listening(store: StoreConfig, what: str, console: Console) -> Iterator[socket.socket]:
-    """Listen on the store's port, or the next free one; say so, and that the pages take a while to start."""
-    with listen(store.ui_port) as listening:
+def _listening(wanted: int, what: str, console: Console) -> Iterator[socket.socket]:
+    """Listen on the wanted port, or the next free one; say so, and that the pages take a while to start."""
+    with listen(wanted) as listening:
         port = listening.getsockname()[1]
-        if port != store.ui_port:
-            console.print(f"port {store.ui_port} is taken; {port} is free", highlight=False)
+        if port != wanted:
+            console.print(f"port {wanted} is taken; {port} is free", highlight=False)
         console.print(f"starting {what} ...", highlight=False)
         yield listening
 
@@ -127,6 +128,6 @@ def first_page(reader: RunReader, sweep: str | None) -> str:
         raise ConfigError(f"there is no sweep {sweep}{did_you_mean(sweep, names)}. There are: {', '.join(names)}")
     if experiment.lifecycle_stage == "deleted":
         raise ConfigError(f"the sweep {sweep} was deleted in MLflow's pages; a launch of it restores it, with its runs")
-    from pipeline.tracking.views import VIEW, view_path
+    from pipeline.tracking.views import first_view, view_path
 
-    return view_path(experiment.experiment_id, experiment.tags.get(VIEW))
+    return view_path(experiment.experiment_id, first_view(experiment.tags))

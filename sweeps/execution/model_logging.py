@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from pipeline.config.schema import RunConfig
 from pipeline.inference.load import ALIAS
 from pipeline.progress import waiting
 from pipeline.run import NO_CHECKPOINT
+from pipeline.tracking.reader import TRIAL
 from sweeps.backends.base import POLL_SECONDS, Done, Failed, LogModel
 from sweeps.execution.session import Session
 
@@ -39,9 +41,29 @@ def log_models(session: Session, best: list[ConfiguredRun], others: list[Configu
     }
     with waiting(session.console, "logging the model"):
         _log([job for run_id, job in wanted.items() if not session.tracker.models.has(run_id)], session)
-    if session.tracker.models.register(chosen[1].run_id, sweep.name, ALIAS):
+    description = _description(chosen, [run for _, run in best], session)
+    if session.tracker.models.register(chosen[1].run_id, sweep.name, ALIAS, description):
         name = chosen[1].tags.get("mlflow.runName", chosen[1].run_id)
         session.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
+
+
+def _description(chosen: ConfiguredRun, runs: list[TrackedRun], session: Session) -> str:
+    """Return what the registry says of the model, as Markdown: what was trained, how good it is, how to load it."""
+    sweep, (config, run) = session.sweep, chosen
+    values = [each.metrics[sweep.objective] for each in runs]
+    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    seeds = ", ".join(sorted((each.params["seed"] for each in runs), key=int))
+    model = f"{sweep.name}@{ALIAS}"
+    lines = [
+        f"The best config of the sweep {sweep.name} ({sweep.description}): {run.tags[TRIAL]}.",
+        f"- {sweep.objective}: {run.metrics[sweep.objective]:.4f} with this seed, {config.seed}; "
+        f"{fmean(values):.4f}{spread} over the seeds {seeds}",
+        f"- data: {config.data.name}; input {config.data.shape}, divided by {config.data.scale:g}",
+        f"- use it: `convsweep predict {model} FILE`, `convsweep explain {model}`",
+    ]
+    if config.model.builder is None:
+        lines.append(f"- load it: `mlflow.keras.load_model('models:/{model}')`")
+    return "\n".join([lines[0], "", *lines[1:]])
 
 
 def _log(jobs: list[LogModel], session: Session) -> None:

@@ -21,8 +21,9 @@ from pipeline.datasets.cache import source_key
 from pipeline.progress import ProgressReporter, report_on, waiting
 from pipeline.system.messages import one_line
 from pipeline.tracking.leases import Leases
+from pipeline.tracking.params import rests
+from pipeline.tracking.reader import as_text
 from pipeline.tracking.retry import StoreError
-from pipeline.tracking.views import save_view
 from sweeps.backends.base import Backend
 from sweeps.backends.choose import choose_backend
 from sweeps.config.study import trained_with
@@ -36,7 +37,8 @@ from sweeps.results import COMMAND, Runs
 from sweeps.search.history import History
 from sweeps.search.proposers import Proposer
 from sweeps.search.storage import has_study, open_study
-from sweeps.sweep import Sweep, duration
+from sweeps.sweep import Sweep, base_identity, duration
+from sweeps.views import NOTE, links, save_sweep_views
 
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
@@ -246,23 +248,17 @@ def _open(
     tracker = Tracker(sweep.store)
     tracker.launch = membership.leases.tag
     tracker.close_abandoned()
-    tags = {"convsweep.seeds": str(sweep.config.seeds), "mlflow.note.content": sweep.description}
+    tags = {"convsweep.seeds": str(sweep.config.seeds), NOTE: sweep.description}
     tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
     tracker.restore(sweep.name, console.print)
-    parent = tracker.open_sweep(sweep.name, tags)
-    address = f"{sweep.store.pages}{_save_view(sweep, tracker, parent)}"
+    base = {key: as_text(value) for key, value in base_identity(sweep.config).items() if not rests(key, value)}
+    parent = tracker.open_sweep(sweep.name, tags, base)
+    address = save_sweep_views(sweep, tracker, parent)
+    note = f"{links(sweep, tracker, parent, has_report=False)}\n\n{sweep.description}"
+    tracker.client.set_experiment_tag(tracker.experiment(sweep.name), NOTE, note)
     return Session(
         sweep, tracker, parent, history, backend, console, hashes, reporter, address=address, membership=membership
     )
-
-
-def _save_view(sweep: Sweep, tracker: Tracker, parent: str) -> str:
-    """Save MLflow's view of the sweep, its runs grouped by config, seeds averaged; return its address."""
-    keys = [f"{key}.name" if "." not in key else key for key in sweep.varied]
-    part = sweep.objective.partition("/")[0]
-    metrics = [f"{part}/accuracy", f"{part}/loss", "train/accuracy", "train/loss", "gap/accuracy"]
-    columns = [f"params.{key}" for key in [*keys, "seed"]] + [f"metrics.{name}" for name in metrics]
-    return save_view(tracker, sweep.name, parent, columns)
 
 
 @contextmanager

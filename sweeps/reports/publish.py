@@ -28,6 +28,7 @@ from sweeps.reports.context import LOCK, REPORTS, ReportContext
 from sweeps.reports.factorial import factorial_tables, heat_maps
 from sweeps.reports.figures import Drawing, ablation_drawings, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
+from sweeps.reports.mlflow_notes import BEST, best_metric, note_in_mlflow, shown_of_curves, shown_of_runs
 from sweeps.reports.page import Page, index_entry, method, render_index, write_page
 from sweeps.reports.tables import (
     Table,
@@ -85,6 +86,7 @@ def publish_ablation(
         )
         (folder / "claims.json").write_text(json.dumps(index_entry(page, ablation.changed, _made(results)), indent=2))
         _write(context, page, results, folder)
+    note_in_mlflow(context, page, best_metric(best_result(results, sweep), sweep), shown_of_curves(results))
     _tag_verdicts(context, findings)
     publish_index(sweep.store)
 
@@ -101,6 +103,7 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
         figures, facts = _draw(context, drawings, folder), _facts(context, results)
         page = Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts)
         _write(context, page, results, folder)
+    note_in_mlflow(context, page, best_metric(best_result(results, sweep), sweep), shown_of_curves(results))
 
 
 def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequence[TrackedRun]) -> None:
@@ -110,9 +113,10 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         context.say("no trial was completed", "red")
         return
     best, tables = study.best[0], [study_table(study, sweep)]
+    metrics = {BEST + sweep.objective: best.values[0]}
     if confirmed:
         tables.append(confirmation_table(best, confirmed, sweep))
-        context.tracker.log_epoch(context.parent, 0, confirmation_metrics(best, confirmed, sweep))
+        metrics |= confirmation_metrics(best, confirmed, sweep)
     _show(context, tables)
     with context.folder() as folder:
         write_study_csv(study.trials, sweep, folder / "results.csv")
@@ -123,7 +127,9 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
         seeds = [int(run.params["seed"]) for run in confirmed]
         facts = _facts(context, [TrialResult("confirmed", "", seeds, [*confirmed])])
-        write_page(Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts), folder)
+        page = Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts)
+        write_page(page, folder)
+    note_in_mlflow(context, page, metrics, shown_of_runs(context.tracker, context.parent, sweep))
 
 
 def publish_index(store: StoreConfig) -> Path | None:

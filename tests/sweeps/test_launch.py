@@ -53,6 +53,9 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
     assert len(lines) == len([t for t in study_of(root, "smoke").trials if "duplicate_of" not in t.user_attrs])
     version = client.get_model_version_by_alias("smoke", "best")
     assert version.run_id in [run.info.run_id for run in confirmed]
+    for words in ("The best config of the sweep smoke", "over the seeds 100, 101", "mlflow.keras.load_model"):
+        assert words in version.description
+    assert parent.data.metrics["best/val/accuracy"] == study_of(root, "smoke").best_value
 
     # The round trip: the best config, trained again from its file, gives the same metric.
     best = study_of(root, "smoke").best_trial

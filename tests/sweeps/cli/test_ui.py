@@ -24,7 +24,7 @@ import pytest
 
 from pipeline.config.checks import ConfigError
 from pipeline.tracking.server import SETTINGS
-from pipeline.tracking.views import save_view
+from pipeline.tracking.views import SHARED, VIEW, View, save_views
 from sweeps.cli.local_server import listen
 from sweeps.cli.main import main
 from sweeps.cli.ui import first_page
@@ -102,10 +102,16 @@ def test_ports_that_are_all_taken_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_sweep_is_opened_at_its_view(root: Path) -> None:
     store = tracker(root)
-    key = parse_qs(save_view(store, "demo", "parent", ["metrics.test/accuracy"]))["viewStateShareKey"][0]
+    demo = store.experiment("demo")
+    store.client.set_experiment_tag(demo, VIEW, "older")
+    store.client.set_experiment_tag(demo, f"{SHARED}older", "{}")
+    assert "viewStateShareKey=older" in first_page(store, "demo")
+    views = [View(name, "test/loss", True, ["metrics.test/loss"], []) for name in ("curves", "cost")]
+    key = parse_qs(save_views(store, "demo", "parent", views))["viewStateShareKey"][0]
+    tags = {tag for tag in store.client.get_experiment(demo).tags if "older" in tag or tag == VIEW}
+    assert (key, tags) == ("curves", set())
     store.client.delete_experiment(store.experiment("gone"))
     assert first_page(store, None) == "/#/experiments"
-    demo = store.experiment("demo")
     assert re.match(rf"/#/experiments/{demo}/runs\?.*viewStateShareKey={key}", first_page(store, "demo"))
     with pytest.raises(ConfigError, match=r"no sweep dem \(did you mean demo\?\). There are: demo$"):
         first_page(store, "dem")
@@ -197,7 +203,10 @@ def test_the_printed_link_shows_groups_numbers_and_charts(
         assert f"{trial} (test/accuracy)" in charts
     for metric in ("test/accuracy", "train/loss", "gap/accuracy", "seconds_per_epoch"):
         assert metric in charts
-    assert len(re.findall(r"0\.\d{4,}", table)) >= 12 * 3
+    for words in ("claims: ", "report · curves · ranking · cost", "Overfitting and cost (5)", "test/accuracy (10)"):
+        assert words in " ".join(charts.split())
+    assert "Additional runs" not in charts  # the parent among those that it is the parent of
+    assert len(re.findall(r"0\.\d{4,}", table)) >= 4 * 5
     assert SETTINGS.items() <= settings.items()
     assert "Ask questions about" not in charts  # of the assistant's panel
 
@@ -219,9 +228,11 @@ def test_optuna_dashboard_shows_the_study_to_its_own_pages_alone(
         assert ui.status("GET", "/dashboard", Host="evil.example") == 403
         assert ui.status("DELETE", "/api/studies/1", Origin="http://evil.example") == 403
         page = text_of(ui.link, "Params = ")
+        trial = text_of(f"{ui.link}/trials", "Runs in MLflow's pages")
         assert ui.interrupt() < 10
-    for words in ("smoke (id=1)", "Hyperparameter Importance", "model.filters"):
+    for words in ("smoke (id=1)", "Hyperparameter Importance", "model.filters", "val/accuracy"):
         assert words in page
+    assert "seed 0" in trial
 
 
 def text_of(link: str, awaited: str) -> str:

@@ -53,6 +53,20 @@ def test_an_ablation_is_judged_and_reported(demo: Path, capsys: pytest.CaptureFi
         assert "SHA-256" in text
         assert all(run["run_id"][:8] in text for run in runs)
     assert all(f"/runs/{run['run_id']}" in html for run in runs)
+    note, metrics = parent.data.tags["mlflow.note.content"], parent.data.metrics
+    assert f"| {claim['verdict']} |" in note
+    assert f"runs/{parent.info.run_id}/artifacts/report.html)" in note
+    assert "| conv_64 | n=3 |" in note
+    experiment = client.get_experiment(parent.info.experiment_id)
+    assert note.startswith(experiment.tags["mlflow.note.content"])
+    assert {f"mlflow.sharedViewState.{name}" for name in ("curves", "ranking", "cost")} < experiment.tags.keys()
+    accuracies: dict[str, list[float]] = {}
+    for run in runs:
+        accuracies.setdefault(run["trial"], []).append(float(run["test/accuracy"]))
+    best = max(float(np.mean(values)) for values in accuracies.values())
+    assert metrics["best/test/accuracy"] == pytest.approx(best)
+    assert sum(metrics[f"verdicts/{kind}"] for kind in ("reproduced", "contradicted", "inconclusive")) == len(claims)
+    assert parent.data.params["model.filters"] == "32"
 
 
 @pytest.mark.slow

@@ -1,0 +1,43 @@
+"""Views of a sweep in MLflow's pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeps.config.ablation import compose_ablation
+from sweeps.config.study import compose_study
+from sweeps.sweep import Sweep
+from sweeps.views import sweep_views
+
+
+def titles(sweep: Sweep, is_folded: bool = False) -> list[str]:
+    """Titles of the sections of the first view that are folded, or are not."""
+    return [each.title for each in sweep_views(sweep, lambda metric: [])[0].sections if each.is_folded == is_folded]
+
+
+def test_what_a_sweep_is_about_comes_first(root: Path) -> None:
+    demo, smoke = compose_ablation("demo", ["trainer.gradient_norms=true"]).sweep, compose_study("smoke", [])
+    assert titles(demo) == ["Test", "Training", "Overfitting and cost"]
+    assert titles(demo, is_folded=True) == ["Training images, dropout off", "test/accuracy", "gradient_norm"]
+    assert titles(smoke) == ["Validation", "Training", "Overfitting and cost"]
+    assert titles(smoke, is_folded=True) == ["Test", "Training images, dropout off", "test/accuracy"]
+    orders = [(view.name, view.order_by, view.ascending) for view in sweep_views(smoke, lambda metric: [])]
+    best = ("val/accuracy", False)
+    assert orders == [("curves", *best), ("ranking", *best), ("cost", "seconds_per_epoch", True)]
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        ([0.87, 0.91], (0.868, 0.912)),
+        ([0.87, float("nan"), float("inf")], (0.8265, 0.9135)),
+        ([0.0], (-1.0, 1.0)),
+        ([], None),
+    ],
+)
+def test_axes_show_the_differences(values: list[float], bounds: tuple[float, float] | None, root: Path) -> None:
+    curves, *_ = sweep_views(compose_ablation("demo", []).sweep, lambda metric: values)
+    assert {chart.bounds for chart in curves.sections[0].charts} == {bounds}
+    assert {chart.bounds for chart in curves.sections[2].charts} == {None}

@@ -150,7 +150,7 @@ class StoreConfig:
     optuna_url: str | None
     retry_seconds: Annotated[float, number(above=0, unit="a number of seconds")]
     log_model: Annotated[str, one_of("none", "best", "all")]
-    ui_port: Annotated[int, whole(1, 65535, "a port")]
+    ui_port: Annotated[int, whole(1, 65534, "a port")]
 
     def __post_init__(self) -> None:
         hide_environment()

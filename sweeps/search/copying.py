@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Attribute of a copied study: the number of trials copied; with fewer, that was cut off, and with more, it went on.
 TRIALS = "convsweep.copied_trials"
 RUN_IDS = "run_ids"
+# What optuna-dashboard notes.
+NOTES = "dashboard:"
 
 
 def study_names(store: StoreConfig) -> list[str]:
@@ -66,6 +68,9 @@ def copy_study(name: str, source: StoreConfig, target: StoreConfig, run_ids: Map
     after = optuna.create_study(storage=storage, study_name=name, directions=before.directions)
     for key, value in (before.user_attrs | {TRIALS: len(trials)}).items():
         after.set_user_attr(key, value)
+    for key, value in before._storage.get_study_system_attrs(before._study_id).items():
+        if not key.startswith(NOTES):  # they name trials by ids that are others here
+            storage.set_study_system_attr(after._study_id, key, value)
     after.add_trials([_renamed(trial, run_ids) for trial in trials])
     return len(trials)
 

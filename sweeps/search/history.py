@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 LABEL, REASON = "label", "reason"
-INTERRUPTED, DUPLICATE = "interrupted", "duplicate_of"
+DUPLICATE = "duplicate_of"
 # Attribute of a study: numbers of its COMPLETE trials whose runs are gone from MLflow.
 LOST = "convsweep.lost"
 
@@ -38,7 +38,7 @@ class Counts:
 
 
 class History:
-    """The finished trials of a study. Lost ones, duplicates and interrupted ones do not count."""
+    """The finished trials of a study. Lost ones and duplicates do not count."""
 
     def __init__(self, study: optuna.Study, sweep: Sweep) -> None:
         self.study, self.sweep = study, sweep
@@ -79,7 +79,7 @@ class History:
                 self.best, self.since_best = trial.values[0], 0
 
     def _counts(self, trial: FrozenTrial) -> bool:
-        if trial.number in self.lost or {DUPLICATE, INTERRUPTED} & trial.user_attrs.keys():
+        if trial.number in self.lost or DUPLICATE in trial.user_attrs:
             return False
         state = trial.state.name
         return state in ("COMPLETE", "PRUNED") or (state == "FAIL" and REASON in trial.user_attrs)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.checks import ConfigError
 from pipeline.tracking.leases import NoLeases
-from sweeps.search.history import DUPLICATE, INTERRUPTED, LABEL, LOST, REASON, History, point_key
-from sweeps.search.space import Params
+from sweeps.search.history import DUPLICATE, LABEL, LOST, REASON, History, point_key
 from sweeps.sweep import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -165,9 +164,9 @@ class Sampler(Proposer):
         return max(0, limit - self.history.counts.finished) if limit else 0
 
     def close_abandoned(self) -> None:
-        """Fail what a process left RUNNING, to be proposed again. No other process may run this sweep."""
+        """Queue what a process left RUNNING. No other process may run this sweep."""
         for trial in self.study.get_trials(deepcopy=False, states=(_state("RUNNING"),)):
-            self._interrupt(trial.number, trial.params, trial.user_attrs)
+            self._queue_again(trial.number)
 
     def propose_again(self, lost: Iterable[int]) -> None:
         """Exclude these COMPLETE trials, whose runs are gone, and queue their points."""
@@ -242,10 +241,11 @@ class Sampler(Proposer):
             self._close(trial.label, state, outcome.all_attrs, outcome.values or None)
 
     def interrupt(self) -> None:
-        """Fail the open trials as interrupted, and queue their points."""
-        for label in list(self.open):
-            proposed = self.open.pop(label)
-            self._interrupt(proposed.number, proposed.params, proposed.user_attrs)
+        """Queue the open trials."""
+        for proposed in self.open.values():
+            self.history.tried.pop(self.history.key(proposed.params))
+            self._queue_again(proposed.number)
+        self.open.clear()
 
     def _close(self, label: str, state: str, attrs: Mapping[str, Any], values: list[float] | None = None) -> None:
         proposed = self.open.pop(label)
@@ -257,14 +257,11 @@ class Sampler(Proposer):
         proposed.set_user_attr(attribute, value)
         self.study.tell(proposed, state=_state("FAIL"))
 
-    def _interrupt(self, number: int, params: Params, attrs: Mapping[str, Any]) -> None:
+    def _queue_again(self, number: int) -> None:
+        """Let a RUNNING trial wait, with its point, to be asked for again; failed ones are red in optuna-dashboard."""
         storage = self.study._storage
         trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
-        self.study.tell(number, state=_state("FAIL"))
-        if params and DUPLICATE not in attrs:
-            self.history.tried.pop(self.history.key(params), None)
-            self.study.enqueue_trial(dict(params), user_attrs={"retry_of": number})
+        storage.set_trial_state_values(trial_id, _state("WAITING"))
 
 
 def _state(name: str) -> Any:

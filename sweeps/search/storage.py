@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -67,16 +68,32 @@ def open_study(sweep: Sweep, purpose: Purpose = "launch") -> optuna.Study:
 
 def _check_identity(study: optuna.Study, sweep: Sweep, purpose: Purpose, is_empty: bool) -> None:
     identity = json.loads(json.dumps(sweep.identity | {"objectives": list(sweep.objectives.items())}))
-    before, without = study.user_attrs.get(IDENTITY), (TRAINED_BY,) if purpose == "report" else ()
+    before, without = _identity(study), (TRAINED_BY,) if purpose == "report" else ()
     if before is None or is_empty:  # a study without trials may change its identity
         if purpose == "launch":
-            study.set_user_attr(IDENTITY, identity)
+            study._storage.set_study_system_attr(study._study_id, IDENTITY, identity)
+            _name_metrics(study, sweep)
     elif difference := _difference(_completed(before, identity), identity, without):
         raise ConfigError(
             f"the sweep {sweep.name} exists with another config:\n{difference}\n"
             f"to run this one beside it, name it: {sweep.name_key}={sweep.name}_2 "
             "(equal runs are reused, not repeated)"
         )
+
+
+def _identity(study: optuna.Study) -> dict[str, Any] | None:
+    """Return the identity of a study; None if it has none yet.
+
+    It is a system attribute, as optuna-dashboard shows the others. Stores from before December 2026 have it there.
+    """
+    hidden = study._storage.get_study_system_attrs(study._study_id)
+    return cast("dict[str, Any] | None", hidden.get(IDENTITY) or study.user_attrs.get(IDENTITY))
+
+
+def _name_metrics(study: optuna.Study, sweep: Sweep) -> None:
+    """Name the study's values, which would be "Objective 0" in figures and in optuna-dashboard."""
+    with warnings.catch_warnings(action="ignore"):  # Optuna calls this experimental
+        study.set_metric_names(list(sweep.objectives))
 
 
 def _completed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -290,7 +290,8 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(root: Path, number: i
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert "RUNNING" not in cut.states
     assert "RUNNING" not in cut.statuses
-    interrupted = [t.params for t in cut.history.study.get_trials() if t.user_attrs.get("interrupted")]
+    assert "FAIL" not in cut.states
+    interrupted = [t.params for t in cut.history.study.get_trials() if t.state.name == "WAITING"]
     again = Launched(sweep())
     assert again.states["COMPLETE"] == 6
     assert again.statuses["FINISHED"] == 6

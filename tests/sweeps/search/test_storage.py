@@ -34,10 +34,22 @@ def test_whatever_is_asked_of_a_locked_storage_says_so(root: Path) -> None:
 def test_a_study_from_before_a_key_is_continued_with_its_default_alone(root: Path) -> None:
     study = open_study(compose_study("smoke", []))
     study.add_trial(optuna.trial.create_trial(value=0.5, params={}, distributions={}))
-    before = study.user_attrs[IDENTITY]
+    assert study.metric_names == ["val/accuracy"]
+    assert not study.user_attrs
+    before = study._storage.get_study_system_attrs(study._study_id)[IDENTITY]
     for key in ("optimizer.schedule", "optimizer.boundaries"):
         del before["base"][key]
-    study.set_user_attr(IDENTITY, before)
+    study._storage.set_study_system_attr(study._study_id, IDENTITY, before)
     open_study(compose_study("smoke", []))
     with pytest.raises(ConfigError, match=r"optimizer\.schedule: constant -> cosine"):
         open_study(compose_study("smoke", ["optimizer.schedule=cosine"]))
+
+
+def test_a_study_that_shows_its_identity_is_known_by_it(root: Path) -> None:
+    study = open_study(compose_study("smoke", []))
+    study.add_trial(optuna.trial.create_trial(value=0.5, params={}, distributions={}))
+    identity = study._storage.get_study_system_attrs(study._study_id)[IDENTITY]
+    study._storage.set_study_system_attr(study._study_id, IDENTITY, None)
+    study.set_user_attr(IDENTITY, identity)
+    with pytest.raises(ConfigError, match=r"exists with another config"):
+        open_study(compose_study("smoke", ["trainer.batch_size=7"]))

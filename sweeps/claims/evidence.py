@@ -38,6 +38,7 @@ class Outcome:
         p: Two-sided p-value of the direction that the evidence points to; of `equal_within` the two one-sided tests'.
         supports: Whether the evidence points to the claim (True) or against it (False).
         summary: What was measured, in words.
+        claimed: Between which values of what is estimated the claim is true; of a published number, that number twice.
         vague: Why even a small p-value decides nothing; empty if it does.
     """
 
@@ -49,6 +50,7 @@ class Outcome:
     supports: bool
     summary: str
     unit: str
+    claimed: tuple[float, float]
     vague: str = ""
     repeats: str = "seeds"
 

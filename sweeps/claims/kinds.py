@@ -16,9 +16,12 @@ from pipeline.config.checks import ConfigError, require_one_of
 from sweeps.claims.config import LEAST_SEEDS, ClaimConfig, Published, StatisticsConfig, quantity_of
 from sweeps.claims.evidence import Evidence, Outcome, TooFewError
 from sweeps.claims.statistics import MeanTest, deviation, mean_test, slope, t_quantile, t_tail, turn
+from sweeps.claims.words import difference_in_words, metric_in_words
 
 # A published number inside a prediction interval of more than so many tolerances to either side proves nothing.
 WIDEST = 3.0
+# What a claim of two parts says of the one that an outcome's estimate shows: nothing by itself.
+EVERYWHERE = (-np.inf, np.inf)
 
 
 def near(published: Published, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -35,9 +38,10 @@ def near(published: Published, evidence: Evidence, settings: StatisticsConfig) -
     half = t_quantile((1 + settings.confidence) / 2, n - 1) * error + tolerance
     distance = abs(published.value - mean)
     is_inside, p = distance <= half, 2 * t_tail(max(0.0, distance - tolerance) / error, n - 1)
-    summary = f"ours: {mean:.4f}, a further run between {mean - half:.4f} and {mean + half:.4f}"
+    summary = f"ours {mean:.4f}, a further run between {mean - half:.4f} and {mean + half:.4f}"
     vague = "our seeds scatter too widely to tell" if is_inside and half > WIDEST * tolerance > 0 else ""
-    return Outcome(mean, mean - half, mean + half, n, p, is_inside, summary, published.metric, vague)
+    claimed = (published.value, published.value)
+    return Outcome(mean, mean - half, mean + half, n, p, is_inside, summary, published.metric, claimed, vague)
 
 
 def _compare(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, sign: int) -> Outcome:
@@ -55,10 +59,11 @@ def _compare(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig,
     decisive = by_p[-1 if supports else 0]
     mean, low, high = (sign * (end + margin) for end in tests[decisive][:3])
     low, high = sorted((low, high))
-    summary = f"{claim.metric} of {claim.trial} minus {decisive}: {_interval(mean, low, high)}"
+    summary = f"{_of_trial(claim)} is {difference_in_words(mean, low, high, f' than {decisive}')}"
     if len(tests) > 1:
         summary += f", the {'hardest' if supports else 'clearest failure'} of {len(tests)} comparisons"
-    return Outcome(mean, low, high, len(differences[decisive]), p, supports, summary, claim.metric or "")
+    claimed = (margin, np.inf) if sign > 0 else (-np.inf, -margin)
+    return Outcome(mean, low, high, len(differences[decisive]), p, supports, summary, claim.metric or "", claimed)
 
 
 def _equal_within(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -69,8 +74,8 @@ def _equal_within(claim: ClaimConfig, evidence: Evidence, settings: StatisticsCo
     nearest = t_tail(abs(margin - distance) / test.error, n - 1)
     is_inside = distance <= margin
     p = max(nearest, t_tail((margin + distance) / test.error, n - 1)) if is_inside else 2 * nearest
-    summary = f"{claim.metric} of {claim.trial} minus {other}: {_interval(*test[:3])}; margin {margin:g}"
-    return Outcome(*test[:3], n, p, is_inside, summary, claim.metric or "")
+    summary = f"{_of_trial(claim)} is {difference_in_words(*test[:3], f' than {other}')}; margin {margin:g}"
+    return Outcome(*test[:3], n, p, is_inside, summary, claim.metric or "", (-margin, margin))
 
 
 def _trend(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, sign: int) -> Outcome:
@@ -78,8 +83,10 @@ def _trend(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, s
     columns = [evidence.values(trial, claim.metric or "") for trial in claim.along]
     slopes = [slope([column[seed] for column in columns]) for seed in _common(*columns)]
     test = _mean_test(slopes, settings, _resolution(claim, evidence, claim.metric) / len(columns))
-    summary = f"{claim.metric} per step along {', '.join(claim.along)}: {_interval(*test[:3])}"
-    return Outcome(*test[:3], len(slopes), test.p, sign * test.mean > 0, summary, f"{claim.metric} per step")
+    metric = metric_in_words(claim.metric or "")
+    summary = f"{metric} is {difference_in_words(*test[:3], ' per step')}, along {', '.join(claim.along)}"
+    claimed = (0.0, np.inf) if sign > 0 else (-np.inf, 0.0)
+    return Outcome(*test[:3], len(slopes), test.p, sign * test.mean > 0, summary, f"{claim.metric} per step", claimed)
 
 
 def _overfits(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -99,12 +106,12 @@ def _overfits(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig
     growth = _mean_test([gaps[seed] - before[seed] for seed in seeds], settings, resolution)
     rise = _mean_test([slope(curve[len(curve) // 2 :]) for curve in curves], settings)
     supports, p = _all_hold([(test.p, test.mean > 0) for test in (growth, rise)])
-    since = f" above {claim.than[0]}'s" if claim.than else ""
+    since = f" than {claim.than[0]}'s" if claim.than else " than 0"
     summary = (
-        f"gap{since}: {_interval(*growth[:3])}; test loss is lowest after epoch {turn(curves)} of "
+        f"gap is {difference_in_words(*growth[:3], since)}; test loss is lowest after epoch {turn(curves)} of "
         f"{min(map(len, curves))}, and over the second half of the epochs changes by {rise.mean:+.4f} per epoch"
     )
-    return Outcome(*growth[:3], len(seeds), p, supports, summary, "gap/accuracy")
+    return Outcome(*growth[:3], len(seeds), p, supports, summary, "gap/accuracy", EVERYWHERE)
 
 
 def _reduces_overfitting(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -121,10 +128,10 @@ def _reduces_overfitting(claim: ClaimConfig, evidence: Evidence, settings: Stati
     harmless, _ = test("test/accuracy", settings.harmless)
     supports, p = _all_hold([(gap.p, gap.mean < 0), (harmless.p, harmless.mean > 0)])
     summary = (
-        f"gap against {baseline}: {_interval(*gap[:3])}; test accuracy: {_interval(*accuracy[:3])} "
-        f"(down to {-settings.harmless:g} counts as harmless)"
+        f"gap is {difference_in_words(*gap[:3], f' than {baseline}')}; test accuracy is "
+        f"{difference_in_words(*accuracy[:3])} ({settings.harmless:g} lower counts as harmless)"
     )
-    return Outcome(*gap[:3], n, p, supports, summary, "gap/accuracy")
+    return Outcome(*gap[:3], n, p, supports, summary, "gap/accuracy", EVERYWHERE)
 
 
 def _speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, sign: int) -> Outcome:
@@ -140,9 +147,10 @@ def _speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, s
     test = _mean_test([sign * log - margin for log in logs], settings)
     ratio, low, high = (float(np.exp(sign * (end + margin))) for end in test[:3])
     low, high = sorted((low, high))
-    interval, unit = f"{ratio:.2f} times, interval {low:.2f} to {high:.2f}", "times as long per epoch"
-    summary = f"seconds per epoch of {claim.trial} over {other}, timed in turn: {interval}"
-    return Outcome(ratio, low, high, len(logs), test.p, test.mean > 0, summary, unit, repeats="rounds")
+    unit = "times as long per epoch"
+    summary = f"{claim.trial} takes {ratio:.2f} {unit} as {other}, between {low:.2f} and {high:.2f}, timed in turn"
+    claimed = (float(np.exp(margin)), np.inf) if sign > 0 else (0.0, float(np.exp(-margin)))
+    return Outcome(ratio, low, high, len(logs), test.p, test.mean > 0, summary, unit, claimed, repeats="rounds")
 
 
 def _stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
@@ -157,11 +165,11 @@ def _stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -
         p = _mean_test([target - accuracy for accuracy in accuracies], settings, resolution).p
         ended = f"training accuracy ended at {float(np.mean(accuracies)):.4f}, below {target:g}"
         summary = f"no seed stopped within {limit} epochs; {ended}"
-        return Outcome(mean, low, high, n, p, False, summary, "epochs")
+        return Outcome(mean, low, high, n, p, False, summary, "epochs", (0.0, limit))
     p = _mean_test([limit + 1 - value for value in epochs], settings, 1.0).p
-    summary = f"{stopped} of {n} seeds stopped, after {mean:.1f}, interval {low:.1f} to {high:.1f} of {limit} epochs"
+    summary = f"{stopped} of {n} seeds stopped, after {mean:.1f} of {limit} epochs, between {low:.1f} and {high:.1f}"
     vague = "" if stopped == n else "not every seed stopped"
-    return Outcome(mean, low, high, n, p, True, summary, "epochs", vague)
+    return Outcome(mean, low, high, n, p, True, summary, "epochs", (0.0, limit), vague)
 
 
 @dataclass(frozen=True)
@@ -255,7 +263,8 @@ def _differences(claim: ClaimConfig, evidence: Evidence) -> dict[str, list[float
     ours = evidence.values(claim.trial or "", metric)
     if claim.value is not None:
         return {f"{claim.value:g}": [value - claim.value for value in ours.values()]}
-    than_metric, of = claim.than_metric or metric, f"{claim.than_metric} of " if claim.than_metric else ""
+    than_metric = claim.than_metric or metric
+    of = f"{metric_in_words(than_metric)} of " if claim.than_metric else ""
     others = {of + other: evidence.values(other, than_metric) for other in claim.than}
     return {other: [ours[seed] - values[seed] for seed in _common(ours, values)] for other, values in others.items()}
 
@@ -268,6 +277,5 @@ def _resolution(claim: ClaimConfig, evidence: Evidence, metric: str | None) -> f
     return max(evidence.resolution(trial, metric or "") for trial in claim.trials)
 
 
-def _interval(estimate: float, low: float, high: float) -> str:
-    estimated, lowest, highest = (f"{end:+,.{4 if abs(estimate) < 1000 else 0}f}" for end in (estimate, low, high))
-    return f"{estimated}, interval {lowest} to {highest}"
+def _of_trial(claim: ClaimConfig) -> str:
+    return f"{metric_in_words(claim.metric or '')} of {claim.trial}"

@@ -23,6 +23,7 @@ from sweeps.claims.evidence import Evidence, Outcome, TooFewError
 from sweeps.claims.kinds import KINDS, near
 from sweeps.claims.looks import at_look, chance_to_decide
 from sweeps.claims.statistics import holm
+from sweeps.claims.words import metric_in_words
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE = "REPRODUCED", "CONTRADICTED", "INCONCLUSIVE"
 NEAR = "near"
@@ -69,6 +70,16 @@ class Finding:
         """Whether it is not decided."""
         return self.verdict == INCONCLUSIVE
 
+    @property
+    def lead(self) -> str:
+        """What was measured, in words; why there are too few seeds where nothing was."""
+        return self.outcome.summary if self.outcome else self.sentence
+
+    @property
+    def statistics(self) -> str:
+        """What the sentence says beside that: over how many seeds, and the p-value."""
+        return self.sentence.removeprefix(self.lead).strip(" ;")
+
     def as_dict(self) -> dict[str, object]:
         """Return all of it as one flat dictionary, for JSON."""
         measured = {key: getattr(self.outcome, key, None) for key in ("estimate", "low", "high", "unit", "n", "p")}
@@ -92,7 +103,7 @@ def judge_published(published: Sequence[Published], evidence: Evidence, settings
     """Return a finding per published number, in order; p-values corrected over all of them and for all looks."""
     tests = []
     for number in published:
-        says = f"{number.metric} of {number.trial} is {number.value:.4f}"
+        says = f"{metric_in_words(number.metric)} of {number.trial} is {number.value:.4f}"
         question = Question(number.name, says, NEAR, number.name, [number.source], [number.trial])
         tests.append((question, _of_number(number, settings)))
     return _decide(tests, evidence, settings, "published number")

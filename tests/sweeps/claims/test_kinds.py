@@ -29,7 +29,7 @@ def test_numbers_of_a_comparison_are_those_of_a_paired_t_test() -> None:
     measured = [finding.outcome.estimate, finding.outcome.low, finding.outcome.high, finding.outcome.p]
     assert measured == pytest.approx([np.mean(HIGH) - np.mean(LOW), low, high, theirs.pvalue])
     assert finding.outcome.n == 3
-    for part in ("a minus b", "+0.0203", "decided at 3 seeds"):
+    for part in ("of a is 0.0203 higher than b", "decided at 3 seeds"):
         assert part in finding.sentence
 
 
@@ -51,7 +51,7 @@ def test_two_metrics_of_one_trial_are_compared() -> None:
     keys = {"trial": "a", "than": ["a"], "metric": "test/accuracy/humans", "than_metric": "test/accuracy/horses"}
     finding = one(claim("less", **keys), GivenEvidence(of_classes))
     assert finding.verdict == REPRODUCED
-    assert "test/accuracy/humans of a minus test/accuracy/horses of a: -0.0203" in finding.sentence
+    assert "test accuracy on humans of a is 0.0203 lower than test accuracy on horses of a" in finding.sentence
     assert one(claim("greater", **keys), GivenEvidence(of_classes)).verdict == CONTRADICTED
     assert one(claim("less", **keys), GivenEvidence(of_classes, fineness=0.1)).verdict == INCONCLUSIVE
     of_classes["a"]["test/accuracy/horses"] = []
@@ -137,7 +137,7 @@ def test_the_sentence_is_of_the_comparison_that_decides() -> None:
     claimed = claim("greater", trial="a", than=["b", "c"], metric="test/accuracy")
     finding = one(claimed, accuracies(a=[0.90, 0.901, 0.902], b=[0.91, 0.9111, 0.9119], c=[0.90, 0.95, 0.89]))
     assert finding.verdict == CONTRADICTED
-    assert "a minus b" in finding.sentence
+    assert "of a is" in finding.sentence
 
 
 def test_an_unknown_kind_is_refused() -> None:
@@ -232,7 +232,7 @@ def test_counts_are_shown_whole() -> None:
     parameters: Values = {"a": {"parameters": [2_370_282.0] * 3}, "b": {"parameters": [113_386.0] * 3}}
     finding = one(claim("greater", trial="a", than=["b"], metric="parameters", margin=1e6), GivenEvidence(parameters))
     assert finding.verdict == REPRODUCED
-    assert "+2,256,896, interval +2,256,896 to +2,256,896 (" in finding.sentence
+    assert "2,256,896 higher than b, between 2,256,896 and 2,256,896 (" in finding.sentence
 
 
 @pytest.mark.parametrize(

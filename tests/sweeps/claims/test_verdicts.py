@@ -22,7 +22,7 @@ from tests.helpers.evidence import GREATER, HIGH, LOW, SETTINGS, GivenEvidence, 
 def test_published_numbers(published: float, ours: list[float], verdict: str) -> None:
     (finding,) = judge_published([Published("a", "test/accuracy", "N22", published)], accuracies(a=ours), SETTINGS)
     assert finding.verdict == verdict
-    assert finding.question.says == f"test/accuracy of a is {published:.4f}"
+    assert finding.question.says == f"test accuracy of a is {published:.4f}"
 
 
 def test_a_number_without_tolerance_is_reproduced_by_itself() -> None:

@@ -24,7 +24,7 @@ def demo_sweep(*overrides: str) -> Sweep:
 
 def finding(kind: str, trials: list[str], chance: float, verdict: str = INCONCLUSIVE) -> Finding:
     question = Question("it", "so", kind, "", [], trials)
-    return Finding(question, verdict, "", Outcome(0, 0, 0, 3, 1, True, "", ""), 1.0, chance)
+    return Finding(question, verdict, "", Outcome(0, 0, 0, 3, 1, True, "", "", (0, 0)), 1.0, chance)
 
 
 def test_trials_of_open_claims_alone_get_further_seeds() -> None:

@@ -1,0 +1,49 @@
+"""Metrics and differences in words."""
+
+from __future__ import annotations
+
+PARTS = {"train": "training", "train_eval": "training", "val": "validation"}
+
+
+def metric_in_words(metric: str) -> str:
+    """Return what a metric is called in tables, figures and sentences.
+
+    >>> metric_in_words("train/loss@3"), metric_in_words("test/accuracy/cat"), metric_in_words("gap/accuracy")
+    ('training loss after epoch 3', 'test accuracy on cat', 'gap')
+    """
+    name, _, epoch = metric.partition("@")
+    part, _, quantity = name.partition("/")
+    quantity, _, of = quantity.partition("/")
+    if part == "gap":
+        words = "gap"
+    elif part == "gradient_norm":
+        return f"gradient norm of {name.partition('/')[2]}"
+    else:
+        words = f"{PARTS.get(part, part)} {quantity}".replace("_", " ").strip()
+    words += ", dropout off" if part == "train_eval" else ""
+    return words + (f" on {of}" if of else "") + (f" after epoch {epoch}" if epoch else "")
+
+
+def number_in_words(value: float) -> str:
+    """Return a number with four decimals; whole from 1,000."""
+    return f"{value:,.{4 if abs(value) < 1000 else 0}f}"
+
+
+def difference_in_words(estimate: float, low: float, high: float, than: str = "") -> str:
+    """Return a difference with its interval.
+
+    >>> difference_in_words(0.039, 0.032, 0.046, " than b")
+    '0.0390 higher than b, between 0.0320 and 0.0460'
+    >>> difference_in_words(-0.004, -0.01, 0.002)
+    '0.0040 lower, between 0.0100 lower and 0.0020 higher'
+    """
+    above = [number_in_words(abs(end)) for end in sorted((low, high), key=abs)]
+    words = f"{number_in_words(abs(estimate))} {_direction(estimate)}{than}"
+    if low * high >= 0:
+        return f"{words}, between {above[0]} and {above[1]}"
+    ends = [f"{number_in_words(abs(end))} {_direction(end)}" for end in (low, high)]
+    return f"{words}, between {ends[0]} and {ends[1]}"
+
+
+def _direction(value: float) -> str:
+    return "higher" if value >= 0 else "lower"

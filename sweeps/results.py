@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -187,14 +187,22 @@ def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tr
     return results
 
 
-def best_result(results: Sequence[TrialResult], sweep: Sweep) -> TrialResult | None:
-    """Return a grid's best trial by the mean of the objective over the seeds that all are to have.
+def comparable_results(results: Sequence[TrialResult], sweep: Sweep) -> list[TrialResult]:
+    """Return a grid's trials by as many seeds as all of them have; a trial that lacks some of the first look's is none.
 
-    Those are the first look's where seeds are added for some trials alone. A trial that lacks one does not compete.
+    Where seeds are added for some trials alone, their means are not those of the others' seeds.
     """
     enough = min(sweep.looks[0], max((len(result.runs) for result in results), default=0))
     whole = [result for result in results if len(result.runs) >= enough and result.values(sweep.objective)]
-    return max(whole, key=lambda result: sweep.sign * fmean(result.values(sweep.objective)[:enough]), default=None)
+    n = min((len(result.runs) for result in whole), default=0)
+    return [replace(it, seeds=it.seeds[:n], runs=it.runs[:n], curves=it.curves[:n]) for it in whole]
+
+
+def best_result(results: Sequence[TrialResult], sweep: Sweep) -> TrialResult | None:
+    """Return a grid's best trial by the mean of the objective over the seeds that all have; None without any."""
+    means = {it.label: sweep.sign * fmean(it.values(sweep.objective)) for it in comparable_results(results, sweep)}
+    best = max(means, key=lambda label: means[label], default=None)
+    return next((result for result in results if result.label == best), None)
 
 
 def trial_of(sweep: Sweep, trial: StudyTrial) -> Trial:

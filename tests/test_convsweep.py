@@ -121,9 +121,9 @@ def test_a_figure_shows_itself(demo: Path) -> None:
     assert main(["report", "demo"]) == 0
     result = convsweep.load_results("demo")
     assert result.report.is_file()
-    assert {"learning_curves", "cost"} <= set(result.figures)
+    assert {"learning_curves", "gap"} <= set(result.figures)
     assert result.figure("learning_curves")._repr_png_().startswith(b"\x89PNG")
-    assert result.figure("cost.png") == Figure(result.report.with_name("cost.png"))
+    assert result.figure("gap.png") == Figure(result.report.with_name("gap.png"))
     with pytest.raises(
         convsweep.ConfigError, match=r"there is no figure leraning_curves \(did you mean learning_curves"
     ):

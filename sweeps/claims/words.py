@@ -13,15 +13,15 @@ def metric_in_words(metric: str) -> str:
     """
     name, _, epoch = metric.partition("@")
     part, _, quantity = name.partition("/")
+    if part == "gradient_norm":
+        return f"gradient norm of {quantity}"
     quantity, _, of = quantity.partition("/")
-    if part == "gap":
-        words = "gap"
-    elif part == "gradient_norm":
-        return f"gradient norm of {name.partition('/')[2]}"
-    else:
-        words = f"{PARTS.get(part, part)} {quantity}".replace("_", " ").strip()
-    words += ", dropout off" if part == "train_eval" else ""
-    return words + (f" on {of}" if of else "") + (f" after epoch {epoch}" if epoch else "")
+    base, _, change = part.partition("_") if part.startswith(("test_", "gap_")) else (part, "", "")
+    words = "gap" if base == "gap" else f"{PARTS.get(base, base)} {quantity}".replace("_", " ").strip()
+    if part == "train_eval":
+        words += ", dropout off"
+    ends = {" on ": of, " at ": change.replace("_", " "), " after epoch ": epoch}
+    return words + "".join(joint + end for joint, end in ends.items() if end)
 
 
 def number_in_words(value: float) -> str:

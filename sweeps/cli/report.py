@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline.config.checks import ConfigError
 from sweeps.cli.arguments import Commands, split_words
-from sweeps.cli.console import DONE
+from sweeps.cli.console import DONE, FAILED
 
 
 def add_parser(commands: Commands) -> None:
@@ -17,19 +17,17 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("report", help="rebuild a sweep's tables, figures and page from what is tracked")
     parser.set_defaults(run=run)
     parser.add_argument("words", nargs="*", metavar="name", help="sweeps that have been run; store.root=...")
-    parser.add_argument("--all", action="store_true", help="every ablation, and an index page over them")
+    parser.add_argument("--all", action="store_true", help="every sweep, and an index page over them")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Rebuild the reports of the named sweeps, or of all ablations; return the exit code."""
+    """Rebuild the reports of the named sweeps, or of all sweeps; return the exit code."""
     names, overrides = split_words("report", arguments.words, least=0)
     if bool(names) == arguments.all:
         raise ConfigError("report takes the name of a sweep, or --all")
     for name in names:
         rebuild(name, overrides, console)
-    if arguments.all:
-        rebuild_all(overrides, console)
-    return DONE
+    return rebuild_all(overrides, console) if arguments.all else DONE
 
 
 def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
@@ -61,17 +59,25 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
             publish_study(context, study, confirmed)
 
 
-def rebuild_all(overrides: Sequence[str], console: Console) -> None:
-    """Rebuild the reports of all ablations in the store, and the index over them. Raises as `rebuild`."""
+def rebuild_all(overrides: Sequence[str], console: Console) -> int:
+    """Rebuild the reports of all sweeps in the store that can be, and the index over them; return the exit code.
+
+    Raises:
+        ConfigError: if there is no store, or no sweep in it.
+    """
     from pipeline.inference.load import open_store
-    from sweeps.load import command_of
-    from sweeps.reports.publish import publish_index
+    from sweeps.reports.index import publish_index
 
     store, tracker = open_store(overrides)
-    parents = {name: tracker.find_sweep(name) for name in tracker.sweeps()}
-    ablations = [name for name, parent in parents.items() if parent and command_of(name, parent)[:1] == ["ablate"]]
-    if not ablations:
-        raise ConfigError(f"{store.place} holds no ablation; make one: convsweep ablate demo")
-    for name in ablations:
-        rebuild(name, overrides, console)
+    names = [name for name in tracker.sweeps() if tracker.find_sweep(name)]
+    if not names:
+        raise ConfigError(f"{store.place} holds no sweep; make one: convsweep ablate demo")
+    code = DONE
+    for name in names:
+        try:
+            rebuild(name, overrides, console)
+        except ConfigError as error:  # of one whose config files are gone, say; the others have their reports
+            console.print(f"{name}: {error}", style="red", soft_wrap=True, highlight=False)
+            code = FAILED
     console.print(f"index: {publish_index(store)}", soft_wrap=True, highlight=False)
+    return code

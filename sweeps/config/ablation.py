@@ -95,6 +95,7 @@ class AblationConfig:
     grid: dict[str, list[str]] = field(default_factory=dict)
     discussion: DiscussionConfig | None = None
     remarks: list[RemarkConfig] = field(default_factory=list)
+    question: str = ""
 
     def __post_init__(self) -> None:
         """Check; raise ConfigError. Lists the trials of a grid."""

@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from sweeps.claims.effects import effects
+from sweeps.claims.words import metric_in_words
 from sweeps.reports.figures import Drawing, figure_of
 from sweeps.reports.tables import Cell, Row, Table, mean_and_deviation
 from sweeps.results import TrialResult
@@ -29,7 +30,7 @@ def factorial_tables(results: Sequence[TrialResult], grid: Grid, sweep: Sweep) -
 def heat_maps(results: Sequence[TrialResult], grid: Grid, sweep: Sweep) -> list[Drawing]:
     """Return a heat map of what trials are compared by, and one of the gap, where all trials have it."""
     drawings = []
-    for metric, quantity in ((sweep.objective, sweep.objective.replace("/", " ")), (GAP, "the gap")):
+    for metric, quantity in ((sweep.objective, metric_in_words(sweep.objective)), (GAP, "the gap")):
         if all(result.values(metric) for result in results):
             caption = f"{quantity} of every config: means over the seeds.".capitalize()
             draw = partial(_draw_heat_map, results, grid, metric, f"{sweep.name}: {quantity}")
@@ -45,7 +46,7 @@ def _effects_table(results: Sequence[TrialResult], grid: Grid, sweep: Sweep) -> 
     rows = [
         Row(
             [
-                Cell(each.metric),
+                Cell(metric_in_words(each.metric)),
                 Cell(" x ".join(f"{name} ({', '.join(short[name])})" for name in each.factors)),
                 Cell(f"{each.test.mean:+.4f}"),
                 Cell(f"{each.test.low:+.4f} to {each.test.high:+.4f}"),
@@ -77,7 +78,12 @@ def _budget_table(results: Sequence[TrialResult], sweep: Sweep) -> Table:
         "Configs that are better than every cheaper one. The budget is what one network takes to train: epochs times "
         "seconds per epoch, taken while runs shared the machine. Chosen by the seeds shown, which flatters them."
     )
-    return Table("The best config per budget", ["budget", "config", sweep.objective, GAP], rows, caption)
+    return Table(
+        "The best config per budget",
+        ["budget", "config", metric_in_words(sweep.objective), metric_in_words(GAP)],
+        rows,
+        caption,
+    )
 
 
 def _seconds(result: TrialResult) -> float:

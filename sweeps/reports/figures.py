@@ -10,13 +10,13 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.system.plotting import COLOURS, MARKERS, new_figure
 from sweeps.claims.statistics import interval_of, turn
-from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
+from sweeps.claims.words import metric_in_words
 from sweeps.results import TrialResult
 
 if TYPE_CHECKING:
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 130
-MOST_LEVEL_TICKS = 10
+MOST_LEVEL_LETTERS = 80
 MOST_CURVES = 24
 ACROSS = 4
-# Okabe and Ito's again.
-VERDICTS = {REPRODUCED: ("#009E73", "o"), CONTRADICTED: ("#D55E00", "X"), INCONCLUSIVE: ("#767676", "s")}
 NEUTRAL = "#444444"
 
 
@@ -43,12 +41,15 @@ class Drawing:
 
 def result_drawings(results: Sequence[TrialResult], axis: str, title: str, confidence: float) -> list[Drawing]:
     """Return the figures of any grid for which there is something to draw."""
-    drawings, slug = [], re.sub(r"\W+", "_", axis).strip("_")
+    drawings = []
     for quantity in ("accuracy", "loss"):
         if any(result.values(f"{part}/{quantity}") for result in results for part in COLOURS):
-            file = f"{quantity}_by_{slug}.png"
             caption = f"{quantity} by {axis}: a dot per seed, bars are intervals of the mean."
-            drawings.append(Drawing(file, caption, partial(draw_axis, results, quantity, axis, title, confidence)))
+            drawings.append(
+                Drawing(
+                    axis_file(quantity, axis), caption, partial(draw_axis, results, quantity, axis, title, confidence)
+                )
+            )
     if any(result.curves for result in results):
         caption = "Learning curves: thin lines are seeds; dotted, the epoch from which on mean test loss rises."
         drawings.append(Drawing("learning_curves.png", caption, partial(draw_learning_curves, results, title)))
@@ -58,20 +59,10 @@ def result_drawings(results: Sequence[TrialResult], axis: str, title: str, confi
     return drawings
 
 
-def ablation_drawings(
-    results: Sequence[TrialResult],
-    timings: Mapping[str, list[float]],
-    numbers: Sequence[Finding],
-    published: Sequence[float],
-    title: str,
-) -> list[Drawing]:
-    """Return the figures that only ablations have: cost, and `published` values with the findings about them."""
-    caption = "What each config costs: a dot per seed, or per round of timing."
-    drawings = [Drawing("cost.png", caption, partial(draw_cost, results, timings, title))]
-    if any(finding.outcome for finding in numbers):
-        caption = "Published numbers against ours: within the band they are plausible for one further run of ours."
-        drawings.append(Drawing("published.png", caption, partial(draw_published, numbers, published, title)))
-    return drawings
+def axis_file(quantity: str, axis: str) -> str:
+    """Return the name of the figure of accuracy or loss against the axis."""
+    slug = re.sub(r"\W+", "_", axis).strip("_")
+    return f"{quantity}_by_{slug}.png"
 
 
 def draw_axis(
@@ -96,8 +87,10 @@ def draw_axis(
             if marks:
                 diamonds = axes.plot(*zip(*marks, strict=True), "D", color=colour, label=f"{part}, published")
                 diamonds[0].set(markerfacecolor="none", markersize=9)
-        rotation = 0 if len(results) <= MOST_LEVEL_TICKS else 90
-        axes.set_xticks(range(len(results)), [result.tick for result in results], rotation=rotation)
+        labels = [result.label for result in results]
+        is_level = max(map(len, labels)) * len(labels) <= MOST_LEVEL_LETTERS
+        axes.set_xticks(range(len(results)), labels)
+        axes.tick_params(axis="x", rotation=0 if is_level else 90)
         axes.set(xlabel=axis, ylabel=quantity)
         axes.set_title(f"{title}\n{_legend(results, confidence)}", fontsize="medium")
         axes.legend(fontsize="small")
@@ -145,47 +138,20 @@ def draw_gap(results: Sequence[TrialResult], axis: str, title: str, confidence: 
         axes.set_title(f"{title}: overfitting, {_legend(results, confidence)}", fontsize="medium")
 
 
-def draw_cost(results: Sequence[TrialResult], timings: Mapping[str, list[float]], title: str, path: Path) -> None:
-    """Draw what each trial costs: seconds per epoch as run, seconds per epoch timed in turn, parameters."""
-    results = [result for result in results if result.runs]
-    panels = {"seconds per epoch, as run:\nruns share the machine": [r.values("seconds_per_epoch") for r in results]}
-    if timings:
-        timed = [timings.get(result.label, []) for result in results]
-        panels["seconds per timed epoch:\none at a time, in turn"] = timed
-    panels["parameters"] = [result.values("parameters")[:1] for result in results]
-    with figure_of(10.0, 0.42 * len(results) + 1.6, path) as figure:
-        row = figure.subplots(1, len(panels), sharey=True)
-        for axes, (label, by_trial) in zip(row, panels.items(), strict=True):
-            for place, values in enumerate(by_trial):
-                axes.plot(values, [place] * len(values), "o", color=COLOURS["train"], markersize=4)
-            flat = [value for values in by_trial for value in values]
-            if flat and max(flat) > 20 * min(flat):
-                axes.set_xscale("log")
-            else:
-                axes.set_xlim(left=0)
-            axes.set_xlabel(label, fontsize="small")
-        _list_trials(row[0], results)
-        figure.suptitle(f"{title}: cost")
-
-
-def draw_published(findings: Sequence[Finding], published: Sequence[float], title: str, path: Path) -> None:
-    """Draw every published number against ours, in half prediction intervals: within -1 and 1 it is reproduced."""
-    pairs = zip(findings, published, strict=True)
-    shown = [(finding, finding.outcome, value) for finding, value in pairs if finding.outcome]
-    with figure_of(7.0, 0.24 * len(shown) + 1.7, path) as figure:
+def draw_trials(curves: Mapping[str, list[list[float]]], best: str, metric: str, title: str, path: Path) -> None:
+    """Draw the metric per epoch of every trial's runs, `curves` by trial; the best one's stand out."""
+    with figure_of(7.0, 4.0, path) as figure:
         axes = figure.subplots()
-        axes.axvspan(-1, 1, color="#009E73", alpha=0.12)
-        axes.axvline(0, color=NEUTRAL, linewidth=0.8)
-        labels = {finding.verdict: place for place, (finding, _, _) in reversed([*enumerate(shown)])}
-        for place, (finding, outcome, value) in enumerate(shown):
-            colour, marker = VERDICTS[finding.verdict]
-            label = finding.verdict if labels[finding.verdict] == place else None
-            distance = (value - outcome.estimate) / (outcome.high - outcome.estimate)
-            axes.plot(distance, place, marker, color=colour, markersize=6, label=label)
-        axes.set_yticks(range(len(shown)), [finding.question.name for finding, _, _ in shown], fontsize="small")
-        axes.invert_yaxis()
-        axes.set(xlabel="published minus ours; the band is the interval for one further run")
-        axes.set_title(f"{title}: published numbers", fontsize="medium")
+        for trial, lines in sorted(curves.items(), key=lambda item: item[0] == best):
+            style: dict[str, Any] = {"color": NEUTRAL, "linewidth": 0.7, "alpha": 0.5, "marker": "."}
+            if trial == best:
+                style = {"color": COLOURS["test"], "linewidth": 2.0, "marker": "o"}
+            for place, line in enumerate(lines):
+                label = f"trial {trial}, the best" if trial == best and place == 0 else None
+                axes.plot(range(1, len(line) + 1), line, label=label, **style)
+        axes.locator_params(axis="x", integer=True)
+        axes.set(xlabel="epoch", ylabel=metric_in_words(metric))
+        axes.set_title(title, fontsize="medium")
         axes.legend(fontsize="small")
 
 
@@ -201,7 +167,7 @@ def figure_of(width: float, height: float, path: Path, is_gridded: bool = True) 
 
 def _list_trials(axes: Axes, results: Sequence[TrialResult]) -> None:
     """Name the trials on the vertical axis, from top to bottom."""
-    axes.set_yticks(range(len(results)), [result.tick.replace("\n", " ") for result in results])
+    axes.set_yticks(range(len(results)), [result.label for result in results])
     axes.invert_yaxis()
 
 

@@ -1,29 +1,46 @@
-"""A sweep's report as one self-contained HTML page and as Markdown; and the index over all ablations."""
+"""A sweep's report as one self-contained HTML page and as Markdown."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.compose import to_dict
 from sweeps.claims.config import StatisticsConfig
-from sweeps.claims.verdicts import Finding, count_verdicts
+from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
 from sweeps.config.ablation import DiscussionConfig, RemarkConfig
+from sweeps.reports.chart import Chart, bar_of
 from sweeps.reports.tables import MARKS, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
+# The order in which verdicts are shown: first what surprises.
+VERDICTS = (CONTRADICTED, INCONCLUSIVE, REPRODUCED)
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a report shows, in this order; `figures` are captions by file name."""
+    """What a report shows, in this order.
 
+    Attributes:
+        kind, name, description: Of the sweep: ablation, grid or study.
+        title, headline: What is asked, and what came out.
+        counts: Numbers with what they count, where there are no verdicts.
+        chart, charted: The chart, and the file of `figures` that shows the same where there is no room for it.
+        card: Facts about a search's best config.
+        figures: Captions by file name.
+    """
+
+    kind: str
     name: str
     description: str
+    title: str
+    headline: str
+    counts: list[tuple[int, str]] = field(default_factory=list)
+    chart: Chart | None = None
+    charted: str = ""
+    card: list[tuple[str, str]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     numbers: list[Finding] = field(default_factory=list)
     method: str = ""
@@ -78,7 +95,8 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters |= {"plain": markdown_escaped, "code": markdown_code, "counts": count_verdicts}
     environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
-    environment.globals["mark"] = MARKS
+    environment.filters["bar"] = bar_of
+    environment.globals |= {"mark": MARKS, "verdicts": VERDICTS}
     return environment.get_template(template).render(**values)
 
 
@@ -86,38 +104,3 @@ def write_page(page: Page, folder: Path) -> None:
     """Write report.html and report.md into the folder, which holds the figures."""
     for kind in ("html", "md"):
         (folder / f"report.{kind}").write_text(render(f"report.{kind}.j2", page=page, folder=folder))
-
-
-def index_entry(page: Page, changed: Sequence[str], made: str) -> dict[str, object]:
-    """Return all that the index shows of an ablation, for its claims.json.
-
-    `changed` says what makes it another experiment than its file's, and `made` when and on what it was measured.
-    """
-    return {
-        "name": page.name,
-        "description": page.description,
-        "discussion": to_dict(page.discussion) if page.discussion else None,
-        "remarks": [to_dict(remark) for remark in page.remarks],
-        "changed": list(changed),
-        "method": page.method,
-        "made": made,
-        "findings": [finding.as_dict() for finding in page.findings],
-        "numbers": [finding.as_dict() for finding in page.numbers],
-    }
-
-
-def render_index(pages: Sequence[Mapping[str, Any]], written: str) -> dict[str, str]:
-    """Return index.html and results.md by name: the scoreboard over all ablations, from their claims.json.
-
-    Modified ablations, run with other configs than their files', stand apart and do not count.
-    """
-    shown = [page for page in pages if not page["changed"]]
-    values = {
-        "pages": shown,
-        "changed": [page for page in pages if page["changed"]],
-        "findings": [finding for page in shown for finding in page["findings"]],
-        "numbers": [finding for page in shown for finding in page["numbers"]],
-        "methods": list(dict.fromkeys(page["method"] for page in pages)),
-        "written": written,
-    }
-    return {"index.html": render("index.html.j2", **values), "results.md": render("index.md.j2", **values)}

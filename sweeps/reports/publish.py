@@ -6,40 +6,43 @@ Nothing is trained, timed or judged here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import yaml
 
 from pipeline.config.compose import without_store
 from pipeline.config.overrides import is_of_store
-from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.schema import RunConfig
 from pipeline.system.plotting import try_to_draw
-from pipeline.tracking.locks import locked
 from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import count_verdicts
 from sweeps.config.ablation import Ablation
-from sweeps.reports.context import LOCK, REPORTS, ReportContext
+from sweeps.reports.chart import chart_of
+from sweeps.reports.context import ReportContext
 from sweeps.reports.factorial import factorial_tables, heat_maps
-from sweeps.reports.figures import Drawing, ablation_drawings, result_drawings
+from sweeps.reports.figures import Drawing, axis_file, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
+from sweeps.reports.headline import ablation_headline, best_of, grid_headline, study_headline
+from sweeps.reports.index import publish_index, write_summary
 from sweeps.reports.mlflow_notes import BEST, best_metric, note_in_mlflow, shown_of_curves, shown_of_runs
-from sweeps.reports.page import Page, index_entry, method, render_index, write_page
+from sweeps.reports.page import Page, method, write_page
+from sweeps.reports.results_csv import write_csv, write_study_csv
+from sweeps.reports.study import CAPTIONS, best_card, best_trials, count_states, curves_drawing, runs_by_trial
 from sweeps.reports.tables import (
     Table,
     confirmation_metrics,
     confirmation_table,
+    means_table,
     results_table,
     runs_table,
     study_table,
     timing_table,
-    write_csv,
-    write_study_csv,
+    trials_table,
 )
 from sweeps.reports.terminal import show_findings, show_table
 from sweeps.results import StudyResult, TrialResult, best_result, trial_of
@@ -57,53 +60,72 @@ def publish_ablation(
 
     `timings` are seconds per epoch, round by round, of trials that were timed side by side.
     """
-    sweep, config, numbers = context.sweep, ablation.config, findings.published
-    confidence = ablation.statistics.confidence
+    sweep, config, numbers, settings = context.sweep, ablation.config, findings.published, ablation.statistics
     of_grid = factorial_tables(results, config.grid, sweep) if config.grid else []
-    _show(context, [results_table(results, ablation.statistics, numbers, differences=True), *of_grid], note(ablation))
+    _show(context, [results_table(results, settings, numbers, differences=True), *of_grid], note(ablation))
     show_findings(findings, context.console)
     drawings = heat_maps(results, config.grid, sweep) if config.grid else []
-    drawings += result_drawings(results, config.axis, sweep.name, confidence)
-    drawings += ablation_drawings(results, timings, numbers, [it.value for it in config.published], sweep.name)
+    drawings += result_drawings(results, config.axis, sweep.name, settings.confidence)
     with context.folder() as folder:
         page = Page(
+            kind="ablation",
             name=sweep.name,
-            description=context.sweep.description,
+            description=sweep.description,
+            title=config.question or sweep.description,
+            headline=ablation_headline(findings, results, sweep),
+            chart=chart_of(results, sweep, config.axis, settings),
+            charted=_charted(sweep, config.axis),
             findings=findings.claims,
             numbers=numbers,
-            method=method(ablation.statistics),
+            method=method(settings),
             note=note(ablation),
             discussion=discussion(ablation, findings),
             remarks=config.remarks,
             tables=[
                 *of_grid,
-                results_table(results, ablation.statistics, numbers, config.remarks),
+                results_table(results, settings, numbers, config.remarks),
                 *([timing_table(timings, ablation.timing.examples)] if timings else []),
                 runs_table(results, sweep, context.link),
             ],
             figures=_draw(context, drawings, folder),
             facts=_facts(context, results),
         )
-        (folder / "claims.json").write_text(json.dumps(index_entry(page, ablation.changed, _made(results)), indent=2))
-        _write(context, page, results, folder)
+        _write_grid(context, results, folder)
+        _write(page, results, folder, ablation.changed)
     note_in_mlflow(context, page, best_metric(best_result(results, sweep), sweep), shown_of_curves(results))
     _tag_verdicts(context, findings)
     publish_index(sweep.store)
 
 
 def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None:
-    """Print and write the results of a grid without claims."""
-    sweep = context.sweep
-    table = results_table(results, sweep.config.statistics)
-    _show(context, [table])
-    axis, confidence = ", ".join(sweep.varied) or "config", sweep.config.statistics.confidence
-    drawings = result_drawings(results, axis, sweep.name, confidence)
+    """Print and write the results of a grid without claims, the best config first."""
+    sweep, settings = context.sweep, context.sweep.config.statistics
+    results = sorted(results, key=lambda it: -sweep.sign * fmean(it.values(sweep.objective) or [-sweep.sign * inf]))
+    tables, axis = [results_table(results, settings), means_table(results, sweep)], ", ".join(sweep.varied) or "config"
+    _show(context, tables)
+    drawings = result_drawings(results, axis, sweep.name, settings.confidence)
     with context.folder() as folder:
-        tables = [table, runs_table(results, sweep, context.link)]
-        figures, facts = _draw(context, drawings, folder), _facts(context, results)
-        page = Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts)
-        _write(context, page, results, folder)
+        page = Page(
+            kind="grid",
+            name=sweep.name,
+            description=sweep.description,
+            title=f"Which config has the {best_of(sweep)}?",
+            headline=grid_headline(results, sweep),
+            counts=[
+                (len(results), "configs"),
+                (len(sweep.seeds), "seeds"),
+                (sum(len(it.runs) for it in results), "runs"),
+            ],
+            chart=chart_of(results, sweep, axis, settings),
+            charted=_charted(sweep, axis),
+            tables=[*tables, runs_table(results, sweep, context.link)],
+            figures=_draw(context, drawings, folder),
+            facts=_facts(context, results),
+        )
+        _write_grid(context, results, folder)
+        _write(page, results, folder)
     note_in_mlflow(context, page, best_metric(best_result(results, sweep), sweep), shown_of_curves(results))
+    publish_index(sweep.store)
 
 
 def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequence[TrackedRun]) -> None:
@@ -118,44 +140,32 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         tables.append(confirmation_table(best, confirmed, sweep))
         metrics |= confirmation_metrics(best, confirmed, sweep)
     _show(context, tables)
+    runs = runs_by_trial(context)
     with context.folder() as folder:
         write_study_csv(study.trials, sweep, folder / "results.csv")
+        figures = _draw(context, curves_drawing(context, study, runs), folder)
         for trouble in study.draw(folder):
             context.say(trouble)
-        figures = {path.name: path.stem.replace("_", " ") for path in sorted(folder.glob("*.png"))}
+        figures |= {file: caption for file, caption in CAPTIONS.items() if (folder / file).exists()}
         score = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {sweep.seeds}."
         _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
-        seeds = [int(run.params["seed"]) for run in confirmed]
-        facts = _facts(context, [TrialResult("confirmed", "", seeds, [*confirmed])])
-        page = Page(sweep.name, context.sweep.description, tables=tables, figures=figures, facts=facts)
-        write_page(page, folder)
+        results = [TrialResult("confirmed", "", [int(run.params["seed"]) for run in confirmed], [*confirmed])]
+        page = Page(
+            kind="study",
+            name=sweep.name,
+            description=sweep.description,
+            title=f"Which config has the {best_of(sweep)}?",
+            headline=study_headline(study, confirmed, sweep),
+            counts=count_states(study),
+            chart=chart_of(best_trials(study, sweep, runs), sweep, "trial", sweep.config.statistics),
+            card=best_card(study, confirmed, sweep),
+            tables=[*tables, trials_table(study, sweep, runs, context.link)],
+            figures=figures,
+            facts=_facts(context, results),
+        )
+        _write(page, results, folder)
     note_in_mlflow(context, page, metrics, shown_of_runs(context.tracker, context.parent, sweep))
-
-
-def publish_index(store: StoreConfig) -> Path | None:
-    """Write reports/index.html and reports/results.md over all ablations with a report; None without any."""
-    folder = store.folder / REPORTS
-    pages = [page for path in sorted(folder.glob("[!.]*/claims.json")) if (page := _read_claims(path))]
-    if not pages:
-        return None
-    with locked(store, LOCK):
-        for name, text in render_index(pages, f"Written on {_today()}.").items():
-            fresh = folder / f".{name}"
-            fresh.write_text(text)
-            fresh.replace(folder / name)
-    return folder / "index.html"
-
-
-def _read_claims(path: Path) -> dict[str, Any]:
-    """Return a sweep's claims.json; empty if no index can be made from it, until its own report is made again."""
-    from jinja2 import TemplateError
-
-    try:
-        page: dict[str, Any] = json.loads(path.read_text())
-        render_index([page], "")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, TemplateError):
-        return {}
-    return page
+    publish_index(sweep.store)
 
 
 def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") -> None:
@@ -164,6 +174,11 @@ def _show(context: ReportContext, tables: Sequence[Table], warning: str = "") ->
     context.say(f"{context.sweep.name}: {context.sweep.description}")
     for table in tables:
         show_table(table, context.console)
+
+
+def _charted(sweep: Sweep, axis: str) -> str:
+    """Return the file of the figure that shows what the chart does."""
+    return axis_file(sweep.objective.rpartition("/")[2], axis)
 
 
 def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> dict[str, str]:
@@ -177,8 +192,8 @@ def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> 
     return captions
 
 
-def _write(context: ReportContext, page: Page, results: Sequence[TrialResult], folder: Path) -> None:
-    """Write what every grid has beside its figures."""
+def _write_grid(context: ReportContext, results: Sequence[TrialResult], folder: Path) -> None:
+    """Write a line per run, and the best config."""
     sweep = context.sweep
     write_csv(results, folder / "results.csv")
     if best := best_result(results, sweep):
@@ -186,7 +201,12 @@ def _write(context: ReportContext, page: Page, results: Sequence[TrialResult], f
         mean = fmean(best.values(sweep.objective))
         score = f"{best.label}: {sweep.objective} {mean:.6f}, mean over the seeds {best.seeds}."
         _write_best(trial.config(best.seeds[0]), score, sweep, folder)
+
+
+def _write(page: Page, results: Sequence[TrialResult], folder: Path, changed: Sequence[str] = ()) -> None:
+    """Write the page, and what the index shows of it."""
     write_page(page, folder)
+    write_summary(page, changed, _made(results), folder)
 
 
 def _write_best(config: RunConfig, score: str, sweep: Sweep, folder: Path) -> None:

@@ -1,19 +1,17 @@
-"""A sweep's tables, which sweeps.reports.terminal and the templates render; and results.csv."""
+"""A sweep's tables, which sweeps.reports.terminal and the templates render."""
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, median, stdev
 
 from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.config import StatisticsConfig
 from sweeps.claims.statistics import interval_of
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
+from sweeps.claims.words import metric_in_words
 from sweeps.config.ablation import RemarkConfig
 from sweeps.results import StudyResult, StudyTrial, TrialResult
 from sweeps.sweep import Sweep
@@ -23,6 +21,8 @@ METRICS += ["gap/accuracy", "epochs", "prediction"]
 # Told apart without colour too.
 MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
 MOST_TRIALS = 10
+# Gives the address of a run's page.
+Link = Callable[[TrackedRun], str]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ def results_table(
     for result in results:
         parameters = f"{result.values('parameters')[0]:,.0f}" if result.runs else "-"
         cells = [Cell(result.label), Cell(f"n={len(result.runs)}"), Cell(parameters)]
-        cells.append(_mean(result.values("seconds_per_epoch"), settings, 2))
         rows.append(Row([*cells, *(_mean(result.values(metric), settings) for metric in metrics)]))
         about = [(place, remark) for place, remark in enumerate(remarks, start=1) if remark.trial == result.label]
         for source, published in result.published.items():
@@ -96,17 +95,17 @@ def results_table(
             rows += _faint(f"not judged ({remark.source}) [{place}]", shown, metrics)
     caption = (
         "Mean ± standard deviation over the seeds. Training figures are running averages over the last epoch; gap is "
-        "accuracy on training minus test images, dropout off. Seconds per epoch were taken while runs shared the "
-        "machine."
+        "accuracy on training minus test images, dropout off."
     )
     if any(result.published for result in results):
         legend = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
         caption += f" Published: one run each, seed unknown{f'; {legend}.' if numbers else ', not judged.'}"
     beneath = f"In brackets: {settings.confidence:.0%} interval of the mean."
-    return Table("Results", ["config", "seeds", "parameters", "s/epoch", *metrics], rows, caption, beneath)
+    columns = ["config", "seeds", "parameters", *map(metric_in_words, metrics)]
+    return Table("Results", columns, rows, caption, beneath)
 
 
-def runs_table(results: Sequence[TrialResult], sweep: Sweep, link: Callable[[TrackedRun], str]) -> Table:
+def runs_table(results: Sequence[TrialResult], sweep: Sweep, link: Link) -> Table:
     """Return every run's last values, with a link to the run that they come from."""
     metrics = _measured(results)
     rows = [
@@ -119,39 +118,73 @@ def runs_table(results: Sequence[TrialResult], sweep: Sweep, link: Callable[[Tra
         for seed, run in zip(result.seeds, result.runs, strict=True)
     ]
     caption = f"The links open in MLflow's pages while convsweep ui {sweep.name} runs."
-    return Table("Runs", ["config", "seed", *metrics, "run"], rows, caption)
+    return Table("Runs", ["config", "seed", *map(metric_in_words, metrics), "run"], rows, caption)
 
 
 def timing_table(timings: Mapping[str, list[float]], examples: int) -> Table:
-    """Return the median seconds per epoch of trials that were timed side by side."""
+    """Return how fast trials were that were timed side by side."""
     rows = [
-        _row(label, str(len(seconds)), f"{median(seconds):.3f}" if seconds else "-")
+        _row(
+            label,
+            str(len(seconds)),
+            *([f"{median(seconds):.3f}", f"{examples / median(seconds):,.0f}"] if seconds else "--"),
+        )
         for label, seconds in timings.items()
     ]
     caption = (
         f"Epochs of {examples:,} training examples, one config after the other with equal threads, several rounds: "
-        "what the claims about speed rest on. The first epoch, which also traces the model, is not counted."
+        "what claims about speed rest on. The first epoch, which also traces the model, is not counted."
     )
-    return Table("Timed side by side", ["config", "rounds", "median seconds"], rows, caption)
+    return Table("Timed side by side", ["config", "rounds", "median seconds", "examples per second"], rows, caption)
 
 
 def study_table(study: StudyResult, sweep: Sweep) -> Table:
     """Return the best trials with their values and parameters; the Pareto front if there are several objectives."""
-    complete = [trial for trial in study.trials if trial.state == "COMPLETE"]
-    best = sorted(complete, key=lambda trial: (-sweep.sign * trial.values[0], trial.number))[:MOST_TRIALS]
     is_front = len(sweep.objectives) > 1
     rows = []
-    for trial in study.best if is_front else best:
+    for trial in study.best if is_front else ranked(study, sweep)[:MOST_TRIALS]:
         values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
         if len(sweep.seeds) > 1:
             values[0] = mean_and_deviation([*trial.seed_values.values()])
-        params = [trial.params.get(key, "") for key in sweep.varied]
-        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in params]
-        rows.append(_row(str(trial.number), *values, *shown))
+        rows.append(_row(str(trial.number), *values, *_point(trial, sweep)))
     states = Counter(trial.state.lower() for trial in study.trials)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     title = f"{'The Pareto front' if is_front else 'The best trials'} of {counts}"
-    return Table(title, ["trial", *sweep.objectives, *(key.rpartition(".")[2] for key in sweep.varied)], rows)
+    return Table(title, ["trial", *map(metric_in_words, sweep.objectives), *_short(sweep)], rows)
+
+
+def ranked(study: StudyResult, sweep: Sweep) -> list[StudyTrial]:
+    """Return the completed trials, the best first, by the first objective."""
+    complete = [trial for trial in study.trials if trial.state == "COMPLETE"]
+    return sorted(complete, key=lambda trial: (-sweep.sign * trial.values[0], trial.number))
+
+
+def trials_table(study: StudyResult, sweep: Sweep, runs: Mapping[str, Sequence[TrackedRun]], link: Link) -> Table:
+    """Return every trial with how it ended, and links to its `runs`, given by trial."""
+    rows = []
+    for trial in study.trials:
+        cells = [Cell(str(trial.number)), Cell(trial.state.lower(), trial.reason)]
+        cells += [Cell(_number(value)) for value in trial.values] or [Cell("")] * len(sweep.objectives)
+        cells += [Cell(text) for text in _point(trial, sweep)]
+        own = runs.get(str(trial.number), [])
+        cells.append(Cell(own[0].run_id[:8], link=link(own[0])) if own else Cell(""))
+        rows.append(Row(cells))
+    columns = ["trial", "ended", *map(metric_in_words, sweep.objectives), *_short(sweep), "run"]
+    return Table("All trials", columns, rows, f"The links open in MLflow's pages while convsweep ui {sweep.name} runs.")
+
+
+def means_table(results: Sequence[TrialResult], sweep: Sweep) -> Table:
+    """Return the objective's mean over all configs that share a value, of every parameter that a grid varies."""
+    rows = []
+    for key, choices in sweep.choices.items():
+        for choice in choices:
+            labels = {trial.label for trial in sweep.trials or [] if trial.params.get(key) == choice}
+            values = [
+                fmean(it.values(sweep.objective)) for it in results if it.label in labels and it.values(sweep.objective)
+            ]
+            rows.append(_row(key, _shown(choice), f"{fmean(values):.4f}" if values else "-", str(len(values))))
+    columns = ["parameter", "value", f"mean {metric_in_words(sweep.objective)}", "configs"]
+    return Table("Mean by parameter", columns, rows, "Over all configs with that value, whatever else they have.")
 
 
 def confirmation_table(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sweep) -> Table:
@@ -160,10 +193,10 @@ def confirmation_table(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Swee
     names = [name.partition("/")[2] for name in metrics if "/" in name]
     values = {name: [run.metrics[name] for run in runs] for name in names}
     caption = (
-        f"{sweep.objective} was {best.values[0]:.4f} when trial {best.number} was chosen as the best, and is "
-        f"{fmean(values[sweep.objective]):.4f} here: a selection bias of {metrics['selection_bias']:+.4f}."
+        f"{metric_in_words(sweep.objective)} was {best.values[0]:.4f} when trial {best.number} was chosen as the best, "
+        f"and is {fmean(values[sweep.objective]):.4f} here: a selection bias of {metrics['selection_bias']:+.4f}."
     )
-    rows = [_row(name, mean_and_deviation(values[name]), str(len(runs))) for name in names]
+    rows = [_row(metric_in_words(name), mean_and_deviation(values[name]), str(len(runs))) for name in names]
     return Table("The best config on fresh seeds", ["metric", "mean", "seeds"], rows, caption)
 
 
@@ -183,47 +216,27 @@ def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
     return f"{fmean(values):.{digits}f}{spread}"
 
 
-def write_csv(results: Sequence[TrialResult], path: Path) -> None:
-    """Write a line per run: trial, seed, run id, every metric's last value, and the published values beside them."""
-    metrics = sorted({metric for result in results for run in result.runs for metric in run.metrics})
-    published = sorted({metric for result in results for values in result.published.values() for metric in values})
-    header = ["trial", "seed", "run_id", *metrics, *(f"published/{metric}" for metric in published), "published/source"]
-    lines = []
-    for result in results:
-        values = [result.published_value(metric) or ("", "") for metric in published]
-        sources = " ".join(dict.fromkeys(source for _, source in values if source))
-        for seed, run in zip(result.seeds, result.runs, strict=True):
-            measured = [run.metrics.get(metric, "") for metric in metrics]
-            lines.append([result.label, seed, run.run_id, *measured, *(value for value, _ in values), sources])
-    _write_lines([header, *lines], path)
-
-
-def write_study_csv(trials: Sequence[StudyTrial], sweep: Sweep, path: Path) -> None:
-    """Write a line per trial: number, state, values, parameters, values by seed, run ids, and why it failed."""
-    seeds = [f"{sweep.objective} seed={seed}" for seed in sweep.seeds]
-    header = ["trial", "state", *sweep.objectives, *sweep.varied, *seeds, "run_ids", "reason"]
-    lines = [
-        [trial.number, trial.state, *trial.values, *[""] * (len(sweep.objectives) - len(trial.values))]
-        + [trial.params.get(key, "") for key in sweep.varied]
-        + [trial.seed_values.get(str(seed), "") for seed in sweep.seeds]
-        + [" ".join(trial.run_ids), trial.reason]
-        for trial in trials
-    ]
-    _write_lines([header, *lines], path)
-
-
-def _write_lines(lines: Iterable[Sequence[object]], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([_escaped(value) for value in line] for line in lines)
-
-
-def _escaped(value: object) -> object:
-    """Return a value for a CSV file, with an apostrophe before text that a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
-
-
 def _measured(results: Sequence[TrialResult]) -> list[str]:
     return [metric for metric in METRICS if any(result.values(metric) for result in results)]
+
+
+def _short(sweep: Sweep) -> list[str]:
+    """Return the names of what a sweep varies, without their sections."""
+    return [key.rpartition(".")[2] for key in sweep.varied]
+
+
+def point_in_words(trial: StudyTrial, sweep: Sweep) -> str:
+    """Return what a trial sets, as in `filters 8, dropout 0.1`."""
+    pairs = zip(_short(sweep), _point(trial, sweep), strict=True)
+    return ", ".join(f"{name} {value}" for name, value in pairs if value)
+
+
+def _point(trial: StudyTrial, sweep: Sweep) -> list[str]:
+    return [_shown(trial.params.get(key, "")) for key in sweep.varied]
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _row(*texts: str) -> Row:
@@ -231,9 +244,9 @@ def _row(*texts: str) -> Row:
 
 
 def _faint(title: str, shown: Mapping[str, str], metrics: Sequence[str]) -> list[Row]:
-    """Return a row of figures that are not measured, without seeds, parameters and seconds; none without figures."""
+    """Return a row of figures that are not measured, without seeds and parameters; none without figures."""
     texts = [shown.get(metric, "") for metric in metrics]
-    return [Row([Cell(text) for text in (title, "", "", "", *texts)], faint=True)] if any(texts) else []
+    return [Row([Cell(text) for text in (title, "", "", *texts)], faint=True)] if any(texts) else []
 
 
 def _mean(values: Sequence[float], settings: StatisticsConfig, digits: int = 4) -> Cell:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.system.plotting import pyplot_off_screen, try_to_draw
+from sweeps.claims.words import metric_in_words
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
     """Draw the study into PNG files in `folder`; return a line for each figure that cannot be try_to_draw."""
     from optuna.visualization import matplotlib as plots
 
-    several = len(sweep.objectives) > 1
-    named: dict[str, Any] = {"target_name": sweep.objective}
+    names = [metric_in_words(metric) for metric in sweep.objectives]
+    several = len(names) > 1
+    named: dict[str, Any] = {"target_name": names[0]}
     named["target"] = (lambda trial: trial.values[0]) if several else None
     figures: dict[str, Callable[[], Any]] = {
         "history": partial(plots.plot_optimization_history, study, **named),
@@ -29,7 +31,7 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
         "parallel_coordinate": partial(plots.plot_parallel_coordinate, study, **named),
     }
     if several:
-        figures["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(sweep.objectives))
+        figures["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=names)
     width = max(7.0, 2.4 * len(sweep.varied))
     troubles = (try_to_draw(partial(_draw, plot, width), folder / f"{name}.png") for name, plot in figures.items())
     return [line for line in troubles if line]
@@ -43,5 +45,12 @@ def _draw(plot: Callable[[], Any], width: float, path: Path) -> None:
         for narrow in several:
             narrow.tick_params(axis="x", which="both", labelsize="x-small", rotation=60)
         figure = (several[0] if several else axes).figure
+        for each in figure.axes:  # as our own figures are; the caption is the title
+            for side in ("left", "center"):
+                each.set_title("", loc=side)
+            each.set_facecolor("white")
+            for line in (*each.get_xgridlines(), *each.get_ygridlines()):
+                line.set_color("0.9")
+        figure.suptitle("")
         figure.set_size_inches(width, 4.5)
         figure.savefig(path, dpi=110, bbox_inches="tight")

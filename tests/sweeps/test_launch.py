@@ -42,8 +42,9 @@ def test_a_study_ends_with_figures_best_yaml_confirmation_and_a_registered_model
         assert part in told
     client, parent, children = tracked(root, "smoke")
     folder = Path(client.download_artifacts(parent.info.run_id, ""))
-    figures = {"history.png", "importance.png", "slice.png", "parallel_coordinate.png"}
-    assert {p.name for p in folder.iterdir()} == {*figures, "results.csv", "best.yaml", "report.html", "report.md"}
+    figures = {"history.png", "importance.png", "slice.png", "parallel_coordinate.png", "trials.png"}
+    reports = {"results.csv", "best.yaml", "report.html", "report.md", "claims.json"}
+    assert {p.name for p in folder.iterdir()} == figures | reports
     assert parent.data.metrics["selection_bias"] == pytest.approx(
         study_of(root, "smoke").best_value - parent.data.metrics["confirm/val/accuracy"]
     )

@@ -42,9 +42,9 @@ def test_a_report_without_a_figure_is_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["ablate", "line", "trainer.epochs=2", "seeds=[0]", "workers=1"]) == 0
-    monkeypatch.setattr("sweeps.reports.figures.draw_cost", broken)
+    monkeypatch.setattr("sweeps.reports.figures.draw_axis", broken)
     assert main(["report", "line"]) == 0
-    assert "no figure cost.png: ValueError: Key backend" in capsys.readouterr().out
+    assert "no figure loss_by_network.png: ValueError: Key backend" in capsys.readouterr().out
     written = {path.name for path in (root / "reports" / "line").iterdir()}
-    assert "cost.png" not in written
+    assert "loss_by_network.png" not in written
     assert {"report.html", "learning_curves.png"} <= written

@@ -57,7 +57,6 @@ def test_filter_count_on_real_fashion_mnist(root: Path, capsys: pytest.CaptureFi
         "accuracy_by_filters.png",
         "best.yaml",
         "claims.json",
-        "cost.png",
         "gap.png",
         "learning_curves.png",
         "loss_by_filters.png",

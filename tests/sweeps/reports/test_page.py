@@ -16,8 +16,10 @@ from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Findi
 from sweeps.config.ablation import AblationConfig, DiscussionConfig, RemarkConfig, compose_ablation
 from sweeps.reports.findings import AblationFindings
 from sweeps.reports.findings import discussion as discussion_of
-from sweeps.reports.page import Page, markdown_code, markdown_escaped, render_index, write_page
-from sweeps.reports.tables import Table, results_table, write_csv
+from sweeps.reports.index import render_index
+from sweeps.reports.page import Page, markdown_code, markdown_escaped, write_page
+from sweeps.reports.results_csv import write_csv
+from sweeps.reports.tables import Table, results_table
 from sweeps.results import TrialResult
 
 FOUND = DiscussionConfig("More is better.", "2026-11-22", {"more": REPRODUCED})
@@ -37,7 +39,9 @@ def row(seeds: Sequence[int], label: str = "conv") -> TrialResult:
 
 def written(folder: Path, **fields: Any) -> list[str]:
     """report.html and report.md of a page."""
-    write_page(Page("name", "what", [finding("more", REPRODUCED)], **fields), folder)
+    write_page(
+        Page("ablation", "name", "what", "Is it?", "It is.", findings=[finding("more", REPRODUCED)], **fields), folder
+    )
     return [(folder / f"report.{kind}").read_text() for kind in ("html", "md")]
 
 
@@ -59,15 +63,15 @@ def test_it_is_left_out_where_verdicts_differ(verdict: str) -> None:
     assert discussion_of(ablation, AblationFindings([], [])) is None
 
 
-def test_the_index_has_it_too_and_reads_what_older_versions_wrote() -> None:
-    page = {"name": "a", "description": "b", "findings": [], "numbers": [], "changed": [], "method": "", "made": ""}
+def test_the_index_has_it_too() -> None:
+    page = {"kind": "ablation", "name": "a", "description": "b", "title": "Is it?", "headline": "It is."}
+    page |= {"discussion": None, "remarks": [], "findings": [], "numbers": [], "changed": [], "method": "", "made": ""}
     discussion = {"text": "More is better.", "date": "2026-11-22", "seeds": [0, 1, 2, 3, 4]}
     remark = {"says": "Odd.", "source": "N22", "trial": None}
-    older = page | {"name": "older", "discussion": "Measured long ago."}
-    rendered = render_index([page | {"discussion": discussion, "remarks": [remark]}, older, page], "today")
+    rendered = render_index([page | {"discussion": discussion, "remarks": [remark]}, page], "today")
     for text in rendered.values():
         assert text.count(TITLE) == 1
-        assert "long ago" not in text
+        assert text.count("It is.") == 2
     assert "- N22: Odd." in rendered["results.md"]
 
 
@@ -76,7 +80,7 @@ def test_what_is_odd_in_a_document_is_told_beside_its_numbers(tmp_path: Path) ->
     last = RemarkConfig("It contradicts the line above.", "L13", "conv", {"test/loss": 0.0128, "test/accuracy": 0.9932})
     remarks = [ODD, RemarkConfig("Bullets differ.", "L13", "conv"), last]
     table = results_table([row([0, 1, 2]), row([0], "dense")], settings, [], remarks)
-    lines = {row.cells[0].text: [cell.text for cell in row.cells[4:]] for row in table.rows}
+    lines = {row.cells[0].text: [cell.text for cell in row.cells[3:]] for row in table.rows}
     assert lines["published (L13) [2]"] == ["", "0.9800"]
     assert lines["not judged (L13) [3]"] == ["0.0128", "0.9932"]
     assert len(table.rows) == 5
@@ -90,7 +94,7 @@ def test_a_remark_names_a_trial_and_metrics_that_there_are() -> None:
     line = compose_ablation("line", []).config
 
     def config(remark: RemarkConfig) -> AblationConfig:
-        return AblationConfig("a", "b", "c", line.trials, line.claims, None, [remark])
+        return AblationConfig("a", "b", "c", line.claims, line.trials, remarks=[remark])
 
     assert config(RemarkConfig("says", "N21")).remarks
     for wrong in (

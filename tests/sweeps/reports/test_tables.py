@@ -10,7 +10,8 @@ from rich.console import Console
 from pipeline.tracking.reader import TrackedRun
 from sweeps.config.study import compose_study
 from sweeps.reports.figures import draw_axis
-from sweeps.reports.tables import confirmation_metrics, mean_and_deviation, results_table, write_csv
+from sweeps.reports.results_csv import write_csv
+from sweeps.reports.tables import confirmation_metrics, mean_and_deviation, results_table
 from sweeps.reports.terminal import show_table
 from sweeps.results import StudyTrial, TrialResult
 from tests.helpers.evidence import at

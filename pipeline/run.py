@@ -14,7 +14,7 @@ from rich.console import Console
 from pipeline.config.overrides import is_of_store, key_of, value_text
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
-from pipeline.progress import ProgressReporter, report_on
+from pipeline.progress import ProgressReporter, report_on, short_number
 from pipeline.system.messages import one_line
 from pipeline.system.tensorflow import start_tensorflow
 from pipeline.tracking.reader import TrackedRun
@@ -108,7 +108,7 @@ class _Launch:
         """Print the metrics of an equal run; train it again if its model is wanted and gone."""
         config, console, tracker = self.run.composed, self.console, self.tracker
         console.print(f"an equal run is tracked as {tracked.run_id}; nothing is trained", soft_wrap=True)
-        _print_metrics(tracked.metrics, console)
+        _print_result(tracked.metrics, console)
         if config.store.log_model == "none" or not config.checkpoints.max_gib:
             return
         has_checkpoint = tracked.metrics["epochs"] in recall(config, tracked.tags).checkpoints.epochs()
@@ -142,10 +142,12 @@ class _Launch:
                 console.print(trouble, highlight=False, soft_wrap=True)
         if config.checkpoints.max_gib:
             free(folder_of(config.store), config.checkpoints.max_gib)
-        _print_metrics(result.metrics, console)
+        _print_result(result.metrics, console)
         page = config.store.pages if config.store.is_server else "convsweep ui"
         line = f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: {page}"
         console.print(line, soft_wrap=True)
+        if config.store.log_model != "none" and config.checkpoints.max_gib:
+            console.print(f"its model: convsweep explain {run_id[:8]}, convsweep predict {run_id[:8]} IMAGE")
         return run_id
 
     def _log_model(self, run_id: str, result: RunResult) -> None:
@@ -209,8 +211,11 @@ def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
         raise TrainingError(f"{one_line(error)} (the traceback is an artifact of run {run_id})") from error
 
 
-def _print_metrics(metrics: dict[str, float], console: Console) -> None:
-    width = max(map(len, metrics))
-    for name in sorted(metrics):
-        form = {"epochs": ",.0f", "parameters": ",.0f", "train/learning_rate": ".3g"}.get(name, ",.4f")
-        console.print(f"  {name:{width}} {metrics[name]:12{form}}", highlight=False)
+def _print_result(metrics: dict[str, float], console: Console) -> None:
+    """Print what a run reached, in a line: `test accuracy .9028, loss .2936 (train .9777); 71,754 parameters; ...`."""
+    part = next((part for part in ("test", "val") if f"{part}/loss" in metrics), "train_eval")
+    told = [f"{q} {short_number(metrics[f'{part}/{q}'])}" for q in ("accuracy", "loss") if f"{part}/{q}" in metrics]
+    train = metrics.get("train_eval/accuracy", metrics["train_eval/loss"])
+    line = f"{part.removesuffix('_eval')} {', '.join(told)} (train {short_number(train)})"
+    line += f"; {metrics['parameters']:,.0f} parameters; {metrics['epochs']:,.0f} epochs in {metrics['seconds']:,.1f} s"
+    console.print(line, soft_wrap=True, highlight=False)

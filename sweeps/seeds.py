@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.config.rules import Allowed
@@ -14,6 +16,11 @@ def _are_seeds(seeds: Any, least: int) -> bool:
     if not isinstance(seeds, list) or not least <= len(seeds) <= MOST_SEEDS:
         return False
     return all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds) and len(set(seeds)) == len(seeds)
+
+
+def with_listed_seeds(overrides: Iterable[str]) -> list[str]:
+    """Return overrides with `seeds=0,1,2`, which no shell changes, as the list `seeds=[0,1,2]`."""
+    return [re.sub(r"^seeds=(\d+(?:,\d+)+)$", r"seeds=[\1]", override) for override in overrides]
 
 
 def seeds_from(least: int) -> Allowed:

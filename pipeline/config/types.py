@@ -169,11 +169,19 @@ def dotted_keys(schema: Any, prefix: str = "") -> list[str]:
     return keys
 
 
+# What other programs call keys, and settings that are no keys of a run.
+OTHER_NAMES = {
+    "lr": "optimizer.learning_rate",
+    "batch": "trainer.batch_size",
+    "n_trials": "study.n_trials, or hydra.sweeper.n_trials with -m",
+}
+
+
 def unknown_key(key: str, keys: list[str]) -> str:
     """Return the message for `key`, which is none of `keys`: the nearest right name and the keys of its section."""
     section, _, last = key.rpartition(".")
     ends = {k.rpartition(".")[2]: k for k in reversed(keys)}
-    hint = did_you_mean(key, keys)
+    hint = f" (did you mean {OTHER_NAMES[last]}?)" if last in OTHER_NAMES else did_you_mean(key, keys)
     if not hint and (similar := difflib.get_close_matches(last, ends, n=1, cutoff=0.6)):
         hint = f" (did you mean {ends[similar[0]]}?)"
     siblings = [k for k in keys if k.rpartition(".")[0] == section] or [k for k in keys if "." not in k]

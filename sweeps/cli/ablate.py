@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps.cli.arguments import Commands, add_sweep_parser, options_and_overrides
-from sweeps.cli.console import DONE, FAILED, complain, show_end, show_plans
+from sweeps.cli.console import DONE, FAILED, complain, reporter_of, show_end, show_plans
 
 if TYPE_CHECKING:
     from sweeps.config.ablation import Ablation
@@ -34,16 +34,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     code = DONE
     for ablation in ablations:
         try:
-            code = max(code, _ablate(ablation, arguments.join, console))
+            code = max(code, _ablate(ablation, arguments, console))
         except DataError as error:  # the others may have their data
             code = max(code, complain(str(error), FAILED))
     return code
 
 
-def _ablate(ablation: Ablation, join: bool, console: Console) -> int:
+def _ablate(ablation: Ablation, arguments: argparse.Namespace, console: Console) -> int:
     from sweeps.launch import ablate
 
-    result = ablate(ablation, console, join=join)
+    result = ablate(ablation, console, reporter_of(arguments, console), arguments.join)
     code = show_end(result, console)
     if ablation.strict and (contradicted := result.findings.contradicted):
         why = f"{ablation.sweep.name}: strict=true, and CONTRADICTED is {', '.join(contradicted)}"

@@ -10,6 +10,7 @@ from pipeline.config.checks import ConfigError, did_you_mean, shown
 from pipeline.config.compose import compose
 from pipeline.config.groups import describe
 from pipeline.config.schema import RunConfig, StoreConfig
+from pipeline.config.types import OTHER_NAMES, dotted_keys
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -40,7 +41,7 @@ def split_words(
 def add_sweep_parser(commands: Commands, command: str, what: str, names: str, key: str) -> argparse.ArgumentParser:
     """Add a command that launches sweeps of conf/; help on `what` it does, its `names`, and a `key` of its own."""
     parser = commands.add_parser(command, help=what)
-    words = f"{names}; `convsweep list` shows all; {OVERRIDES}; and seeds=[0,1,2], workers=2, retries=2, budget=30min"
+    words = f"{names}; `convsweep list` shows all; {OVERRIDES}; and seeds=3, workers=2, retries=2, budget=30min"
     parser.add_argument("words", nargs="*", metavar="name", help=f"{words}, {key}")
     parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
     parser.add_argument("--join", action="store_true", help=JOIN)
@@ -58,6 +59,15 @@ def options_and_overrides(
             suggestion = did_you_mean(name, options)
             raise ConfigError(f"there is no {group} {shown(name)}{suggestion}. There are: {', '.join(options)}")
     return names, overrides
+
+
+def override_for(words: Sequence[str]) -> str:
+    """Return how an option that is a config key is written, as a hint; empty if it is none."""
+    name, _, value = words[0].lstrip("-").replace("-", "_").partition("=")
+    value = value or next(iter(words[1:2]), "...")
+    keys = (key for key in dotted_keys(RunConfig) if key.rpartition(".")[2] == name)
+    key = OTHER_NAMES.get(name) or next(keys, None)
+    return f"\nsay {key}={value}" if key else ""
 
 
 def store_of(overrides: Sequence[str]) -> StoreConfig:

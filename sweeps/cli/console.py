@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pipeline.progress import ProgressReporter, report_on, short_number
 from pipeline.system.messages import masked, printable
 
 if TYPE_CHECKING:
@@ -27,10 +31,12 @@ class QuietConsole(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def open_console() -> Console:
-    """Return the console on stdout: 140 columns wide if that is no terminal."""
-    console = QuietConsole(markup=False)  # do not parse [...] in names and messages as markup
-    return console if console.is_terminal else QuietConsole(width=140, markup=False)
+def open_console(quiet: bool = False) -> Console:
+    """Return the console on stdout: if that is no terminal, 140 columns wide or as wide as COLUMNS says."""
+    console = QuietConsole(markup=False, quiet=quiet)  # do not parse [...] in names and messages as markup
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return QuietConsole(width=140, markup=False, quiet=quiet)
 
 
 class _OnStderr(logging.Handler):
@@ -40,10 +46,10 @@ class _OnStderr(logging.Handler):
         print(f"convsweep: {record.getMessage()}", file=sys.stderr, flush=True)
 
 
-def print_what_is_logged() -> None:
-    """Print what convsweep logs, once, on stderr."""
+def print_what_is_logged(quiet: bool = False) -> None:
+    """Print what convsweep logs, once, on stderr; warnings alone if `quiet`."""
     logger = logging.getLogger("convsweep")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
     if not any(isinstance(handler, _OnStderr) for handler in logger.handlers):
         logger.addHandler(_OnStderr())
 
@@ -55,6 +61,11 @@ def complain(message: str, code: int) -> int:
     return code
 
 
+def reporter_of(arguments: argparse.Namespace, console: Console) -> Callable[[], ProgressReporter]:
+    """Return what makes the display of a sweep's progress."""
+    return partial(report_on, console, arguments.verbose)
+
+
 def show_plans(sweeps: list[Sweep], console: Console) -> int:
     """Print what launches of these sweeps would do; return the exit code."""
     from sweeps.execution.plan import print_plan
@@ -64,12 +75,26 @@ def show_plans(sweeps: list[Sweep], console: Console) -> int:
     return DONE
 
 
+def _best(result: SweepResult) -> list[str]:
+    """Return lines that say what was best, and how to go on with it."""
+    best, objective = result.best, result.sweep.objective
+    if best is None:
+        return []
+    lines = [
+        f"best: {best.trial}, {objective.replace('/', ' ')} {short_number(best.metrics[objective])}, mean of its seeds"
+    ]
+    file = result.report.with_name("best.yaml")
+    if file.exists():
+        lines.append(f"  to train it again: convsweep train --from {file}")
+    return lines
+
+
 def show_end(result: SweepResult, console: Console) -> int:
     """Print how a sweep ended; return the exit code."""
     for line in result.failures:
         console.print(masked(line), style="red", soft_wrap=True)
     is_served = result.sweep.store.is_server
     served = result.address if is_served else f"convsweep ui {result.sweep.name}\n  which serves {result.address}"
-    line = f"to browse: {served}"
-    console.print(line, soft_wrap=True, highlight=False)
+    for line in [*_best(result), f"to browse: {served}"]:
+        console.print(line, soft_wrap=True, highlight=False)
     return FAILED if result.failures else DONE

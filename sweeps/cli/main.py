@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 from pipeline.config.checks import ConfigError
@@ -20,6 +21,7 @@ from pipeline.system.tensorflow import collect_rarely
 from pipeline.tracking.retry import StoreError, UnopenedStoreError, say
 from sweeps.cli import (
     ablate,
+    completion,
     copy_store,
     doctor,
     explain,
@@ -32,15 +34,29 @@ from sweeps.cli import (
     train,
     ui,
 )
-from sweeps.cli.arguments import store_of
-from sweeps.cli.console import FAILED, INTERRUPTED, REFUSED, complain, open_console, print_what_is_logged
+from sweeps.cli.arguments import override_for, store_of
+from sweeps.cli.console import DONE, FAILED, INTERRUPTED, REFUSED, complain, open_console, print_what_is_logged
 
-COMMANDS = (train, ablate, study, report, explain, predict, prune_cache, copy_store, doctor, listing, init, ui)
+COMMANDS = (
+    train,
+    ablate,
+    study,
+    report,
+    explain,
+    predict,
+    ui,
+    listing,
+    init,
+    doctor,
+    copy_store,
+    prune_cache,
+    completion,
+)
 EPILOG = """\
 convsweep list                                  what there is to run
 convsweep train model.filters=64 --dry-run      the layers, the splits and the expected time of one run
 convsweep train model.filters=64                train it
-convsweep ablate filter_count seeds=[0,1,2]     a published experiment, beside its published numbers
+convsweep ablate filter_count seeds=3           a published experiment, beside its published numbers
 convsweep study smoke                           a search with a sampler, judged on a validation split
 convsweep train -m model.filters=16,32          a grid, or a search, in Hydra's own grammar
 convsweep report filter_count                   its tables, figures and page again, from what is tracked
@@ -67,12 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     collect_rarely()
     draw_off_screen()
-    print_what_is_logged()
+    print_what_is_logged(arguments.quiet)
     try:
         use_config_folder(arguments.config_dir)
-        if arguments.run not in (listing.run, init.run):  # which open no store
+        if arguments.run not in (listing.run, init.run, completion.run):  # which open no store
             _say_what_is_unused(words)
-        return int(arguments.run(arguments, open_console()))
+        return int(arguments.run(arguments, open_console(arguments.quiet)))
     except (ConfigError, UnopenedStoreError) as error:
         return complain(str(error), REFUSED)
     except KeyboardInterrupt:
@@ -102,9 +118,11 @@ def _say_what_is_unused(words: Sequence[str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors end with where help is."""
+    """A parser whose errors end with where help is, and for an option that is a config key with how that is written."""
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: --"):
+            message += override_for(message.split()[2:])
         sys.exit(complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
 
 
@@ -123,6 +141,9 @@ def _shared() -> _Parser:
         help="a folder of configs of your own, searched before ours; they can name functions of the modules beside it "
         "(default: conf/ of the folder you stand in, if it is one)",
     )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("-v", "--verbose", action="store_true", help="print a line per epoch where there are no bars")
+    shown.add_argument("-q", "--quiet", action="store_true", help="print errors alone")
     return parser
 
 
@@ -135,11 +156,17 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_shared()],
     )
+    parser.add_argument("--version", action="version", version=f"convsweep {version('convsweep')}")
     commands = parser.add_subparsers(
         title="commands", required=True, dest="command", metavar="COMMAND", parser_class=_CommandParser
     )
     for command in COMMANDS:
         command.add_parser(commands)
+    if "_ARGCOMPLETE" in os.environ:
+        completion.complete(parser, commands.choices)
+    if words in ([], ["help"]):
+        parser.print_help()
+        sys.exit(DONE)
     end = words.index("--") if "--" in words else len(words)
     shared, rest = _shared().parse_known_args(words[:end])
     rest += words[end:]

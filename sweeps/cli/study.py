@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps.cli.arguments import Commands, add_sweep_parser, options_and_overrides
-from sweeps.cli.console import show_end, show_plans
+from sweeps.cli.console import reporter_of, show_end, show_plans
 
 if TYPE_CHECKING:
     from sweeps.sweep import Sweep
@@ -34,6 +34,7 @@ def start_search(sweep: Sweep, arguments: argparse.Namespace, console: Console) 
         return show_plans([sweep], console)
     from sweeps.launch import grid, study
 
+    reporter = reporter_of(arguments, console)
     if sweep.trials is None:
-        return show_end(study(sweep, console), console)
-    return show_end(grid(sweep, console, join=arguments.join), console)
+        return show_end(study(sweep, console, reporter), console)
+    return show_end(grid(sweep, console, reporter, arguments.join), console)

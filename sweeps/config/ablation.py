@@ -19,7 +19,7 @@ from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.config.base import complete_base
 from sweeps.config.metrics import require_metric
 from sweeps.search.space import Value
-from sweeps.seeds import SEEDS_OR_AUTO
+from sweeps.seeds import SEEDS_OR_AUTO, with_listed_seeds
 from sweeps.sweep import (
     Sweep,
     SweepConfig,
@@ -209,6 +209,7 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     Raises:
         ConfigError: for anything wrong in the overrides or in one of the configs; nothing has been started then.
     """
+    overrides = with_listed_seeds(overrides)
     refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", ablation=f"the ablation is {name} already")
     launched = (f"ablation={name}", *overrides)
     config = compose(AblationSweepConfig, "ablation", launched)

@@ -21,7 +21,7 @@ from sweeps.search.grammar import parse_space
 from sweeps.search.samplers import PACKAGES, PRUNERS, SAMPLERS
 from sweeps.search.space import Parameter, Space
 from sweeps.search.storage import TRAINED_BY
-from sweeps.seeds import seeds_from
+from sweeps.seeds import seeds_from, with_listed_seeds
 from sweeps.sweep import (
     Limits,
     Sweep,
@@ -83,6 +83,7 @@ def compose_study(name: str, overrides: Sequence[str]) -> Sweep:
     Raises:
         ConfigError: for anything wrong in the overrides, the space or the base; nothing has been started then.
     """
+    overrides = with_listed_seeds(overrides)
     refuse(overrides, seed="a sweep has seeds, as in seeds=[0,1,2]", study=f"the study is {name} already")
     launched = (f"study={name}", *overrides)
     config = compose(StudySweepConfig, "study", launched)

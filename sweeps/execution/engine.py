@@ -69,7 +69,7 @@ class Engine:
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; what is finished is recorded, what was running is closed.
         """
-        self.reporter.on_total(len(self.schedule.queue) or self.proposer.total * len(self.proposer.seeds))
+        self.reporter.on_total(*self.trials.runs_in_all())
         for trial in self.proposer.listed:
             self._settle(trial)
         try:

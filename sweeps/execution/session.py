@@ -192,6 +192,9 @@ def open_session(
         DataError: if the data cannot be had.
         StoreError: if the store fails.
     """
+    console.print(
+        f"{sweep.name}: {sweep.description}\nresults go to {sweep.store.place}", soft_wrap=True, highlight=False
+    )
     try:
         hashes = DataHashes(console)
         for base in [sweep.config, *(trial.base for trial in sweep.trials or [])]:

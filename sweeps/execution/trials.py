@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from pipeline.progress import short_number
 from sweeps.execution.schedule import Schedule, SweepRun
 from sweeps.search.proposers import Outcome, Proposer
 from sweeps.sweep import Sweep, Trial
@@ -59,9 +60,19 @@ class Trials:
         means = [fmean(each.metrics[metric] for each in tracked) for metric in self.sweep.objectives]
         return Outcome("complete", means, attrs=attrs)
 
+    def runs_in_all(self) -> tuple[int, int]:
+        """Return how many runs there are, as far as is known, and how many of them are done."""
+        if self.proposer.listed:
+            runs = [run for runs in self.runs.values() for run in runs]
+            return len(runs), sum(run.is_done for run in runs)
+        ended, seeds = sum(self.proposer.ended.values()), len(self.proposer.seeds)
+        return (ended + self.proposer.total) * seeds if self.proposer.total else 0, ended * seeds
+
     def summary(self) -> str:
-        """Return counts and best value so far, in one line."""
-        counts = {**self.proposer.ended, "reused": self.reused}
-        line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "complete")
-        best = self.proposer.best()
-        return line if best is None else f"{line}, best {self.sweep.objective} {best:.4f}"
+        """Return best value and counts so far, in one line."""
+        noun, best = "config" if self.proposer.listed else "trial", self.proposer.best()
+        counts = [f"{count} {state}" for state, count in self.proposer.ended.items() if count]
+        told = [] if best is None else [f"best {self.sweep.objective} {short_number(best)}"]
+        if counts:
+            told.append(f"{noun}s: {', '.join(counts)}")
+        return "; ".join(told + ([f"{self.reused} runs reused"] if self.reused else []))

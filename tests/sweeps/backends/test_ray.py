@@ -41,7 +41,7 @@ def sweep_on(nodes: Nodes, *overrides: str) -> Sweep:
 @pytest.mark.slow
 def test_ray_started_here_is_quiet_local_and_leaves_nothing(root: Path) -> None:
     folders = set(Path(tempfile.gettempdir()).glob("convsweep-*"))
-    words = [sys.executable, "-m", "sweeps.cli.main", "train", "-m", *GRID, "backend=ray", "backend.workers=1"]
+    words = [sys.executable, "-m", "sweeps.cli.main", "train", "-m", *GRID, "backend=ray", "-v", "backend.workers=1"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment |= {"HOME": str(root.parent)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:

@@ -22,7 +22,7 @@ NAME = "faults"
 RUNS = 4
 EPOCHS = 12
 COMMAND = [
-    *(sys.executable, "-m", "sweeps.cli.main", "train", "-m", "data=digits", "model.padding=same"),
+    *(sys.executable, "-m", "sweeps.cli.main", "train", "-m", "--verbose", "data=digits", "model.padding=same"),
     *("model.filters=4,8", "seed=0,1", f"trainer.epochs={EPOCHS}", "trainer.threads=1", "store.log_model=none"),
     *("backend=ray", "backend.cpus=1", f"hydra.sweeper.name={NAME}"),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.groups import CONF
+from sweeps.cli.completion import candidates
 from sweeps.cli.main import main
 
 
@@ -36,6 +40,11 @@ def convsweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["ablate", "filter_count", "data=digits"], "trial conv_16: pool_2: a 2x2 window does not fit into 1x1"),
         (["ablate", "filter_count", "ablation.name=a/b"], "ablation.name=a/b is not allowed"),
         (["ablate"], "required: name"),
+        (["train", "--epochs", "5"], "say trainer.epochs=..."),
+        (["train", "--lr=0.1"], "say optimizer.learning_rate=0.1"),
+        (["train", "lr=0.1"], "did you mean optimizer.learning_rate?"),
+        (["train", "-m", "n_trials=3", "seed=0,1"], "hydra.sweeper.n_trials with -m"),
+        (["list", "-v", "-q"], "not allowed with"),
         (["nonsense"], "invalid choice"),
         (["ui"], "there is nothing in"),
     ],
@@ -200,3 +209,69 @@ def test_a_store_that_ones_own_files_name_is_used_without_a_word(
     )
     assert main(["report", "demo"]) == 2
     assert "is set, but" not in capsys.readouterr().err
+
+
+def test_the_bare_command_shows_help_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["help"], ["--version"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.count("convsweep ablate filter_count") == 2
+    assert re.search(r"^convsweep \d+\.\d+", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize("seeds", ["seeds=2", "seeds=0,1", "seeds=[0,1]"])
+def test_seeds_are_asked_for_in_one_way_by_all_commands(seeds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "demo", seeds, "--dry-run"]) == 0
+    assert "8 runs to train" in capsys.readouterr().out
+    assert main(["study", "smoke", seeds, "--dry-run"]) == 0
+    assert "20 trials x 2 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("prefix", "command", "expected"),
+    [
+        ("filter", "ablate", ["filter_count"]),
+        ("smo", "study", ["smoke"]),
+        ("seeds=", "ablate", ["seeds=auto"]),
+        ("model=le", "train", ["model=lecture_conv", "model=lecture_dense", "model=lenet"]),
+        ("trainer.eva", "train", ["trainer.evaluate_test=", "trainer.eval_batch_size="]),
+        ("trainer.evaluate_test=", "train", ["trainer.evaluate_test=true", "trainer.evaluate_test=false"]),
+        ("model.activation=s", "train", [f"model.activation={name}" for name in ("selu", "silu", "sigmoid")]),
+        ("nonsense=", "train", []),
+    ],
+)
+def test_words_are_completed(prefix: str, command: str, expected: list[str]) -> None:
+    assert sorted(candidates(prefix, argparse.Namespace(command=command))) == sorted(expected)
+
+
+@pytest.mark.parametrize(("line", "told"), [("convsweep abl", "ablate "), ("convsweep ablate filt", "filter_count ")])
+def test_a_shell_that_asks_is_answered(line: str, told: str, tmp_path: Path) -> None:
+    asking = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE": "1"}
+    asking |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "told")}
+    subprocess.run([sys.executable, "-m", "sweeps.cli.main"], env=os.environ | asking, check=True, timeout=60)
+    assert (tmp_path / "told").read_text() == told
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_each_shell_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_ARGCOMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_quiet_sweep_prints_nothing_and_a_verbose_one_a_line_per_epoch(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "-m", "data=digits", "model=dense", "trainer.epochs=2", "data.limit=300", "seed=0,1"]
+    assert main([*words, "-q"]) == 0
+    told = capsys.readouterr()
+    assert told.out + told.err == ""
+    assert main([*words, "optimizer.learning_rate=0.1", "-v"]) == 0
+    assert capsys.readouterr().out.count("epoch 1/2 train loss") == 2
+    assert main([*words, "optimizer.learning_rate=0.2"]) == 0
+    told = capsys.readouterr()
+    assert "epoch 1/2" not in told.out
+    assert re.search(r"seed=\d: finished, test \.\d{4} train \.\d{4} \(2/2 runs\)", told.out)
+    assert re.search(r"best: base, test accuracy \.\d{4}, mean of its seeds\n  to train it again:", told.out)

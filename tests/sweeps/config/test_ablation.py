@@ -143,7 +143,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(root: Path, sent: signal.Sign
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for line in process.stdout or []:
-        if "(2 of 8 runs)" in line:
+        if "(2/8 runs)" in line:
             break
     time.sleep(0.5)
     os.kill(process.pid, sent)

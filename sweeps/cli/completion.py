@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.config.checks import ConfigError, require_one_of
 from pipeline.config.groups import config_groups, describe
 from pipeline.config.schema import RunConfig
 from pipeline.config.types import dotted_keys, hint_at, parts_of
@@ -30,15 +31,19 @@ def add_parser(commands: Commands) -> None:
         epilog="to have it in every shell:\n" + "\n".join(f"  {line}" for line in SHELLS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shells", nargs="*", metavar="SHELL", help=", ".join(SHELLS))
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the script; return the exit code."""
+    if len(arguments.shells) != 1:
+        raise ConfigError(f"completion takes one shell: {', '.join(SHELLS)}, as in\n{SHELLS['bash']}")
+    (shell,) = arguments.shells
+    require_one_of("the shell", shell, SHELLS)
     from argcomplete import shellcode  # type: ignore[attr-defined]
 
-    print(shellcode(["convsweep"], shell=arguments.shell))
+    print(shellcode(["convsweep"], shell=shell))
     return DONE
 
 

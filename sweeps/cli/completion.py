@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     require_one_of("the shell", shell, SHELLS)
     from argcomplete import shellcode  # type: ignore[attr-defined]
 
-    print(shellcode(["convsweep"], shell=shell))
+    console.print(shellcode(["convsweep"], shell=shell), soft_wrap=True, highlight=False)
     return DONE
 
 

@@ -163,9 +163,9 @@ def _combined(grid: Mapping[str, Sequence[str]]) -> dict[str, TrialConfig]:
     require(count <= MOST_TRIALS, "ablation.grid", f"{count:,} trials", f"at most {MOST_TRIALS:,} trials")
     trials = {}
     for point in product(*grid.values()):
-        words = [f"{key}={value}" for key, value in zip(short, point, strict=True)]
+        label = " ".join(f"{key}={value}" for key, value in zip(short, point, strict=True))
         overrides = [f"{key}={value}" for key, value in zip(grid, point, strict=True)]
-        trials[" ".join(words)] = TrialConfig(overrides, ", ".join(point), {})
+        trials[label] = TrialConfig(overrides, label, {})
     return trials
 
 

@@ -17,8 +17,8 @@ from sweeps.sweep import Sweep
 MOST_ROWS = 24
 # Of more configs, all metrics of one are drawn on one line.
 MOST_TALL_ROWS = 8
-LINE = 12  # pixels
-TICKS = 5
+LINE = 14  # pixels
+TICKS = 7
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round values, about `TICKS` of them."""
+        """Round values, at most `TICKS` of them or so."""
         rough = (self.high - self.low) / TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,22 @@ def wide_table() -> Table:
     return results_table(results, compose_ablation("line", []).statistics)
 
 
-def test_the_first_screen_has_question_answer_counts_and_chart(browser: Browser, report: str) -> None:
+@pytest.fixture(scope="module")
+def long_report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page as long and wide as that of a large grid."""
+    configs = product((16, 32, 64), (1, 2), (0.0, 0.3, 0.5))
+    labels = [f"filters={a} conv_layers={b} dropout={c} epochs=20" for a, b, c in configs]
+    folder = tmp_path_factory.mktemp("long_report")
+    write_page(page_of_all_verdicts(*labels), folder)
+    return (folder / "report.html").as_uri()
+
+
+@pytest.mark.parametrize("name", ["report", "long_report"])
+def test_the_first_screen_has_question_answer_counts_and_chart(
+    browser: Browser, name: str, request: pytest.FixtureRequest
+) -> None:
     page = browser.new_page(viewport=SCREEN)
-    page.goto(report)
+    page.goto(request.getfixturevalue(name))
     for part in ("h1", ".answer", ".counts", ".chart"):
         box = page.locator(part).first.bounding_box()
         assert box is not None
@@ -141,9 +155,10 @@ def test_a_screen_reader_is_told_everything(browser: Browser, report: str) -> No
     assert page.get_by_role("heading", level=1).count() == 1
 
 
-def test_a_phone_is_wide_enough(browser: Browser, report: str) -> None:
+@pytest.mark.parametrize("name", ["report", "long_report"])
+def test_a_phone_is_wide_enough(browser: Browser, name: str, request: pytest.FixtureRequest) -> None:
     page = browser.new_page(viewport=PHONE)
-    page.goto(report)
+    page.goto(request.getfixturevalue(name))
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 

@@ -16,7 +16,7 @@ def test_a_scale_is_in_percent_and_has_round_ticks() -> None:
     assert [scale.at(value) for value in (0.84, 0.89, 0.94, 2.0)] == ["0.00%", "50.00%", "100.00%", "100.00%"]
     assert scale.width((0.5, 0.89)) == "50.00%"
     assert scale.ticks == [0.84, 0.86, 0.88, 0.9, 0.92, 0.94]
-    assert Scale(0, 1.2e6).ticks[1] == 5e5
+    assert Scale(0, 1.2e6).ticks[1] == 2e5
     assert scale_of([3.0]).ticks
     assert scale_of([0.0]).ticks
 

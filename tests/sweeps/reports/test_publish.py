@@ -275,6 +275,10 @@ def test_reports_of_a_grid_and_of_a_study(root: Path, capsys: pytest.CaptureFixt
         assert main(["report", name]) == 0
         assert page.exists()
     assert "2 seeds" not in capsys.readouterr().err
+    assert main(["report", "--all"]) == 0
+    index = (root / "reports" / "index.html").read_text()
+    assert 'href="grid/report.html">Which config has the highest test accuracy?' in index
+    assert 'href="smoke/report.html">Which config has the highest validation accuracy?' in index
     assert "The best config on fresh seeds" in (root / "reports" / "smoke" / "report.md").read_text()
     assert "model.filters=4" in (root / "reports" / "grid" / "report.md").read_text().replace(
         "filters=4", "model.filters=4"

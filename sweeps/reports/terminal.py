@@ -29,7 +29,7 @@ def show_table(table: Table, console: Console) -> None:
             if has_sections and not row.faint:
                 shown.add_section()
             if any(texts[1:]) or not row.faint:
-                shown.add_row(*texts)
+                shown.add_row(*texts, style="dim" if row.faint else None)
         console.print(shown)
     if table.caption:
         console.print(table.caption, style="dim italic", highlight=False)
@@ -61,12 +61,11 @@ def show_findings(findings: AblationFindings, console: Console) -> None:
 
 def _show_findings(title: str, findings: Sequence[Finding], console: Console) -> None:
     counts = count_verdicts(finding.verdict for finding in findings)
-    shown = rich.table.Table(title=f"{title}: {counts}", title_justify="left", show_lines=True)
-    shown.add_column("verdict", no_wrap=True)
-    shown.add_column("claim")
-    shown.add_column("what our seeds say")
+    shown = rich.table.Table(title=f"{title}: {counts}", title_justify="left", box=None, show_header=False)
+    shown.add_column(no_wrap=True)
+    shown.add_column()
     for finding in findings:
         source = f" ({', '.join(finding.question.source)})" if finding.question.source else ""
-        verdict = Text(finding.verdict, STYLES[finding.verdict])
-        shown.add_row(verdict, finding.question.says + source, finding.sentence)
+        shown.add_row(Text(finding.verdict, STYLES[finding.verdict]), finding.question.says + source)
+        shown.add_row("", Text(finding.sentence, "dim"))
     console.print(shown)

@@ -143,4 +143,4 @@ def test_predict_imports_own_code_only_if_trusted(project: Path, capsys: pytest.
     (project / "nets.py").write_text(NETS)
     assert main(["predict", runs["nets:subclassed"], "image.png", "--trust"]) == 0
     assert main(["explain", runs["nets:subclassed"], "--trust"]) == 0
-    assert "confusion.png" in capsys.readouterr().out
+    assert "explain.html" in capsys.readouterr().out

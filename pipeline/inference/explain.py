@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ from pipeline.inference.maps import draw_activations, draw_edges, draw_filters, 
 from pipeline.inference.predict import probabilities
 
 MISTAKES = 15
+MOST_TAKEN = 3  # pairs of classes that are named
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was found: sentences, and captions by the files of the figures."""
+
+    findings: list[str]
+    figures: dict[Path, str]
 
 
 def explain(
@@ -29,8 +39,8 @@ def explain(
     folder: Path,
     console: Console,
     layer_name: str | None = None,
-) -> list[Path]:
-    """Draw all figures that the model allows into `folder`; their files.
+) -> Explanation:
+    """Draw all figures that the model allows into `folder`, and count what it takes for what.
 
     Args:
         saved: The model.
@@ -55,23 +65,52 @@ def explain(
     _check(saved, images, filter_number, len(test))
     layer = _layer(saved, layer_name)
     folder.mkdir(parents=True, exist_ok=True)
-    figures = []
+    share = probabilities(saved, test.x)
+    counts = confusion(test.y, share.argmax(axis=1), len(config.data.class_names))
+    figures = {_draw_confusion(config.data.class_names, counts, folder): "What the model takes for what."}
+    if path := _draw_mistakes(saved, test, share, folder):
+        figures[path] = "The wrong answers that it is surest of: index, class, what it says and with what probability."
     if shown := map_layers(saved):
-        figures.append(draw_activations(saved, test, images, filter_number, folder))
-        figures.append(draw_layer(saved, test, images[0], layer or shown[0], folder))
+        path = draw_activations(saved, test, images, filter_number, folder)
+        figures[path] = f"Activation maps of filter {filter_number}, layer by layer."
+        layer = layer or shown[0]
+        figures[draw_layer(saved, test, images[0], layer, folder)] = f"The maps of {layer.name} for one image."
     else:
         console.print("no convolution to be seen in the network: there are no activation maps and no filters to draw")
     if first := first_convolution(saved):
-        figures += [draw_filters(first, folder), draw_edges(saved, test, images[0], first, folder)]
+        figures[draw_filters(first, folder)] = f"The learned filters of {first.name}."
+        path = draw_edges(saved, test, images[0], first, folder)
+        figures[path] = "Hand-made filters for edges, the learned ones most like them, and what both make of one image."
     if hidden := last_hidden_dense(saved):
-        figures.append(draw_dense(saved, test, hidden, folder))
-    share = probabilities(saved, test.x)
-    figures.append(_draw_confusion(saved, test, share.argmax(axis=1), folder))
-    if path := _draw_mistakes(saved, test, share, folder):
-        figures.append(path)
-    else:
-        console.print("the model makes no mistake on its test set")
-    return figures
+        path = draw_dense(saved, test, hidden, folder)
+        figures[path] = f"What {hidden.name} makes of images, and how alike that is within and between classes."
+    return Explanation(findings(config.data.class_names, counts), figures)
+
+
+def confusion(labels: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
+    """Return how often each class, a row, is said to be each, a column: shape (classes, classes)."""
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels.astype(int), said), 1)
+    return counts
+
+
+def findings(names: Sequence[str], counts: np.ndarray) -> list[str]:
+    """Return in sentences what a confusion matrix says.
+
+    >>> findings(["cat", "dog"], np.array([[6, 2], [0, 4]]))
+    ['10 of 12 test images right (0.8333); least recognised: cat (75%)', 'cat taken for dog (2 times)']
+    """
+    right, every, of_class = int(np.trace(counts)), int(counts.sum()), counts.sum(axis=1)
+    share = np.diag(counts) / np.maximum(of_class, 1)
+    worst = int(np.where(of_class > 0, share, np.inf).argmin())
+    wrong = counts - np.diag(np.diag(counts))
+    if not wrong.any():
+        return [f"{right:,} of {every:,} test images right: the model makes no mistake on its test set"]
+    most = [divmod(int(at), len(names)) for at in np.argsort(-wrong, axis=None, kind="stable")[:MOST_TAKEN]]
+    taken = [(names[true], names[guess], int(wrong[true, guess])) for true, guess in most if wrong[true, guess]]
+    times = [f"{true} taken for {guess} ({count:,} time{'s' * (count > 1)})" for true, guess, count in taken]
+    first = f"{right:,} of {every:,} test images right ({right / every:.4f})"
+    return [f"{first}; least recognised: {names[worst]} ({share[worst]:.0%})", ", ".join(times)]
 
 
 def _check(saved: SavedModel, images: Sequence[int], filter_number: int, size: int) -> None:
@@ -91,10 +130,7 @@ def _layer(saved: SavedModel, name: str | None) -> Any | None:
     return layers[name] if name else None
 
 
-def _draw_confusion(saved: SavedModel, test: data.Examples, said: np.ndarray, folder: Path) -> Path:
-    names = saved.config.data.class_names
-    counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (test.y.astype(int), said), 1)
+def _draw_confusion(names: Sequence[str], counts: np.ndarray, folder: Path) -> Path:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 0.62 * len(names) + 1.8
     figure = figure_of(side + 0.6, side)
@@ -108,8 +144,8 @@ def _draw_confusion(saved: SavedModel, test: data.Examples, said: np.ndarray, fo
     labels = [f"{name} ({share[at, at]:.0%})" for at, name in enumerate(names)]
     axes.set_yticks(range(len(names)), labels)
     axes.set(xlabel="what the model says", ylabel="what it is (share recognised)")
-    right = int(np.trace(counts))
-    figure.suptitle(f"confusion: {right:,} of {len(test):,} test images right ({right / len(test):.4f})", fontsize=11)
+    right, every = int(np.trace(counts)), int(counts.sum())
+    figure.suptitle(f"confusion: {right:,} of {every:,} test images right ({right / every:.4f})", fontsize=11)
     path = folder / "confusion.png"
     figure.savefig(path, dpi=DPI)
     return path

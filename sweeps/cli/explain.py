@@ -25,9 +25,10 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Draw the figures, log them with the run and print their paths; return the exit code."""
+    """Draw the figures, gather them on a page, log all with the run, print what was found; return the exit code."""
     from pipeline.inference.explain import explain
     from pipeline.inference.load import load_model, open_store
+    from sweeps.reports.page import render
 
     try:
         images = [int(index) for index in arguments.images.split(",")]
@@ -38,8 +39,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     saved = load_model(name, store, tracker, arguments.trust)
     run_id = saved.run.run_id
     folder = store.folder / "explain" / run_id
-    for path in explain(saved, images, arguments.filter, folder, console, arguments.layer):
-        tracker.log_files(run_id, [path], "explain")
-        console.print(str(path), soft_wrap=True, highlight=False)
-    console.print(f"logged with run {run_id}", soft_wrap=True, highlight=False)
+    found = explain(saved, images, arguments.filter, folder, console, arguments.layer)
+    title = f"What {saved.config.model.name} sees in {saved.config.data.name}, run {run_id[:8]}"
+    page = folder / "explain.html"
+    page.write_text(render("explain.html.j2", title=title, findings=found.findings, figures=found.figures))
+    tracker.log_files(run_id, [page, *found.figures], "explain")
+    for line in (*found.findings, f"figures: {page}, logged with run {run_id}"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     return DONE

@@ -30,9 +30,11 @@ def saved_model(config: RunConfig, *hidden: int) -> Any:
 def test_a_single_convolution_is_drawn(
     hidden: tuple[int, ...], dense: list[str], config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
-    figures = explain(saved_model(config(), *hidden), [0, 1], 1, tmp_path / "figures", Console(quiet=True))
+    found = explain(saved_model(config(), *hidden), [0, 1], 1, tmp_path / "figures", Console(quiet=True))
+    figures = list(found.figures)
     maps = ["activations", "layer", "filters", "edges"]
-    assert [figure.stem for figure in figures] == [*maps, *dense, "confusion", "mistakes"]
+    assert [figure.stem for figure in figures] == ["confusion", "mistakes", *maps, *dense]
+    assert "of 360 test images right" in found.findings[0]
     assert all(figure.stat().st_size > 0 for figure in figures)
 
 

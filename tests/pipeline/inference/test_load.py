@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_images_are_classified_as_in_training(
     head, *lines = capsys.readouterr().out.splitlines()
     assert head == f"conv on digits (8x8x1), run {here[:8]}"
     assert len(lines) == 20
-    said = [line.split(": ")[1].split() for line in lines]
+    said = [line.split(": ")[1].split(", ")[0].split() for line in lines]
     net_says = tracked_probabilities(here, config)
     assert [name for name, _ in said] == [str(row.argmax()) for row in net_says]
     assert [float(p) for _, p in said] == pytest.approx([row.max() for row in net_says], abs=2e-3)
@@ -90,8 +91,12 @@ def test_a_broken_file_is_named_and_skipped(here: str, images: Path, capsys: pyt
 def test_figures_are_drawn_and_logged(here: str, trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", here, "--images", "0,3", "--filter", "7"]) == 0
     client = MlflowClient(f"sqlite:///{trained[0] / 'mlruns' / 'mlflow.db'}")
-    assert {Path(a.path).name for a in client.list_artifacts(here, "explain")} == FIGURES
-    for path in (trained[0] / "mlruns" / "explain" / here).iterdir():
+    assert {Path(a.path).name for a in client.list_artifacts(here, "explain")} == FIGURES | {"explain.html"}
+    found, _, page = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\d+ of 360 test images right \(0.\d+\); least recognised: \d \(\d+%\)", found)
+    written = Path(page.removeprefix("figures: ").partition(", logged")[0])
+    assert written.read_text().count('<img src="data:image/png;base64,') == len(FIGURES)
+    for path in written.parent.glob("*.png"):
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L"))
         assert pixels.std() > 10, f"{path.name} is blank"

@@ -64,7 +64,19 @@ def read_image(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
     Raises:
         ImageError: if the file is no image, or a broken one.
     """
-    from PIL import Image, UnidentifiedImageError
+    image, colours = open_image(path, shape[2])
+    odd = [f"{image.width}x{image.height} pixels"] if image.size != (shape[1], shape[0]) else []
+    odd += [f"colours {colours}"] if image.mode != colours else []
+    return fitted(image, shape), ", ".join(odd)
+
+
+def open_image(path: Path, channels: int) -> tuple[Image.Image, str]:
+    """One image, turned as it was taken, grey if `channels` is 1, else in colour; and its file's colours, as in RGBA.
+
+    Raises:
+        ImageError: if the file is no image, or a broken one.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         require_regular(path)
@@ -75,7 +87,8 @@ def read_image(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
         # No warnings, and nothing logged: what cannot be read fails, the rest is read.
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as opened:
-            return _fitted(opened, shape)
+            image = ImageOps.exif_transpose(opened)
+            return _converted(image, "RGB" if channels == 3 else "L"), image.mode
     except UnidentifiedImageError as error:
         raise ImageError(_unreadable(path, f"not recognized as {', '.join(FORMATS)}")) from error
     except Exception as error:  # damaged files fail in as many ways as they can be damaged
@@ -83,29 +96,29 @@ def read_image(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, str]:
         raise ImageError(_unreadable(path, why)) from error
 
 
+def fitted(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
+    """The image as a uint8 array of `shape` (height, width, channels), resized as needed."""
+    height, width, _ = shape
+    if image.size != (width, height):
+        image = image.resize((width, height))
+    return np.asarray(image, np.uint8).reshape(tuple(shape))
+
+
 def _unreadable(path: Path, why: str) -> str:
     return f"{printable(path)}: no image that can be read ({why})"
 
 
-def _fitted(opened: Image.Image, shape: Sequence[int]) -> tuple[np.ndarray, str]:
-    """The image as an array of `shape`, and what was odd about it."""
-    from PIL import Image, ImageOps
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """The image in L, grey, or RGB."""
+    from PIL import Image
 
-    height, width, channels = shape
-    mode = "RGB" if channels == 3 else "L"
-    image = ImageOps.exif_transpose(opened)
-    odd = [f"{image.width}x{image.height} pixels"] if image.size != (width, height) else []
-    odd += [f"colours {image.mode}"] if image.mode != mode else []
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of 32 bits (mode {image.mode}) have no range that is known")
     if image.mode.startswith("I;16"):  # converted by Pillow, all above 255 would be white
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("P", "PA", "LA"):
         image = image.convert("RGBA")
-    fitted = image.convert(mode)
-    if odd:
-        fitted = fitted.resize((width, height))
-    return np.asarray(fitted, np.uint8).reshape(tuple(shape)), ", ".join(odd)
+    return image.convert(mode)
 
 
 def read_folders(data: DataConfig, say: Say) -> ImageFolders:

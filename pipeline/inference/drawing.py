@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 DPI = 120
 IMAGES_ACROSS = 5
+PAIRS_ACROSS = 3
 
 
 def figure_of(width: float, height: float) -> Figure:
@@ -55,4 +57,21 @@ def draw_images(images: Sequence[np.ndarray], titles: Sequence[str], title: str,
     for axes, image, words in zip(grid.flat, images, titles, strict=False):
         show_image(axes, image)
         axes.set_title(words, fontsize=7.5)
+    return save(figure, grid, title, path)
+
+
+def draw_pairs(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[tuple[str, str]], title: str, path: Path
+) -> Path:
+    """Write a figure of pairs of images side by side, each image with a title; return its path."""
+    across = min(PAIRS_ACROSS, len(pairs))
+    down = -(-len(pairs) // across)
+    figure = figure_of(3.4 * across, 2.1 * down + 0.5)
+    grid = figure.subplots(down, 2 * across, squeeze=False)
+    for axes in grid.flat[2 * len(pairs) :]:
+        axes.set_visible(False)
+    images, words = chain.from_iterable(pairs), chain.from_iterable(titles)
+    for axes, image, above in zip(grid.flat, images, words, strict=False):
+        show_image(axes, image)
+        axes.set_title(above, fontsize=7.5)
     return save(figure, grid, title, path)

@@ -1,11 +1,11 @@
-"""`convsweep predict`: what a tracked model says of images, numbers and arrays, prepared as in training."""
+"""`convsweep predict`: what a tracked model says of pictures, numbers and arrays, prepared as in training."""
 
 from __future__ import annotations
 
 import math
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,26 +13,33 @@ import numpy as np
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError
-from pipeline.datasets.images import ImageError, image_endings, read_image
+from pipeline.datasets.image_statistics import read_statistics
+from pipeline.datasets.images import ImageError, image_endings
 from pipeline.inference.load import SavedModel
+from pipeline.inference.pictures import INVERTED, Picture, read_picture
 from pipeline.models.tasks import TASKS
 from pipeline.system.messages import printable, reason
+from pipeline.tracking.tracker import IMAGE_STATISTICS
 
 BATCH = 64
+MOST_SAID = 3  # classes of an example
 MOST_DRAWN = 100  # images of a figure
 LONGEST_NAME = 24  # last characters of an image's name above it
 FIGURES = (".png", ".pdf", ".svg")
 
 
-def predict(saved: SavedModel, words: Sequence[str], console: Console, figure: Path | None = None) -> int:
-    """Print class and probability of every example, or the number that a regression predicts. The exit code.
+def predict(
+    saved: SavedModel, words: Sequence[str], console: Console, figure: Path | None = None, as_is: bool = False
+) -> int:
+    """Print the three most probable classes of every example, or the number that a regression predicts. The exit code.
 
     Args:
         saved: The model.
         words: Files of images and folders of them; numbers where the model takes a single number; or .npy files, of one
             example or many.
         console: Where to.
-        figure: File for a figure of the images, as the network gets them, with what it says; None for no figure.
+        figure: File for a figure of the images beside what the network gets of them, and what it says; None for none.
+        as_is: Whether pictures are only resized, not made like the images of the training set.
 
     Returns:
         0, or 1 where a file could not be read: it is named and skipped.
@@ -48,18 +55,18 @@ def predict(saved: SavedModel, words: Sequence[str], console: Console, figure: P
     arrays = [word for word in words if word.endswith(".npy")]
     for word in arrays:
         examples = _array(word, tuple(data.shape))
-        predictions.say(examples, [f"{printable(word)}[{number}]" for number in range(len(examples))])
+        predictions.say([f"{printable(word)}[{number}]" for number in range(len(examples))], examples)
     words = [word for word in words if word not in arrays]
     if words and list(data.shape) == [1]:
-        predictions.say(np.array([[_finite(word)] for word in words], np.float32), list(map(printable, words)))
+        predictions.say(list(map(printable, words)), np.array([[_finite(word)] for word in words], np.float32))
         return 0
-    broken = _predict_files(saved, words, predictions) if words else 0
+    broken = _predict_files(saved, words, predictions, as_is) if words else 0
     if figure and predictions.titles:
         predictions.draw(figure)
     return 1 if broken else 0
 
 
-def _predict_files(saved: SavedModel, words: Sequence[str], predictions: _Predictions) -> int:
+def _predict_files(saved: SavedModel, words: Sequence[str], predictions: _Predictions, as_is: bool) -> int:
     """Tell of images in files and folders; return how many could not be read."""
     data, console = saved.config.data, predictions.console
     if not data.is_image:
@@ -68,19 +75,32 @@ def _predict_files(saved: SavedModel, words: Sequence[str], predictions: _Predic
             "array of one example or of many"
         )
     size = "x".join(map(str, data.shape))
-    files, broken = _files(words), 0
+    files, broken, inverted = _files(words), 0, False
     console.print(f"{saved.config.model.name} on {data.name} ({size}), run {saved.run.run_id[:8]}", highlight=False)
+    statistics = None if as_is else read_statistics(saved.run.tags.get(IMAGE_STATISTICS))
+    if statistics is None and data.shape[2] == 1 and not as_is:
+        words = (
+            "an older version trained it: how its training images look is not known, so pictures are taken as they are"
+        )
+        console.print(words, soft_wrap=True, highlight=False)
     for start in range(0, len(files), BATCH):
-        images, named = [], []
+        pictures: list[Picture] = []
+        named = []
         for file in files[start : start + BATCH]:
             try:
-                images.append(read_image(file, data.shape)[0])
+                pictures.append(read_picture(file, data.shape, statistics))
                 named.append(file)
             except ImageError as error:
                 broken += 1
                 console.print(f"skipped: {error}", style="red", soft_wrap=True, highlight=False)
-        if images:
-            predictions.say(np.stack(images), list(map(printable, named)))
+        if pictures:
+            predictions.say(list(map(printable, named)), np.stack([each.x for each in pictures]), pictures)
+        inverted |= any(INVERTED in each.changes for each in pictures)
+    if inverted and statistics:
+        theirs, ours = ("light on dark", "dark on light")[:: -1 if statistics.ground else 1]
+        console.print(
+            f"inverted: pictures {ours}, as the training set is {theirs}; --as-is only resizes", soft_wrap=True
+        )
     return broken
 
 
@@ -89,33 +109,36 @@ class _Predictions:
 
     def __init__(self, saved: SavedModel, console: Console) -> None:
         self.saved, self.console = saved, console
-        self.images: list[np.ndarray] = []
-        self.titles: list[str] = []
+        self.pictures: list[Picture] = []
+        self.titles: list[tuple[str, str]] = []
         self.count = 0
 
-    def say(self, x: np.ndarray, names: list[str]) -> None:
-        """Print what the model says of examples x as stored, shape (n, *data.shape)."""
+    def say(self, names: list[str], x: np.ndarray, pictures: Sequence[Picture] = ()) -> None:
+        """Print what the model says of examples x as stored, shape (n, *data.shape), of these pictures if of any."""
         if self.saved.config.data.has_classes:
-            lines = [f"{name} {probability:.4f}" for name, probability in classify(self.saved, x)]
+            said = [likeliest(self.saved, row) for row in probabilities(self.saved, x)]
         else:
-            lines = [f"{float(value[0]):.4f}" for value in outputs(self.saved, x)]
-        for name, line in zip(names, lines, strict=True):
-            self.console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
+            said = [[f"{float(value[0]):.4f}"] for value in outputs(self.saved, x)]
+        pictures = pictures or [Picture(each, each) for each in x]
+        for name, words, picture in zip(names, said, pictures, strict=True):
+            line = f"{name}: {', '.join(words)}" + (f" ({', '.join(picture.changes)})" if picture.changes else "")
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
         self.count += len(x)
-        room = MOST_DRAWN - len(self.images)
-        self.images += list(x[:room])
-        self.titles += [
-            f"{name[-LONGEST_NAME:]}\n{line}" for name, line in zip(names[:room], lines[:room], strict=True)
+        room = MOST_DRAWN - len(self.pictures)
+        self.pictures += pictures[:room]
+        above = [
+            "\n".join([name[-LONGEST_NAME:], *picture.changes]) for name, picture in zip(names, pictures, strict=True)
         ]
+        self.titles += list(zip(above, map("\n".join, said), strict=True))[:room]
 
     def draw(self, path: Path) -> None:
-        """Write a figure of the first examples, as the network gets them, but for their scale."""
-        from pipeline.inference.drawing import draw_images
+        """Write a figure of the first examples, each beside what the network gets of it, but for its scale."""
+        from pipeline.inference.drawing import draw_pairs
 
-        drawn = len(self.images)
+        drawn = len(self.pictures)
         first = f"the first {drawn} of {self.count:,} images" if drawn < self.count else f"{drawn} images"
-        title = f"what {self.saved.config.model.name}, run {self.saved.run.run_id[:8]}, says of {first}"
-        draw_images(self.images, self.titles, title, path)
+        title = f"what {self.saved.config.model.name}, run {self.saved.run.run_id[:8]}, sees and says of {first}"
+        draw_pairs([(picture.photo, picture.x) for picture in self.pictures], self.titles, title, path)
         self.console.print(f"figure: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
@@ -150,11 +173,10 @@ def probabilities(saved: SavedModel, x: np.ndarray) -> np.ndarray:
     return np.asarray(TASKS[saved.config.data.task].probabilities(outputs(saved, x)))
 
 
-def classify(saved: SavedModel, x: np.ndarray) -> Iterator[tuple[str, float]]:
-    """The most probable class of every example, and its probability."""
-    for row in probabilities(saved, x):
-        best = int(row.argmax())
-        yield saved.config.data.class_names[best], float(row[best])
+def likeliest(saved: SavedModel, row: np.ndarray) -> list[str]:
+    """The most probable classes with their probabilities, of an example's, shape (classes,)."""
+    best = np.argsort(-row, kind="stable")[:MOST_SAID]
+    return [f"{saved.config.data.class_names[label]} {row[label]:.4f}" for label in best]
 
 
 def _number(word: str) -> float | None:

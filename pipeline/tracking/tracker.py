@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # Tags on how a run's numbers came about, which a copy keeps.
-OF_THE_TRAINING = tuple(f"convsweep.{name}" for name in ("threads", "processor", "precision", "versions", "stopped"))
+IMAGE_STATISTICS = "convsweep.image_statistics"
+OF_THE_TRAINING = (
+    *(f"convsweep.{name}" for name in ("threads", "processor", "precision", "versions", "stopped")),
+    IMAGE_STATISTICS,
+)
 CREATION = "convsweep.creation"  # tag: which call created the run, so that it is not repeated
 FLUSH_SECONDS = 2.0
 SUMMARY = "model_summary.txt"
@@ -162,6 +166,8 @@ class Tracker(RunReader):
         self.log_epoch(run_id, 0, result.final)  # MLflow's page draws bars only for metrics whose last step is 0
         if result.stopped:
             self.tag(run_id, {"convsweep.stopped": result.stopped})
+        if result.image_statistics:
+            self.tag(run_id, {IMAGE_STATISTICS: result.image_statistics.as_text()})
         with self._folder_for(run_id) as folder:
             if result.summary:
                 (folder / SUMMARY).write_text(result.summary + "\n")

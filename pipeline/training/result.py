@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.datasets.image_statistics import ImageStatistics
 from pipeline.system.errors import ConvsweepError
 
 
@@ -22,6 +23,7 @@ class RunResult:
             regression's `prediction`, and where these are asked for `gradient_norm/LAYER` before the first step,
             `test_shift_0.1/...` and `test_size_0.75/...` on changed test images, `gap_shift_0.1/accuracy` lost by that.
         summary: The layer table of a network that only Keras knows; else empty.
+        image_statistics: How the training images look; None where they are not grey images.
         stopped: Why it ended before `trainer.epochs`: `stop_at_accuracy`, `asked` (by `on_epoch`), or empty.
     """
 
@@ -29,6 +31,7 @@ class RunResult:
     final: dict[str, float] = field(default_factory=dict)
     stopped: str = ""
     summary: str = ""
+    image_statistics: ImageStatistics | None = None
 
     @property
     def epochs(self) -> int:

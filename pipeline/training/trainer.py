@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.config.code import import_function
 from pipeline.config.schema import TrainerConfig
 from pipeline.datasets import dataset as data
+from pipeline.datasets.image_statistics import image_statistics
 from pipeline.models.build import build
 from pipeline.models.builder import KEY as BUILDER_KEY
 from pipeline.models.builder import layers_of
@@ -204,6 +205,7 @@ class _Training:
     def ended(self) -> RunResult:
         """Return the result; without final metrics if it stopped before its checkpoint, whose model is another."""
         result = RunResult(self.history, stopped=self.stopped)
+        result.image_statistics = image_statistics(self.parts.train.x, self.config.data)
         if self.config.model.builder is not None:
             result.summary = summary(layers_of(self.net))
         if self.resumed and len(self.seconds) < self.resumed.epoch:

@@ -17,12 +17,16 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=run)
     words = f"{MODEL}; images, or folders of them; .npy files; store.root=...; names that begin with a dash after --"
     parser.add_argument("--trust", action="store_true", help=TRUST)
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the images with what the model says of them")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw each image beside what the network sees of it"
+    )
+    as_is = "only resize pictures; do not make them like the training set's images: inverted, cropped, centred"
+    parser.add_argument("--as-is", action="store_true", help=as_is)
     parser.add_argument("words", nargs="*", metavar="RUN FILE", help=words)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print a class and its probability for every image; return the exit code."""
+    """Print the most probable classes of every image; return the exit code."""
     from pipeline.inference.load import load_model, open_store
     from pipeline.inference.predict import check_figure, check_words, predict
 
@@ -34,4 +38,5 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     check_words(images)
     if arguments.figure:
         check_figure(arguments.figure)
-    return predict(load_model(name, *open_store(overrides), arguments.trust), images, console, arguments.figure)
+    saved = load_model(name, *open_store(overrides), arguments.trust)
+    return predict(saved, images, console, arguments.figure, arguments.as_is)

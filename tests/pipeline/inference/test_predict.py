@@ -38,7 +38,7 @@ def images(tmp_path: Path) -> Path:
 def said(config: RunConfig, words: list[str], answer: Callable[[np.ndarray], np.ndarray]) -> tuple[int, list[str]]:
     """The exit code and the lines of `predict`."""
     saved: Any = SimpleNamespace(
-        config=config, run=SimpleNamespace(run_id="0123456789"), net=SimpleNamespace(predict_on_batch=answer)
+        config=config, run=SimpleNamespace(run_id="0123456789", tags={}), net=SimpleNamespace(predict_on_batch=answer)
     )
     console = Console(width=140, markup=False)
     with console.capture() as capture:
@@ -57,10 +57,10 @@ def test_odd_files_are_skipped_with_their_reason(images: Path, config: Compose) 
     os.mkfifo(images / "pipe.png")
     code, (_, *lines) = said(config(), [str(images), str(images / "notes.txt")], first_class)
     assert code == 1
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.isprintable() for line in lines)
-    assert f"{images}/a\\x1b[31m\\nb.png: 0 1.0000" in lines
-    assert f"{images}/-dash.png: 0 1.0000" in lines
+    assert f"{images}/a\\x1b[31m\\nb.png: 0 1.0000, 1 0.0000, 2 0.0000" in lines
+    assert f"{images}/-dash.png: 0 1.0000, 1 0.0000, 2 0.0000" in lines
     skipped = [line for line in lines if line.startswith(f"skipped: {images}/")]
     for name, why in (
         ("empty.png", "it is empty"),
@@ -77,7 +77,7 @@ def test_a_file_without_permission_is_skipped(images: Path, config: Compose, mon
 
     monkeypatch.setattr(Image, "open", refuse)
     code, lines = said(config(), [str(images / "0.png")], first_class)
-    assert (code, lines[1:]) == (1, [f"skipped: {images}/0.png: no image that can be read (Permission denied)"])
+    assert (code, lines[2:]) == (1, [f"skipped: {images}/0.png: no image that can be read (Permission denied)"])
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/stdin"])
@@ -140,8 +140,8 @@ def test_arrays_are_examples(config: Compose, tmp_path: Path) -> None:
     np.save(tmp_path / "three.npy", np.zeros((3, 8, 8, 1), np.uint8))
     code, lines = said(config(), [str(tmp_path / "one.npy"), str(tmp_path / "three.npy")], first_class)
     assert code == 0
-    assert [line.rpartition("/")[2] for line in lines] == ["one.npy[0]: 0 1.0000"] + [
-        f"three.npy[{number}]: 0 1.0000" for number in range(3)
+    assert [line.rpartition("/")[2] for line in lines] == ["one.npy[0]: 0 1.0000, 1 0.0000, 2 0.0000"] + [
+        f"three.npy[{number}]: 0 1.0000, 1 0.0000, 2 0.0000" for number in range(3)
     ]
 
 
@@ -151,8 +151,8 @@ def test_arrays_and_images_are_given_together(config: Compose, tmp_path: Path) -
     code, lines = said(config(), [str(tmp_path / "image.png"), str(tmp_path / "one.npy")], first_class)
     assert code == 0
     said_of = [line.rpartition("/")[2] for line in lines]
-    assert "one.npy[0]: 0 1.0000" in said_of
-    assert "image.png: 0 1.0000" in said_of
+    assert "one.npy[0]: 0 1.0000, 1 0.0000, 2 0.0000" in said_of
+    assert "image.png: 0 1.0000, 1 0.0000, 2 0.0000" in said_of
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,9 @@ def test_other_arrays_are_refused(config: Compose, tmp_path: Path, array: np.nda
 
 def test_a_figure_shows_the_images_beside_what_is_said(images: Path, config: Compose, tmp_path: Path) -> None:
     saved: Any = SimpleNamespace(
-        config=config(), run=SimpleNamespace(run_id="0123456789"), net=SimpleNamespace(predict_on_batch=first_class)
+        config=config(),
+        run=SimpleNamespace(run_id="0123456789", tags={}),
+        net=SimpleNamespace(predict_on_batch=first_class),
     )
     np.save(tmp_path / "more.npy", np.zeros((2, 8, 8, 1)))
     console = Console(width=140, markup=False)
@@ -190,6 +192,6 @@ def test_a_figure_that_cannot_be_written_is_refused_first(name: str, message: st
 
 
 def test_numbers_cannot_be_drawn(config: Compose) -> None:
-    saved: Any = SimpleNamespace(config=config(*LINE), run=SimpleNamespace(run_id="0123456789"))
+    saved: Any = SimpleNamespace(config=config(*LINE), run=SimpleNamespace(run_id="0123456789", tags={}))
     with pytest.raises(ConfigError, match="takes no images that could be drawn"):
         predict(saved, ["7"], Console(quiet=True), Path("said.png"))

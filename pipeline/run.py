@@ -217,5 +217,6 @@ def _print_result(metrics: dict[str, float], console: Console) -> None:
     told = [f"{q} {short_number(metrics[f'{part}/{q}'])}" for q in ("accuracy", "loss") if f"{part}/{q}" in metrics]
     train = metrics.get("train_eval/accuracy", metrics["train_eval/loss"])
     line = f"{part.removesuffix('_eval')} {', '.join(told)} (train {short_number(train)})"
+    line += f"; prediction {metrics['prediction']:.4f}" if "prediction" in metrics else ""
     line += f"; {metrics['parameters']:,.0f} parameters; {metrics['epochs']:,.0f} epochs in {metrics['seconds']:,.1f} s"
     console.print(line, soft_wrap=True, highlight=False)

@@ -301,7 +301,7 @@ def test_a_grid_is_trained_and_its_effects_reported(root: Path, capsys: pytest.C
     for part in (
         "filters (2, 4) x dropout (0, 0.5)",
         "The best config per budget",
-        "per step along filters=2, filters=4",
+        "along filters=2, filters=4",
     ):
         assert part in told
     report = (root / "reports" / "demo" / "report.html").read_text()

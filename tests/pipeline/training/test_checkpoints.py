@@ -18,6 +18,7 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.groups import config_groups
 from pipeline.config.schema import RunConfig
+from pipeline.progress import short_number
 from pipeline.training.checkpoints import Checkpoint, CheckpointStore, free
 from pipeline.training.identity import resolve
 from pipeline.training.result import RunResult
@@ -186,10 +187,7 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, config: Compose, capsys: 
     assert ended.seconds[: reached.epoch] == reached.seconds, "no epoch that was trained is trained again"
     straight = CheckpointStore(root / "straight")
     never_killed = trained(config("trainer.epochs=25", "model.dropout=0.2"), checkpoints=straight)
-    rows = [row.replace(",", "").split() for row in capsys.readouterr().out.splitlines() if row.startswith("  ")]
-    shown = {name: float(value) for name, value in rows}
-    for name in ("train/loss", "test/loss", "train_eval/loss"):
-        assert shown[name] == pytest.approx(never_killed.metrics[name], abs=5.1e-5)
+    assert f"loss {short_number(never_killed.metrics['test/loss'])} (train" in capsys.readouterr().out
     assert ended.history == never_killed.history
     assert weights(CheckpointStore(folder), 25) == weights(straight, 25), "another process gives the same to the bit"
 

@@ -256,7 +256,8 @@ def recall_data(tracker: Tracker, parent: str, name: str) -> Recall:
 
 def _source(params: Mapping[str, str]) -> str:
     """Return which dataset a run was trained on, by its params."""
-    return str(sorted((key, text) for key, text in params.items() if key.startswith(SOURCE) and text != as_text(None)))
+    given = {key: text for key, text in params.items() if key in SOURCE or key.startswith("data.args.")}
+    return str(sorted((key, text) for key, text in given.items() if text not in map(as_text, (None, {}))))
 
 
 def lost_trials(run_ids: Mapping[int, Sequence[str]], tracker: Tracker, parent: str, sweep: Sweep) -> list[int]:

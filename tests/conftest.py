@@ -27,6 +27,8 @@ SMALL = ["data=digits", "model.padding=same", "model.filters=4", "trainer.epochs
 DEMO = ["trainer.epochs=1", "data.limit=300", "trainer.threads=1", "workers=1", "seeds=3"]
 # Shells start what runs in the background with Ctrl-C ignored, which the commands under test would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# readline, which pytest imports, exports the width that it takes the terminal to have.
+os.environ.pop("COLUMNS", None)
 
 _MODULES = [0]  # how many were imported when the garbage collector was told last
 

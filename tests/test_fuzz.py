@@ -25,7 +25,7 @@ from sweeps.config.multirun import SWEEPER, SweeperConfig
 from sweeps.config.study import StudySweepConfig
 
 COMMANDS = {"train": ["train"], "ablate": ["ablate", "demo"], "study": ["study", "smoke"], "multi": ["train", "-m"]}
-SECONDS = 2.0  # of the processor's time: the machine may be busy
+SECONDS = 20.0  # of the processor's time: the machine may be busy
 LONG = int(os.environ.get("CONVSWEEP_FUZZ", 0))
 
 DIGITS = "1" * 100

@@ -223,8 +223,8 @@ def _in_short(metrics: dict[str, float]) -> str:
     """Return what matters of an epoch's metrics: `test .9028 train .9422`, of a regression `loss test .0012 ...`."""
     quantity = "accuracy" if any(name.endswith("/accuracy") for name in metrics) else "loss"
     values = ((part, metrics.get(f"{part}/{quantity}")) for part in ("test", "val", "train"))
-    told = " ".join(f"{part} {short_number(value)}" for part, value in values if value is not None)
-    return told if quantity == "accuracy" else f"loss {told}"
+    joined = " ".join(f"{part} {short_number(value)}" for part, value in values if value is not None)
+    return joined if quantity == "accuracy" else f"loss {joined}"
 
 
 def short_number(value: float) -> str:

@@ -214,9 +214,9 @@ def _closed_whatever_happens(tracker: Tracker, run_id: str) -> Iterator[None]:
 def _print_result(metrics: dict[str, float], console: Console) -> None:
     """Print what a run reached, in a line: `test accuracy .9028, loss .2936 (train .9777); 71,754 parameters; ...`."""
     part = next((part for part in ("test", "val") if f"{part}/loss" in metrics), "train_eval")
-    told = [f"{q} {short_number(metrics[f'{part}/{q}'])}" for q in ("accuracy", "loss") if f"{part}/{q}" in metrics]
+    reached = [f"{q} {short_number(metrics[f'{part}/{q}'])}" for q in ("accuracy", "loss") if f"{part}/{q}" in metrics]
     train = metrics.get("train_eval/accuracy", metrics["train_eval/loss"])
-    line = f"{part.removesuffix('_eval')} {', '.join(told)} (train {short_number(train)})"
+    line = f"{part.removesuffix('_eval')} {', '.join(reached)} (train {short_number(train)})"
     line += f"; prediction {metrics['prediction']:.4f}" if "prediction" in metrics else ""
     line += f"; {metrics['parameters']:,.0f} parameters; {metrics['epochs']:,.0f} epochs in {metrics['seconds']:,.1f} s"
     console.print(line, soft_wrap=True, highlight=False)

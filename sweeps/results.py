@@ -126,7 +126,7 @@ class SweepEvidence:
     timings: Mapping[str, list[float]]
 
     def _results(self, trial: str) -> list[TrialResult]:
-        labels = trials_of(trial, self.configs)
+        labels = trials_of([trial], self.configs)
         return [result for result in self.results if result.label in labels]
 
     def seeds(self, trial: str) -> list[int]:
@@ -152,7 +152,7 @@ class SweepEvidence:
 
         The test set is taken to have equally many examples of each class: runs do not tell how many it has.
         """
-        label = trials_of(trial, self.configs)[0]
+        label = trials_of([trial], self.configs)[0]
         part, config, quantity = metric.partition("/")[0], self.configs[label], quantity_of(metric)
         if quantity != "accuracy":
             return 1.0 if quantity == "epochs" else 1e-6

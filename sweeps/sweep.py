@@ -233,10 +233,10 @@ class Sweep:
                 raise ConfigError(f"{metric}, by which trials are compared, is not measured: {why}")
 
 
-def trials_of(name: str, labels: Iterable[str]) -> list[str]:
-    """Return the labels that a name stands for: a trial's own; in a grid, as `filters=8 epochs=5`, all that have it."""
-    words = set(name.split())
-    return [label for label in labels if words <= set(label.split())]
+def trials_of(names: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Return the labels that names stand for: a trial's own; in a grid, as `filters=8 epochs=5`, all that have it."""
+    wanted = [set(name.split()) for name in names]
+    return [label for label in labels if any(words <= set(label.split()) for words in wanted)]
 
 
 def value_of(config: RunConfig, key: str) -> Any:

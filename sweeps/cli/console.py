@@ -77,11 +77,13 @@ def show_plans(sweeps: list[Sweep], console: Console) -> int:
 
 def _best(result: SweepResult) -> list[str]:
     """Return lines that say what was best, and how to go on with it."""
+    from sweeps.claims.words import metric_in_words
+
     best, objective = result.best, result.sweep.objective
     if best is None:
         return []
     lines = [
-        f"best: {best.trial}, {objective.replace('/', ' ')} {short_number(best.metrics[objective])}, mean of its seeds"
+        f"best: {best.trial}, {metric_in_words(objective)} {short_number(best.metrics[objective])}, mean of its seeds"
     ]
     file = result.report.with_name("best.yaml")
     if file.exists():

@@ -17,7 +17,6 @@ from pipeline.config.data import ARRAYS
 from pipeline.config.groups import CONF, config_files, config_groups, use_config_folder
 from pipeline.config.own import config_notes
 from pipeline.config.schema import RunConfig, StoreConfig
-from pipeline.system import machine
 from pipeline.system.notes import Check, Note, notes_of
 from sweeps.cli.arguments import Commands, store_of
 from sweeps.cli.console import DONE, FAILED
@@ -69,6 +68,8 @@ def _composed(overrides: Sequence[str]) -> tuple[RunConfig, list[Note]]:
 
 def _checks(config: RunConfig) -> dict[str, Check]:
     """Return the sections of the check-up by their title."""
+    from pipeline.system import machine
+
     store = config.store
     prune = f"convsweep prune-cache store.root={store.folder}"
     cache = Path(config.data.cache).expanduser().absolute()
@@ -99,6 +100,7 @@ def _print_section(title: str, check: Check, console: Console) -> int:
 
 
 def _training_notes(config: RunConfig) -> Iterator[Note]:
+    from pipeline.system import machine
     from pipeline.training.cost import why_threads
 
     yield from machine.precision_notes()

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 from pipeline.config.checks import ConfigError
@@ -126,6 +125,16 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
 
 
+class _Version(argparse.Action):
+    """Looks the version up where it is asked for; argparse's own takes it as text, from every command."""
+
+    def __call__(self, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"convsweep {version('convsweep')}")
+        sys.exit(DONE)
+
+
 class _CommandParser(_Parser):
     """The parser of a command, with the options that all have."""
 
@@ -156,7 +165,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_shared()],
     )
-    parser.add_argument("--version", action="version", version=f"convsweep {version('convsweep')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(
         title="commands", required=True, dest="command", metavar="COMMAND", parser_class=_CommandParser
     )

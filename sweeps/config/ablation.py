@@ -111,7 +111,7 @@ class AblationConfig:
             LABEL.check("the name of a claim", name)
             check_claim(claim)
             for label in claim.trials:
-                if KINDS[claim.kind].is_of_one or not trials_of(label, self.trials):
+                if KINDS[claim.kind].is_of_one or not trials_of([label], self.trials):
                     require_one_of(f"a trial of the claim {name}", label, self.trials)
             for key in ("metric", "than_metric"):
                 if metric := getattr(claim, key):
@@ -139,8 +139,7 @@ class AblationConfig:
     def claimed(self) -> list[str]:
         """Trials whose seeds decide a claim."""
         over_seeds = [claim for claim in self.claims.values() if not KINDS[claim.kind].is_timed]
-        named = {label for claim in over_seeds for name in claim.trials for label in trials_of(name, self.trials)}
-        return [label for label in self.trials if label in named]
+        return trials_of([name for claim in over_seeds for name in claim.trials], self.trials)
 
     @property
     def timed(self) -> list[str]:
@@ -243,12 +242,11 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
 
 def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
     """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
+    bases = {trial.label: trial.base for trial in trials}
     for name in dict.fromkeys(claim.trials):
-        of_claim = trials_of(name, [trial.label for trial in trials])
-        for trial in (trial for trial in trials if trial.label in of_claim):
-            for metric in claim_metrics(claim, name):
-                if why := why_missing(metric, trial.base):
-                    raise ConfigError(f"the claim {key}: {metric} of the trial {trial.label} is not measured: {why}")
+        for label, metric in product(trials_of([name], bases), claim_metrics(claim, name)):
+            if why := why_missing(metric, bases[label]):
+                raise ConfigError(f"the claim {key}: {metric} of the trial {label} is not measured: {why}")
 
 
 # Keys that documents leave open, or that only evaluate.

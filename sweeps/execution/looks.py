@@ -33,11 +33,10 @@ def next_look(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> Batch | N
     promising = promising_claims(look, sweep, claims)
     if not later or not promising:
         return None
-    labels = [trial.label for trial in sweep.trials or []]
-    named = _labels(promising, labels)
+    named = _trials_of(promising, sweep)
     slow = [finding for finding in promising if KINDS[finding.question.kind].is_slow]
     trials = [trial for trial in sweep.trials or [] if trial.label in named]
-    return Batch(trials, sweep.seeds[: later[0]], _labels(slow, labels))
+    return Batch(trials, sweep.seeds[: later[0]], _trials_of(slow, sweep))
 
 
 def promising_claims(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[Finding]:
@@ -80,8 +79,9 @@ def next_in_words(look: Batch, results: Sequence[TrialResult], workers: int) -> 
     return f"  next, {len(look.seeds)} seeds of {', '.join(labels)}: {cost}"
 
 
-def _labels(findings: Sequence[Finding], labels: Sequence[str]) -> set[str]:
-    return {label for finding in findings for name in finding.question.trials for label in trials_of(name, labels)}
+def _trials_of(findings: Sequence[Finding], sweep: Sweep) -> set[str]:
+    labels = [trial.label for trial in sweep.trials or []]
+    return set(trials_of([name for finding in findings for name in finding.question.trials], labels))
 
 
 def _names(findings: Sequence[Finding]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from pipeline.progress import short_number
+from sweeps.claims.words import metric_in_words
 from sweeps.execution.schedule import Schedule, SweepRun
 from sweeps.search.proposers import Outcome, Proposer
 from sweeps.sweep import Sweep, Trial
@@ -72,7 +73,6 @@ class Trials:
         """Return best value and counts so far, in one line."""
         noun, best = "config" if self.proposer.listed else "trial", self.proposer.best()
         counts = [f"{count} {state}" for state, count in self.proposer.ended.items() if count]
-        told = [] if best is None else [f"best {self.sweep.objective} {short_number(best)}"]
-        if counts:
-            told.append(f"{noun}s: {', '.join(counts)}")
-        return "; ".join(told + ([f"{self.reused} runs reused"] if self.reused else []))
+        parts = [] if best is None else [f"best {metric_in_words(self.sweep.objective)} {short_number(best)}"]
+        parts += [f"{noun}s: {', '.join(counts)}"] if counts else []
+        return "; ".join(parts + ([f"{self.reused} runs reused"] if self.reused else []))

@@ -1,11 +1,13 @@
-"""W3: 30 trials of filters, dropout, learning rate, to a validation accuracy; by Optuna with MLflow and by convsweep.
+"""W3: a search of filters, dropout, learning rate by Optuna with MLflow and by convsweep: how fast, and how good.
 
-python benchmarks/search.py [ROUNDS]      # with CONVSWEEP_DATA_DIR, or whatever finds Fashion-MNIST
+python benchmarks/search.py [ROUNDS]              # 30 trials each; with CONVSWEEP_DATA_DIR, or what finds Fashion-MNIST
+python benchmarks/search.py ROUNDS SECONDS        # as many trials as fit into the time, finalists included
 
 All use Optuna's TPE sampler, with another seed each round, on the same 10,000 training and 2,000 validation images,
-five epochs a trial; the peer in one process without pruning, convsweep as it does by default, and without pruning.
-Prints the time until a trial has reached each target, the time of all trials, the best validation accuracy, and what
-the best config's test accuracy is when it is trained again with seeds that the search has not seen (not timed).
+five epochs a trial; the peer in one process without pruning, convsweep as it does by default, without finalists, and
+without pruning, too. Prints the time until a trial has reached each target, that of the whole search, the best
+validation accuracy, and the test accuracy of the config that the search chose, trained again with seeds that it has not
+seen (not timed).
 """
 
 from __future__ import annotations
@@ -14,12 +16,23 @@ import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 import numpy as np
+import yaml
+from scipy.stats import t
 from timed import Measured, asked_rounds, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
 
+if TYPE_CHECKING:
+    import optuna
+
 TRIALS, EPOCHS, TARGETS, FRESH_SEEDS = 30, 5, (0.865, 0.875), [100, 101, 102, 103, 104]
+SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else None
+# What of the time the search itself has, where finalists are trained after it.
+BEFORE_FINALISTS = 0.8
+if SECONDS:
+    TRIALS = 1000  # more than fit
 DATA = ["data.limit=12000", f"data.val_fraction={1 / 6}"]
 SPACE = {
     "model.filters": "8,16,32,64",
@@ -38,40 +51,54 @@ def theirs(seed: int, folder: Path) -> Measured:
     parts = data.split(data.load(config.data), config.data, config.seed)  # as convsweep splits it
     arrays = {"x_train": parts.train.x, "y_train": parts.train.y, "x_val": parts.val.x, "y_val": parts.val.y}
     np.savez(folder / "data.npz", **arrays)
-    return _looked_up(peer("optuna_mlflow_search.py", (seed, TRIALS, EPOCHS), folder), folder / "optuna.db", folder)
+    found = peer("optuna_mlflow_search.py", (seed, TRIALS, SECONDS or 86_400, EPOCHS), folder)
+    study = _study(folder / "optuna.db")
+    return _looked_up(found, study, {key: study.best_params[key.rpartition(".")[2]] for key in SPACE}, folder)
 
 
-def ours(*overrides: str) -> Callable[[int, Path], Measured]:
+def ours(**settings: object) -> Callable[[int, Path], Measured]:
     """convsweep's search."""
 
     def run(seed: int, folder: Path) -> Measured:
-        settings = {"n_trials": TRIALS, "sampler_seed": seed, "confirm_seeds": [], "name": "search"}
-        told = [f"hydra.sweeper.{key}={value}" for key, value in settings.items()]
+        given = {"n_trials": TRIALS, "sampler_seed": seed, "confirm_seeds": [], "name": "search", **settings}
+        if SECONDS:
+            given["timeout"] = SECONDS * (1 if given.get("finalists") == 1 else BEFORE_FINALISTS)
+        told = [f"hydra.sweeper.{key}={value}" for key, value in given.items()]
         space = [f"{key}={values}" for key, values in SPACE.items()]
-        found = convsweep(["train", "-m", *space, *DATA, f"trainer.epochs={EPOCHS}", *told, *overrides], folder)
-        return _looked_up(found, folder / "mlruns" / "optuna.db", folder)
+        found = convsweep(["train", "-m", *space, *DATA, f"trainer.epochs={EPOCHS}", *told], folder)
+        chosen = yaml.safe_load((folder / "mlruns" / "reports" / "search" / "best.yaml").read_text())
+        params = {key: chosen[key.partition(".")[0]][key.partition(".")[2]] for key in SPACE}
+        return _looked_up(found, _study(folder / "mlruns" / "optuna.db"), params, folder)
 
     return run
 
 
 CONTENDERS: dict[str, Callable[[int, Path], Measured]] = {
     "Optuna + MLflow, no pruning": theirs,
-    "convsweep, no pruning": ours("hydra.sweeper.pruner=none"),
+    "convsweep, no pruning, no finalists": ours(pruner="none", finalists=1),
+    "convsweep, no finalists": ours(finalists=1),
+    "convsweep, no pruning": ours(pruner="none"),
     "convsweep": ours(),
 }
 
 
-def _looked_up(found: Measured, database: Path, folder: Path) -> Measured:
-    """`found` with what the study's storage knows: seconds to each target, trials pruned, best, and its test."""
+def _study(database: Path) -> optuna.Study:
     import optuna
 
-    study = optuna.load_study(study_name="search", storage=f"sqlite:///{database}")
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{database}")
+
+
+def _looked_up(found: Measured, study: optuna.Study, chosen: dict[str, object], folder: Path) -> Measured:
+    """`found` with what the study knows: seconds to each target, trials, those pruned, best, and the chosen's test."""
+    import optuna
+
     complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     for target in TARGETS:
         ends = [t.datetime_complete.timestamp() for t in complete if t.value >= target]
         found.told[f"{target}"] = min(ends, default=float("inf")) - found.began
-    best = {key: study.best_params.get(key, study.best_params.get(key.rpartition(".")[2])) for key in SPACE}
-    found.told |= {"pruned": TRIALS - len(complete), "best": study.best_value, "tested": _tested(best, folder)}
+    pruned = len(study.get_trials(states=[optuna.trial.TrialState.PRUNED]))
+    found.told |= {"trials": len(complete) + pruned, "pruned": pruned, "best": study.best_value}
+    found.told["tested"] = _tested(chosen, folder)
     return found
 
 
@@ -94,25 +121,34 @@ def main() -> None:
                 each = CONTENDERS[name](seed, folder)
             found[name].append(each)
             print(f"round {seed + 1}, {name}: {each.seconds:.1f} s, {each.told}", file=sys.stderr, flush=True)
-    print(f"W3, {rounds} sampler seeds: {hardware()}\n")
+    print(f"W3, {rounds} sampler seeds{f', {SECONDS} s each' if SECONDS else ''}: {hardware()}\n")
     total = {name: [each.seconds for each in found[name]] for name in CONTENDERS}
     rows = []
     for name, each in found.items():
         to_targets = [seconds_told([one.told[f"{target}"] for one in each]) for target in TARGETS]
-        accuracies = [", ".join(f"{one.told[key]:.4f}" for one in each) for key in ("best", "tested")]
-        pruned = ", ".join(f"{one.told['pruned']}" for one in each)
+        counts = [f"{fmean(one.told[key] for one in each):.0f}" for key in ("trials", "pruned")]
+        accuracies = [f"{fmean(one.told[key] for one in each):.4f}" for key in ("best", "tested")]
+        against = [a.told["tested"] - b.told["tested"] for a, b in zip(each, found["convsweep"], strict=True)]
+        difference = f"{fmean(against):+.4f}" + (f" ± {_half_width(against):.4f}" if rounds > 1 else "")
         times = ratio_told(total[name], total["convsweep"])
-        rows.append([name, *to_targets, seconds_told(total[name]), times, pruned, *accuracies])
+        rows.append([name, *to_targets, seconds_told(total[name]), times, *counts, *accuracies, difference])
     header = [
         "",
         *(f"seconds to {target}" for target in TARGETS),
-        "seconds for all trials",
+        "seconds in all",
         "times convsweep's",
+        "trials",
         "pruned",
         "best validation accuracy",
-        "its test accuracy, fresh seeds",
+        "chosen config's test accuracy, fresh seeds",
+        "minus convsweep's, by sampler seed",
     ]
     print_table(header, rows)
+
+
+def _half_width(values: list[float]) -> float:
+    """Half the 95 % interval of a mean, by Student's t."""
+    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
 
 
 if __name__ == "__main__":

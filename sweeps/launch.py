@@ -23,6 +23,8 @@ from sweeps.reports.findings import judge_ablation
 from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
 from sweeps.results import (
     CONFIRMED,
+    FINALIST,
+    StudyResult,
     StudyTrial,
     TrialResult,
     best_result,
@@ -31,6 +33,7 @@ from sweeps.results import (
     trial_of,
     trial_results,
 )
+from sweeps.search.finalists import finalists_of, with_finalists
 from sweeps.search.history import study_result
 from sweeps.search.proposers import Batch, Grid, Proposer, Sampler
 from sweeps.sweep import Sweep
@@ -105,7 +108,7 @@ def grid(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = Non
 
 
 def study(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = None) -> StudySweepResult:
-    """Search, confirm the best config on fresh seeds with the test set, and publish. Raises as `ablate`.
+    """Search, choose among the finalists, confirm the chosen config with the test set, publish. Raises as `ablate`.
 
     It is never joined: one launch alone asks its sampler.
     """
@@ -114,6 +117,7 @@ def study(sweep: Sweep, console: Console = QUIET, reporter: Reporter | None = No
         result = study_result(session.history)
         confirmed: list[TrackedRun] = []
         try:
+            result = _choose(session, result)
             confirmed = _confirm(session, result.best, list(sweep.confirm_seeds))
         finally:  # an interrupted confirmation keeps the study's page
             publish_study(_context(session), result, confirmed)
@@ -131,8 +135,22 @@ def _sampler(session: Session) -> Sampler:
     return sampler
 
 
+def _choose(session: Session, result: StudyResult) -> StudyResult:
+    """Train the finalists on fresh seeds; return the study with the best of them as its best trial."""
+    sweep, finalists = session.sweep, finalists_of(result, session.sweep)
+    if not finalists:
+        return result
+    numbers, seeds = ", ".join(str(trial.number) for trial in finalists), list(sweep.finalist_seeds)
+    session.console.print(f"trials {numbers} are trained again on fresh seeds {seeds}; the best by its mean is chosen")
+    points = [trial_of(sweep, trial) for trial in finalists]
+    again = [replace(point, label=point.label + FINALIST) for point in points]
+    session.train(Proposer(seeds, again), is_limited=False)
+    runs, _ = tracked_runs(session.tracker, session.parent, sweep)  # of earlier launches, too
+    return with_finalists(result, runs, sweep)
+
+
 def _confirm(session: Session, best: list[StudyTrial], seeds: list[int]) -> list[TrackedRun]:
-    """Train the best config on fresh seeds with the test set, which no sampler has seen."""
+    """Train the chosen config on fresh seeds with the test set, which nothing has seen that chose it."""
     if not best or not seeds:
         return []
     session.console.print(

@@ -18,6 +18,7 @@ from sweeps.config.study import compose_study
 from sweeps.execution.epoch_timing import tracked_timings
 from sweeps.reports.findings import judge_ablation
 from sweeps.results import COMMAND, CONFIRMED, Runs, TrialResult, lost_trials, recall_data, tracked_runs, trial_results
+from sweeps.search.finalists import with_finalists
 from sweeps.search.history import History, study_result
 from sweeps.search.storage import has_study, open_study
 from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult, SweepResult
@@ -71,7 +72,7 @@ def _loaded(name: str, kind: str, words: list[str], tracker: Tracker, parent: Tr
         raise ConfigError(f"Optuna's storage has no study {name}: launch it again, which trains nothing twice")
     history = History(open_study(sweep, "report"), sweep)
     history.exclude([*history.lost, *lost_trials(history.run_ids(), tracker, parent.run_id, sweep)])
-    result = study_result(history)
+    result = with_finalists(study_result(history), runs, sweep)
     confirmed = runs.get(f"{result.best[0].number}{CONFIRMED}", {}) if result.best else {}
     return StudySweepResult(*common, result, list(confirmed.values()))
 

@@ -29,8 +29,8 @@ from sweeps.sweep import Sweep, Trial, base_identity, trials_of
 
 Curves = dict[str, list[float]]
 Runs = Mapping[str, Mapping[int, TrackedRun]]  # by trial and seed
-# Ends the label of a trial that is trained again on fresh seeds.
-CONFIRMED = " confirmed"
+# Ends of the labels of trials that are trained again on fresh seeds: to choose one, and to test it.
+FINALIST, CONFIRMED = " finalist", " confirmed"
 # Tag of a parent run: what `convsweep` was given, as JSON.
 COMMAND = "convsweep.command"
 # Params that say which dataset a run was trained on; of one that is the same by these the content may have changed.
@@ -105,12 +105,23 @@ class StudyTrial:
 class StudyResult:
     """A study's trials in order, and the best of them: one, or the Pareto front, by the first objective.
 
-    `draw` draws figures of the study into a folder, and returns a line for each that cannot be drawn.
+    Attributes:
+        trials: As the search left them.
+        best: The first is the chosen one.
+        draw: Draws figures of the study into a folder, and returns a line for each that cannot be drawn.
+        finalists: Those that were trained again before one was chosen, with their fresh seeds, the best first.
     """
 
     trials: list[StudyTrial]
     best: list[StudyTrial]
     draw: Callable[[Path], list[str]] = lambda folder: []
+    finalists: list[StudyTrial] = field(default_factory=list)
+
+
+def ranked(trials: Sequence[StudyTrial], sweep: Sweep) -> list[StudyTrial]:
+    """Return the completed ones of a study's trials, the best first, by the first objective."""
+    complete = [trial for trial in trials if trial.state == "COMPLETE"]
+    return sorted(complete, key=lambda trial: (-sweep.sign * trial.values[0], trial.number))
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ class Sweep:
         trials: The listed trials of a grid; None where a sampler proposes them from `space`.
         space: The search space of a sampled sweep, or of a Hydra grid.
         sampler, sampler_seed, pruner: By name; see conf/study/smoke.yaml.
-        confirm_seeds: Fresh seeds on which the best config of a search is run again.
+        finalists, finalist_seeds: So many of a search's best trials are run again on these, before one is chosen.
+        confirm_seeds: Fresh seeds on which the chosen config is run again, with the test set.
         claimed: Labels of the trials that get further seeds where claims are not decided.
         recall: Says of one's own data what it was when the sweep was launched; None where it is launched now.
     """
@@ -140,6 +141,8 @@ class Sweep:
     sampler_seed: int = 0
     pruner: str = "none"
     limits: Limits = field(default_factory=Limits)
+    finalists: int = 1
+    finalist_seeds: tuple[int, ...] = ()
     confirm_seeds: tuple[int, ...] = ()
     claimed: tuple[str, ...] = ()
     recall: Recall | None = field(default_factory=current_recall)

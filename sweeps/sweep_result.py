@@ -20,7 +20,7 @@ from sweeps.reports.context import REPORTS
 from sweeps.reports.findings import AblationFindings
 from sweeps.reports.frames import runs_frame, study_frame, summary_frame
 from sweeps.reports.page import render
-from sweeps.reports.tables import Table, confirmation_table, results_table, study_table
+from sweeps.reports.tables import Table, confirmation_table, finalists_table, results_table, study_table
 from sweeps.reports.terminal import show_findings, show_table
 from sweeps.results import StudyResult, TrialResult, best_result, trial_of
 from sweeps.sweep import Sweep
@@ -264,6 +264,8 @@ class StudySweepResult(SweepResult):
     @property
     def _tables(self) -> list[Table]:
         tables = [study_table(self.study, self.sweep)]
+        if self.study.finalists:
+            tables.append(finalists_table(self.study, self.sweep))
         if self.confirmed and self.study.best:
             tables.append(confirmation_table(self.study.best[0], self.confirmed, self.sweep))
         return tables

@@ -46,7 +46,9 @@ def subclassed(input_shape, outputs):
 """
 OWN = ["data=digits", "data.limit=300", "model=builder", "trainer.epochs=2", "trainer.threads=1"]
 
-SEARCH = [f"hydra.sweeper.{word}" for word in ("sampler=random", "n_trials=6", "confirm_seeds=[]", "seeds=[0]")]
+SEARCH = [
+    f"hydra.sweeper.{word}" for word in ("sampler=random", "n_trials=6", "finalists=1", "confirm_seeds=[]", "seeds=[0]")
+]
 SEARCH += ["hydra.sweeper.workers=1", "data.val_fraction=0.2"]
 
 

@@ -1,4 +1,4 @@
-"""A search with Optuna in one process, an MLflow run a trial, no pruning: SAMPLER_SEED N_TRIALS EPOCHS."""
+"""A search with Optuna in one process, an MLflow run a trial, no pruning: SAMPLER_SEED N_TRIALS SECONDS EPOCHS."""
 
 import sys
 
@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import tensorflow as tf
 
-SAMPLER_SEED, N_TRIALS, EPOCHS = map(int, sys.argv[1:4])
+SAMPLER_SEED, N_TRIALS, SECONDS, EPOCHS = map(int, sys.argv[1:5])
 data = np.load("data.npz")
 x_train, y_train, x_val, y_val = data["x_train"] / 255.0, data["y_train"], data["x_val"] / 255.0, data["y_val"]
 
@@ -48,5 +48,5 @@ with mlflow.start_run(run_name="search"):
     study = optuna.create_study(
         study_name="search", direction="maximize", sampler=sampler, storage="sqlite:///optuna.db"
     )
-    study.optimize(objective, n_trials=N_TRIALS)
+    study.optimize(objective, n_trials=N_TRIALS, timeout=SECONDS)
     mlflow.log_metric("best_accuracy", study.best_value)

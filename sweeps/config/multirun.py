@@ -32,7 +32,10 @@ from sweeps.sweep import (
 )
 
 SWEEPER = "hydra.sweeper"
-ONLY_SEARCH = ("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement", "confirm_seeds")
+ONLY_SEARCH = (
+    *("sampler", "sampler_seed", "pruner", "timeout", "stop_after_no_improvement"),
+    *("finalists", "finalist_seeds", "confirm_seeds"),
+)
 MOST_LISTED, MOST_RUNS = 10_000, 30_000
 
 
@@ -48,6 +51,8 @@ class SweeperConfig:
     n_trials: int | None = None
     timeout: float | None = None
     stop_after_no_improvement: int | None = None
+    finalists: int | None = None
+    finalist_seeds: list[int] | None = None
     confirm_seeds: list[int] | None = None
     seeds: list[int] | None = None
     workers: int | None = None
@@ -129,8 +134,9 @@ def _search(space: Space, fixed: list[str], given: dict[str, Any], description: 
         fixed.append("trainer.evaluate_test=false")
     config = _config(space, fixed, given)
     several = len(given.get("objectives", [0])) > 1 or len(config.seeds) > 1
-    defaults = {"objectives": {"val/accuracy": "maximize"}, "pruner": "none" if several else "median"}
-    study = _study(given, description, defaults | {"n_trials": 20, "confirm_seeds": [100, 101, 102]})
+    defaults: dict[str, Any] = {"objectives": {"val/accuracy": "maximize"}, "pruner": "none" if several else "median"}
+    defaults |= {"n_trials": 20, "finalists": 3, "finalist_seeds": [50, 51], "confirm_seeds": [100, 101, 102]}
+    study = _study(given, description, defaults)
     check_search(config, study)
     study.name = given.get("name") or _name(space, config, study.objectives)
     return search(config, study, space, tuple(fixed), "train", f"{SWEEPER}.name", command)
@@ -190,7 +196,8 @@ def _study(given: Mapping[str, Any], description: str, defaults: Mapping[str, An
     """Return the settings as a study's section, checked."""
     names = [item.name for item in fields(StudyConfig)]
     section: dict[str, Any] = dict.fromkeys(names)
-    section |= {"name": "search", "sampler": "tpe", "sampler_seed": 0, "confirm_seeds": [], **defaults}
+    section |= {"name": "search", "sampler": "tpe", "sampler_seed": 0}
+    section |= {"finalists": 1, "finalist_seeds": [], "confirm_seeds": [], **defaults}
     section |= {name: given[name] for name in names if name in given}
     section |= {"description": description, "space": {"command": description}}
     return typed(StudyConfig, section, "study")  # type: ignore[no-any-return]

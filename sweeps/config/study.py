@@ -55,6 +55,8 @@ class StudyConfig:
     n_trials: Annotated[int | None, whole(1, 1_000_000)]
     timeout: Annotated[float | None, number(above=0, below=1e9, unit="a number of seconds")]
     stop_after_no_improvement: Annotated[int | None, whole(1, 1_000_000)]
+    finalists: Annotated[int, whole(1, 1000)]
+    finalist_seeds: Annotated[list[int], seeds_from(0)]
     confirm_seeds: Annotated[list[int], seeds_from(0)]
 
     def __post_init__(self) -> None:
@@ -128,6 +130,8 @@ def search(
         sampler_seed=study.sampler_seed,
         pruner=study.pruner,
         limits=Limits(study.n_trials, study.timeout, study.stop_after_no_improvement),
+        finalists=study.finalists,
+        finalist_seeds=tuple(study.finalist_seeds),
         confirm_seeds=tuple(study.confirm_seeds),
     )
     _check_points(sweep, space)
@@ -193,13 +197,15 @@ def check_search(config: SweepConfig, study: StudyConfig) -> None:
         )
     is_front = len(study.objectives) > 1
     require(not (is_front and study.sampler == "cmaes"), "study.sampler", "cmaes", "another for several objectives")
-    seeds = len(config.seeds)
-    enough = study.pruner != "wilcoxon" or seeds >= WILCOXON_SEEDS
+    enough = study.pruner != "wilcoxon" or len(config.seeds) >= WILCOXON_SEEDS
     require(enough, "study.pruner", "wilcoxon", f"another with fewer than {WILCOXON_SEEDS} seeds: it could not decide")
     tested = config.trainer.evaluate_test
     require(not tested, "trainer.evaluate_test", tested, "false: only the confirmation may see the test set")
-    used = sorted(set(config.seeds) & set(study.confirm_seeds))
-    require(not used, "study.confirm_seeds", study.confirm_seeds, f"fresh: {used} chose the config already")
+    used = set(config.seeds)
+    for key, seeds in (("finalist_seeds", study.finalist_seeds), ("confirm_seeds", study.confirm_seeds)):
+        again = sorted(used & set(seeds))
+        require(not again, f"study.{key}", seeds, f"fresh: {again} chose the config already")
+        used |= set(seeds)
     unlimited = study.n_trials is None and study.timeout is None and config.budget is None
     unlimited = unlimited and study.stop_after_no_improvement is None
     require(not unlimited, "study.n_trials", None, "a number, unless study.timeout, budget or the like ends the study")

@@ -65,8 +65,10 @@ def study_headline(study: StudyResult, confirmed: Sequence[TrackedRun], sweep: S
     """Return the best trial of a search, and what fresh seeds gave."""
     best, objective = study.best[0], metric_in_words(sweep.objective)
     count = sum(trial.state == "COMPLETE" for trial in study.trials)
-    chosen = f"Trial {best.number} is the best of {_plural(count, 'completed trial{s}')}: {objective} "
-    chosen += f"{number_in_words(best.values[0])}."
+    trials = _plural(count, "completed trial{s}")
+    among = f"{_plural(len(study.finalists), 'finalist{s}')}, of {trials}" if study.finalists else trials
+    mean = f", mean of {_plural(len(best.seeds), 'seed{s}')}" if study.finalists else ""
+    chosen = f"Trial {best.number} is the best of {among}: {objective} {number_in_words(best.values[0])}{mean}."
     if not confirmed:
         return f"{chosen} It was chosen by that value, which flatters it; no fresh seeds have confirmed it."
     again = [f"{metric_in_words(metric)} {_spread(metric, confirmed)}" for metric in tested(confirmed, sweep)]

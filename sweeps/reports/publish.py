@@ -37,6 +37,7 @@ from sweeps.reports.tables import (
     Table,
     confirmation_metrics,
     confirmation_table,
+    finalists_table,
     means_table,
     results_table,
     runs_table,
@@ -135,6 +136,8 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         context.say("no trial was completed", "red")
         return
     best, tables = study.best[0], [study_table(study, sweep)]
+    if study.finalists:
+        tables.append(finalists_table(study, sweep))
     metrics = {BEST + sweep.objective: best.values[0]}
     if confirmed:
         tables.append(confirmation_table(best, confirmed, sweep))
@@ -147,7 +150,7 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
         for trouble in study.draw(folder):
             context.say(trouble)
         figures |= {file: caption for file, caption in CAPTIONS.items() if (folder / file).exists()}
-        score = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {sweep.seeds}."
+        score = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {best.seeds}."
         _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
         results = [TrialResult("confirmed", "", [int(run.params["seed"]) for run in confirmed], [*confirmed])]
         page = Page(

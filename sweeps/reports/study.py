@@ -11,8 +11,8 @@ from sweeps.claims.words import metric_in_words, number_in_words
 from sweeps.reports.context import ReportContext
 from sweeps.reports.figures import Drawing, draw_trials
 from sweeps.reports.headline import tested
-from sweeps.reports.tables import confirmation_metrics, mean_and_deviation, point_in_words, ranked
-from sweeps.results import StudyResult, TrialResult
+from sweeps.reports.tables import confirmation_metrics, mean_and_deviation, point_in_words
+from sweeps.results import StudyResult, TrialResult, ranked
 from sweeps.sweep import Sweep
 
 RunsByTrial = Mapping[str, Sequence[TrackedRun]]
@@ -39,7 +39,7 @@ def runs_by_trial(context: ReportContext) -> RunsByTrial:
 def best_trials(study: StudyResult, sweep: Sweep, runs: RunsByTrial) -> list[TrialResult]:
     """Return the completed trials with their finished runs, the best first."""
     results = []
-    for trial in ranked(study, sweep):
+    for trial in ranked(study.trials, sweep):
         label = f"trial {trial.number}"
         own = {int(run.params["seed"]): run for run in runs.get(str(trial.number), []) if run.is_finished}
         results.append(TrialResult(label, label, [*own], [*own.values()]))

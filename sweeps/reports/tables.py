@@ -13,7 +13,7 @@ from sweeps.claims.statistics import interval_of
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
 from sweeps.claims.words import metric_in_words
 from sweeps.config.ablation import RemarkConfig
-from sweeps.results import StudyResult, StudyTrial, TrialResult
+from sweeps.results import StudyResult, StudyTrial, TrialResult, ranked
 from sweeps.sweep import Sweep
 
 METRICS = [f"{part}/{quantity}" for part in ("train", "val", "test") for quantity in ("loss", "accuracy")]
@@ -142,7 +142,7 @@ def study_table(study: StudyResult, sweep: Sweep) -> Table:
     """Return the best trials with their values and parameters; the Pareto front if there are several objectives."""
     is_front = len(sweep.objectives) > 1
     rows = []
-    for trial in study.best if is_front else ranked(study, sweep)[:MOST_TRIALS]:
+    for trial in study.best if is_front else ranked(study.trials, sweep)[:MOST_TRIALS]:
         values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
         if len(sweep.seeds) > 1:
             values[0] = mean_and_deviation([*trial.seed_values.values()])
@@ -151,12 +151,6 @@ def study_table(study: StudyResult, sweep: Sweep) -> Table:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     title = f"{'The Pareto front' if is_front else 'The best trials'} of {counts}"
     return Table(title, ["trial", *map(metric_in_words, sweep.objectives), *_short(sweep)], rows)
-
-
-def ranked(study: StudyResult, sweep: Sweep) -> list[StudyTrial]:
-    """Return the completed trials, the best first, by the first objective."""
-    complete = [trial for trial in study.trials if trial.state == "COMPLETE"]
-    return sorted(complete, key=lambda trial: (-sweep.sign * trial.values[0], trial.number))
 
 
 def trials_table(study: StudyResult, sweep: Sweep, runs: Mapping[str, Sequence[TrackedRun]], link: Link) -> Table:
@@ -185,6 +179,24 @@ def means_table(results: Sequence[TrialResult], sweep: Sweep) -> Table:
             rows.append(_row(key, _shown(choice), f"{fmean(values):.4f}" if values else "-", str(len(values))))
     columns = ["parameter", "value", f"mean {metric_in_words(sweep.objective)}", "configs"]
     return Table("Mean by parameter", columns, rows, "Over all configs with that value, whatever else they have.")
+
+
+def finalists_table(study: StudyResult, sweep: Sweep) -> Table:
+    """Return what the finalists gave on all their seeds, the chosen one first."""
+    found = {trial.number: trial.values[0] for trial in study.trials if trial.values}
+    rows = [
+        _row(
+            str(trial.number),
+            f"{found[trial.number]:.4f}",
+            mean_and_deviation([*trial.seed_values.values()]),
+            str(len(trial.seeds)),
+            *_point(trial, sweep),
+        )
+        for trial in study.finalists
+    ]
+    objective = metric_in_words(sweep.objective)
+    caption = "The best trials, trained again on fresh seeds; the best by the mean over all its seeds is chosen."
+    return Table("Finalists", ["trial", f"{objective} as found", "mean", "seeds", *_short(sweep)], rows, caption)
 
 
 def confirmation_table(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sweep) -> Table:

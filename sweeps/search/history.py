@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sweeps.results import StudyResult, StudyTrial
+from sweeps.results import StudyResult, StudyTrial, ranked
 from sweeps.search.optuna_figures import draw_study
 from sweeps.search.space import Params
 from sweeps.sweep import Sweep
@@ -98,7 +98,7 @@ class History:
 
     def best_trials(self) -> list[StudyTrial]:
         """Return the best trial, or with several objectives the Pareto front, by the first of them."""
-        done = sorted(self.completed(), key=lambda trial: (-self.sweep.sign * trial.values[0], trial.number))
+        done = ranked(self.trials(), self.sweep)
         if len(self.sweep.objectives) == 1:
             return done[:1]
         front = {trial.number for trial in self.study.best_trials}

@@ -21,7 +21,15 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 ADMIN, READER, TOKEN = "the-admins-own-s3cret", "the-readers-own-s3cret", "the-tokens-own-s3cret"
 RUN = ["train", *SMALL, "data.limit=100"]
-SEARCH = ["study", "smoke", "trainer.epochs=1", "data.limit=100", "workers=1", "study.confirm_seeds=[]"]
+SEARCH = [
+    "study",
+    "smoke",
+    "trainer.epochs=1",
+    "data.limit=100",
+    "workers=1",
+    "study.finalists=1",
+    "study.confirm_seeds=[]",
+]
 CONFIG = """[mlflow]
 default_permission = READ
 database_uri = sqlite:///{folder}/users.db

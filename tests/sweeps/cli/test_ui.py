@@ -218,7 +218,10 @@ def test_optuna_dashboard_shows_the_study_to_its_own_pages_alone(
     need(CHROMIUM is not None, "there is no Chromium here")
     assert main(["ui", "--optuna", "--no-browser"]) == 2
     assert "there is no study in" in capsys.readouterr().err
-    assert main(["study", "smoke", "study.n_trials=3", "trainer.epochs=1", "store.log_model=none"]) == 0
+    assert (
+        main(["study", "smoke", "study.n_trials=3", "study.finalists=1", "trainer.epochs=1", "store.log_model=none"])
+        == 0
+    )
     assert main(["ui", "--optuna", "smok", "--no-browser"]) == 2
     assert "no study smok (did you mean smoke?). There are: smoke" in capsys.readouterr().err
     with served("--optuna", "smoke", f"store.ui_port={free_port}") as ui:

@@ -22,7 +22,7 @@ FEW, MANY = 5, 14  # trials: enough to go on with after one fault, and after sev
 KILLS = 4
 COMMAND = [
     *(sys.executable, "-m", "sweeps.cli.main", "study", "smoke", f"study.n_trials={FEW}", "study.pruner=none"),
-    *("study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "retries=50"),
+    *("study.finalists=1", "study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "retries=50"),
 ]
 
 

@@ -37,12 +37,16 @@ def runs_by_trial(context: ReportContext) -> RunsByTrial:
 
 
 def best_trials(study: StudyResult, sweep: Sweep, runs: RunsByTrial) -> list[TrialResult]:
-    """Return the completed trials with their finished runs, the best first."""
+    """Return the completed trials with their finished runs, finalists first, with their fresh seeds; the best first."""
+    tracked = {run.run_id: run for each in runs.values() for run in each}
+    numbers = {trial.number for trial in study.finalists}
+    others = [trial for trial in ranked(study.trials, sweep) if trial.number not in numbers]
     results = []
-    for trial in ranked(study.trials, sweep):
-        label = f"trial {trial.number}"
-        own = {int(run.params["seed"]): run for run in runs.get(str(trial.number), []) if run.is_finished}
-        results.append(TrialResult(label, label, [*own], [*own.values()]))
+    for trial in [*study.finalists, *others]:
+        own = {
+            seed: tracked[run_id] for seed, run_id in zip(trial.seeds, trial.run_ids, strict=True) if run_id in tracked
+        }
+        results.append(TrialResult(f"trial {trial.number}", f"trial {trial.number}", [*own], [*own.values()]))
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from pipeline.tracking.reader import TrackedRun
@@ -15,10 +16,10 @@ from sweeps.results import StudyResult, StudyTrial, TrialResult
 SWEEP = compose_study("smoke", [])
 POINT = {"model.conv_layers": 1, "model.filters": 8, "model.dropout": 0.1, "optimizer.learning_rate": 0.0123456}
 TRIALS = [
-    StudyTrial(0, "COMPLETE", [0.90], POINT, {"0": 0.90}, [0], ["a"]),
+    StudyTrial(0, "COMPLETE", [0.90], POINT, {"0": 0.90}, [0], ["run-of-0"]),
     StudyTrial(1, "PRUNED", [0.30], {"model.conv_layers": 0}, {}, [], []),
     StudyTrial(2, "FAIL", [], POINT, {}, [], [], "seed=0: the loss is not finite"),
-    StudyTrial(3, "COMPLETE", [0.95], POINT, {"0": 0.95}, [0], ["d"]),
+    StudyTrial(3, "COMPLETE", [0.95], POINT, {"0": 0.95}, [0], ["run-of-3"]),
 ]
 STUDY = StudyResult(TRIALS, [TRIALS[3]])
 
@@ -50,6 +51,21 @@ def test_every_trial_is_listed_with_how_it_ended_and_its_run() -> None:
     assert count_states(STUDY) == [(4, "trials"), (2, "complete"), (1, "fail"), (1, "pruned")]
     assert [result.label for result in best_trials(STUDY, SWEEP, runs)] == ["trial 3", "trial 0"]
     assert [drawing.file for drawing in curves_drawing(CONTEXT, STUDY, runs)] == ["trials.png"]
+
+
+def test_finalists_come_first_with_all_their_seeds() -> None:
+    class Again(Tracker):
+        def children(self, parent: str, sweep: str) -> list[TrackedRun]:
+            fresh = replace(run("0 finalist", val_accuracy=0.96), params={"seed": "50"})
+            return [fresh, *super().children(parent, sweep)]
+
+    context: ReportContext = SimpleNamespace(tracker=Again(), parent="parent", sweep=SWEEP)  # type: ignore[assignment]
+    runs = runs_by_trial(context)
+    chosen = replace(TRIALS[0], values=[0.93], seeds=[0, 50], run_ids=["run-of-0", "run-of-0 finalist"])
+    study = replace(STUDY, best=[chosen], finalists=[chosen])
+    results = best_trials(study, SWEEP, runs)
+    assert [(result.label, result.seeds) for result in results] == [("trial 0", [0, 50]), ("trial 3", [0])]
+    assert results[0].values("val/accuracy") == [0.90, 0.96]
 
 
 def test_the_best_config_is_told_with_what_it_reached_and_how_to_train_it_again() -> None:

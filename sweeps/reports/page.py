@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps.claims.config import StatisticsConfig
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
 from sweeps.config.ablation import DiscussionConfig, RemarkConfig
 from sweeps.reports.chart import Chart, bar_of
 from sweeps.reports.tables import MARKS, Table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The order in which verdicts are shown: first what surprises.
@@ -84,11 +88,17 @@ def markdown_code(text: object) -> str:
 
 def render(template: str, **values: Any) -> str:
     """Return a template of this folder's templates/, filled in."""
+    return str(_environment(template.endswith(".html.j2")).get_template(template).render(**values))
+
+
+@cache
+def _environment(is_html: bool) -> Environment:
+    """Return what compiles each template once; with `is_html`, signs of HTML in values are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=is_html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -97,7 +107,7 @@ def render(template: str, **values: Any) -> str:
     environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     environment.filters["bar"] = bar_of
     environment.globals |= {"mark": MARKS, "verdicts": VERDICTS}
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def write_page(page: Page, folder: Path) -> None:

@@ -186,11 +186,13 @@ def root(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def made_demo(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
     """A store in which the ablation `demo` has ended, with three seeds and one model; see `demo`."""
     from sweeps.cli.main import main
+    from tests.helpers.worker_threads import use_threads
 
     def ablate(folder: Path) -> None:
         (folder / "mlruns").mkdir()
         shutil.copy(migrated / "mlflow.db", folder / "mlruns" / "mlflow.db")
         with pytest.MonkeyPatch.context() as patch:
+            use_threads(patch)
             patch.chdir(folder)
             assert main(["ablate", "demo", *DEMO]) == 0
 
@@ -205,6 +207,14 @@ def demo(tmp_path: Path, made_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
     monkeypatch.chdir(tmp_path)
     return tmp_path / "mlruns"
+
+
+@pytest.fixture
+def worker_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sweeps that are launched in this process train in a thread of it, where no test is about worker processes."""
+    from tests.helpers.worker_threads import use_threads
+
+    use_threads(monkeypatch)
 
 
 @pytest.fixture

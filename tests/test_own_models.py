@@ -19,6 +19,7 @@ from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.tracker import Tracker
 from sweeps.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 NETS = """
 import keras
 from keras import layers
@@ -68,13 +69,6 @@ def finished(folder: Path) -> list[TrackedRun]:
     return [run for run in tracker.runs_beginning("") if "seed" in run.params]
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run `convsweep train` in the folder where the test runs, with the test's import path."""
-    command = [sys.executable, "-m", "sweeps.cli.main", "train", *OWN, *words]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
@@ -88,30 +82,31 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_built_is_refused_before_anything_is_written(
-    project: Path, words: list[str], message: str
+    project: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(project / "mlruns")
-    done = run(*words)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["train", *OWN, *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Traceback" not in told
     assert {path.name for path in project.iterdir()} - {"__pycache__"} == {"nets.py"}
 
 
 @pytest.mark.slow
 def test_a_sweep_of_an_own_network_is_resumed_after_kill(project: Path) -> None:
-    words = ["-m", "model.builder=nets:mixer", "model.args.width=8,16", "seed=0,1", "trainer.epochs=40"]
+    words = ["-m", "model.builder=nets:mixer", "model.args.width=8,16", "seed=0,1", "trainer.epochs=20"]
     words += ["hydra.sweeper.name=widths", "hydra.sweeper.workers=1"]
-    command = [sys.executable, "-m", "sweeps.cli.main", "train", *OWN, *words]
+    command = ["train", *OWN, *words]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.cli.main", *command], env=environment, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not list(project.glob("mlruns/checkpoints/*/*.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = run(*words)
-    assert done.returncode == 0, done.stderr
+    assert main(command) == 0
     runs = finished(project)
     ended = [each for each in runs if each.is_finished]
     assert sorted(each.params["model.args.width"] for each in ended) == ["16", "16", "8", "8"]
@@ -121,8 +116,7 @@ def test_a_sweep_of_an_own_network_is_resumed_after_kill(project: Path) -> None:
 @pytest.mark.slow
 def test_a_trial_that_cannot_be_built_fails_alone(project: Path) -> None:
     words = ["model.builder=nets:unlucky", "model.args.width=int(interval(8,13))", *SEARCH]
-    done = run("-m", *words, "hydra.sweeper.name=unlucky")
-    assert done.returncode == 1, done.stderr
+    assert main(["train", "-m", *OWN, *words, "hydra.sweeper.name=unlucky"]) == 1
     runs = finished(project)
     failed = [each for each in runs if each.status == "FAILED"]
     assert [each.params["model.args.width"] for each in failed] == ["13"], "once: it would fail again"

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from sweeps.cli.main import main
 from tests.sweeps.config.test_ablation import study_of, tracked
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_model=none"]
 ONE = "hydra.sweeper.workers=1"  # each imports TensorFlow
 

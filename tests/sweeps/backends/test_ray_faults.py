@@ -15,18 +15,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sweeps.cli.main import main
 from tests.helpers.ray_cluster import Nodes
+from tests.helpers.worker_threads import use_threads
 from tests.sweeps.config.test_ablation import tracked
 
 pytestmark = pytest.mark.slow
 NAME = "faults"
 RUNS = 4
 EPOCHS = 12
-COMMAND = [
-    *(sys.executable, "-m", "sweeps.cli.main", "train", "-m", "--verbose", "data=digits", "model.padding=same"),
-    *("model.filters=4,8", "seed=0,1", f"trainer.epochs={EPOCHS}", "trainer.threads=1", "store.log_model=none"),
-    *("backend=ray", "backend.cpus=1", f"hydra.sweeper.name={NAME}"),
-]
+SWEEP = ["train", "-m", "--verbose", "data=digits", "model.padding=same", "model.filters=4,8", "seed=0,1"]
+SWEEP += [f"trainer.epochs={EPOCHS}", "trainer.threads=1", "store.log_model=none", f"hydra.sweeper.name={NAME}"]
+COMMAND = [sys.executable, "-m", "sweeps.cli.main", *SWEEP, "backend=ray", "backend.cpus=1"]
 BEGUN = re.compile(r"filters=\d seed=\d: epoch (\d+)/")
 DIED = "failed, is tried again: its worker process died"
 
@@ -34,10 +34,11 @@ DIED = "failed, is tried again: its worker process died"
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> dict[str, dict[str, float]]:
     """The metrics of every run as the local backend gives them, with as many threads."""
-    folder = tmp_path_factory.mktemp("local")
-    words = [word for word in COMMAND if not word.startswith("backend")]
-    subprocess.run(words, cwd=folder, check=True, capture_output=True)
-    return metrics(folder / "mlruns")
+    root = tmp_path_factory.mktemp("local") / "mlruns"
+    with pytest.MonkeyPatch.context() as patch:
+        use_threads(patch)
+        assert main([*SWEEP, f"store.root={root}"]) == 0
+    return metrics(root)
 
 
 def metrics(root: Path) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.cli.main import main
 from tests.conftest import DEMO
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 REPORT = {"report.html", "report.md", "results.csv", "claims.json", "accuracy_by_filters.png", "loss_by_filters.png"}
 REPORT |= {"learning_curves.png", "gap.png", "best.yaml"}
 

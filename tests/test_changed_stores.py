@@ -33,6 +33,7 @@ from tests.conftest import SMALL
 from tests.pipeline.tracking.test_tracker import client, runs, tracker
 from tests.sweeps.execution.test_engine import Launched, grid, study
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 QUICK = [*SMALL, "trainer.epochs=1", "data.limit=100"]
 SMOKE = ["study.n_trials=4", "study.pruner=none"]
 

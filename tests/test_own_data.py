@@ -12,6 +12,7 @@ from sweeps.cli.main import main
 from sweeps.load import load_results
 
 # Two classes, told apart by the sign of the first of `columns` numbers.
+pytestmark = pytest.mark.usefixtures("worker_threads")
 SHAPES = """
 import numpy as np
 def load(n: int, columns: int = 4):

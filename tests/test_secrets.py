@@ -21,6 +21,7 @@ from sweeps.cli.main import main
 from tests.conftest import SMALL
 from tests.sweeps.config.test_ablation import QUICK
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 SECRET = "hunter2secret"
 WORDS = [
     f"store.tracking_uri=http://user:{SECRET}@127.0.0.1:9",

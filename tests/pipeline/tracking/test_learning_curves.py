@@ -14,6 +14,7 @@ from pipeline.training.identity import resolve
 from pipeline.training.result import RunResult
 from sweeps.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 RESULT = RunResult({"train/loss": [0.5, 0.4], "test/loss": [0.6, 0.5]})
 
 

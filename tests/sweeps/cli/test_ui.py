@@ -31,6 +31,7 @@ from sweeps.cli.ui import first_page
 from tests.conftest import need
 from tests.pipeline.tracking.test_tracker import tracker
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

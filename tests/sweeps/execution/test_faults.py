@@ -16,14 +16,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sweeps.cli.main import main
 from tests.sweeps.config.test_ablation import study_of, tracked
 
+pytestmark = pytest.mark.usefixtures("worker_threads")
 FEW, MANY = 5, 14  # trials: enough to go on with after one fault, and after several
 KILLS = 4
-COMMAND = [
-    *(sys.executable, "-m", "sweeps.cli.main", "study", "smoke", f"study.n_trials={FEW}", "study.pruner=none"),
-    *("study.finalists=1", "study.confirm_seeds=[]", "trainer.epochs=3", "store.log_model=none", "retries=50"),
-]
+STUDY = ["study", "smoke", f"study.n_trials={FEW}", "study.pruner=none", "study.finalists=1", "study.confirm_seeds=[]"]
+STUDY += ["trainer.epochs=3", "store.log_model=none", "retries=50"]
+COMMAND = [sys.executable, "-m", "sweeps.cli.main", *STUDY]
 
 
 def launch(*overrides: str) -> subprocess.Popen[str]:
@@ -141,9 +142,7 @@ def test_a_store_that_stays_away_ends_the_sweep_and_loses_nothing(root: Path) ->
         database.close()
     assert process.returncode == 1
     assert f"the store {root / 'optuna.db'} did not answer for" in told, told
-    with launch("workers=1") as process:
-        told, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, told
+    assert main(STUDY) == 0
     check(root)
 
 
@@ -162,7 +161,5 @@ def test_a_full_disk_ends_the_sweep_and_the_same_command_continues(root: Path) -
     done = subprocess.run(limited, capture_output=True, text=True, timeout=200)
     assert done.returncode in (1, 2), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    with launch() as process:
-        told, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, told
+    assert main(STUDY) == 0
     check(root)

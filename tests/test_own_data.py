@@ -11,8 +11,8 @@ import yaml
 from sweeps.cli.main import main
 from sweeps.load import load_results
 
-# Two classes, told apart by the sign of the first of `columns` numbers.
 pytestmark = pytest.mark.usefixtures("worker_threads")
+# Two classes, told apart by the sign of the first of `columns` numbers.
 SHAPES = """
 import numpy as np
 def load(n: int, columns: int = 4):

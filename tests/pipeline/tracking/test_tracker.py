@@ -152,12 +152,12 @@ def test_a_run_whose_process_is_gone_is_closed_by_the_next(root: Path) -> None:
 
 def wait_for_metric(root: Path) -> None:
     """Wait until a run has told its first epoch."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while time.monotonic() < end:
         if any("train/loss" in run.data.metrics for run in runs(root)):
             return
         time.sleep(0.2)
-    pytest.fail("no metric within a minute")
+    pytest.fail("no metric within 200 s")
 
 
 def test_owner_tells_the_living_from_the_dead() -> None:

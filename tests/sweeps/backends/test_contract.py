@@ -77,7 +77,7 @@ def test_workers_train_fail_stop_and_die_alone(config: Compose, tmp_path: Path, 
     assert "Traceback" in ended["no folder"].details
     assert isinstance(ended["after"], Done)
     assert len(processes) >= 2
-    _, alive = psutil.wait_procs([psutil.Process(each) for each in processes if psutil.pid_exists(each)], timeout=5)
+    _, alive = psutil.wait_procs([psutil.Process(each) for each in processes if psutil.pid_exists(each)], timeout=50)
     assert alive == []
 
 

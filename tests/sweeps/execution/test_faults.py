@@ -64,7 +64,7 @@ def test_the_parent_killed_at_random_moments(root: Path) -> None:
             else:
                 process.kill()
             process.wait()
-        _, alive = psutil.wait_procs(workers, timeout=20)
+        _, alive = psutil.wait_procs(workers, timeout=100)
         assert alive == [], "workers end when their parent is gone"
     assert main([*STUDY, f"study.n_trials={MANY}"]) == 0
     check(root, MANY)

@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock
-
 from pipeline.config.schema import StoreConfig
 from pipeline.system.addresses import is_database, sqlite_file, sqlite_url
 from pipeline.system.messages import installing, one_line, shown_address
@@ -119,6 +117,8 @@ def make(address: str, schema: Schema, build: Callable[[str], None], folder: Pat
 def _alone(address: str, lock: Path) -> Iterator[None]:
     """Hold what lets one process build a database: a lock in it where it can be had, else a file's on this machine."""
     if not address.startswith("postgresql"):
+        from filelock import FileLock
+
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             yield

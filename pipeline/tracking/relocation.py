@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from pipeline.config.schema import StoreConfig
 from pipeline.tracking.retry import UnopenedStoreError
@@ -74,4 +73,6 @@ def _old_uris(store: StoreConfig) -> list[str]:
 
 
 def _path(uri: str) -> Path:
+    from urllib.request import url2pathname
+
     return Path(url2pathname(urlsplit(uri).path))

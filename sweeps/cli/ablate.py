@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps.cli.arguments import Commands, add_sweep_parser, options_and_overrides
-from sweeps.cli.console import DONE, FAILED, complain, reporter_of, show_end, show_plans
+from sweeps.cli.console import DONE, FAILED, complain, reporter_of, show_end, show_plans, show_start
 
 if TYPE_CHECKING:
     from sweeps.config.ablation import Ablation
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _ablate(ablation: Ablation, arguments: argparse.Namespace, console: Console) -> int:
+    show_start(ablation.sweep, console)
     from sweeps.launch import ablate
 
     result = ablate(ablation, console, reporter_of(arguments, console), arguments.join)

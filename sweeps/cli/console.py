@@ -75,6 +75,12 @@ def show_plans(sweeps: list[Sweep], console: Console) -> int:
     return DONE
 
 
+def show_start(sweep: Sweep, console: Console) -> None:
+    """Print what a sweep is and where its results go, before anything heavy is imported."""
+    console.print(f"{sweep.name}: {sweep.description}", soft_wrap=True, highlight=False)
+    console.print(f"results go to {sweep.store.place}", soft_wrap=True, highlight=False)
+
+
 def _best(result: SweepResult) -> list[str]:
     """Return lines that say what was best, and how to go on with it."""
     from sweeps.claims.words import metric_in_words

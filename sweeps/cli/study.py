@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps.cli.arguments import Commands, add_sweep_parser, options_and_overrides
-from sweeps.cli.console import reporter_of, show_end, show_plans
+from sweeps.cli.console import reporter_of, show_end, show_plans, show_start
 
 if TYPE_CHECKING:
     from sweeps.sweep import Sweep
@@ -32,6 +32,7 @@ def start_search(sweep: Sweep, arguments: argparse.Namespace, console: Console) 
     """Launch a study or a sweep of `train -m`, or print its plan; return the exit code."""
     if arguments.dry_run:
         return show_plans([sweep], console)
+    show_start(sweep, console)
     from sweeps.launch import grid, study
 
     reporter = reporter_of(arguments, console)

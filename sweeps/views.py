@@ -1,4 +1,4 @@
-"""What MLflow's pages show of a sweep: three saved views of its runs, and its note."""
+"""What MLflow's pages show of a sweep: three saved views of its runs, and notes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from sweeps.sweep import Sweep
 PARTS = {"test": "Test", "val": "Validation"}
 COST = ("seconds_per_epoch", "seconds", "parameters", "epochs")
 NOTE = "mlflow.note.content"
+# Comments around our part of a note, which MLflow's editor shows and its pages do not.
+BEGIN, END = "<!-- convsweep writes this anew; write above or below -->", "<!-- /convsweep -->"
+MOST_CHARACTERS = 8000  # that MLflow keeps of a run's note
 
 # Values of a metric that its axis has to show.
 Shown = Callable[[str], Sequence[float]]
@@ -98,3 +101,26 @@ def links(sweep: Sweep, tracker: Tracker, parent: str, has_report: bool) -> str:
     if has_report:
         pages = {"report": f"/#/experiments/{experiment}/runs/{parent}/artifacts/report.html"} | pages
     return " · ".join(f"[{name}]({path.removeprefix('/')})" for name, path in pages.items())
+
+
+def save_notes(sweep: Sweep, tracker: Tracker, parent: str, on_experiment: str, on_run: str) -> None:
+    """Write our parts of the notes on the sweep's experiment and parent run; keep what a user has written around them.
+
+    Where MLflow keeps less than `on_run` has, the run's note is the experiment's.
+    """
+    experiment = tracker.client.get_experiment(tracker.experiment(sweep.name))
+    note = with_part(experiment.tags.get(NOTE, ""), on_experiment)
+    tracker.client.set_experiment_tag(experiment.experiment_id, NOTE, note)
+    before = tracker.get(parent).tags.get(NOTE, "")
+    notes = (with_part(before, part) for part in (on_run, on_experiment))
+    if note := next((note for note in notes if len(note) <= MOST_CHARACTERS), ""):
+        tracker.tag(parent, {NOTE: note})
+
+
+def with_part(note: str, part: str) -> str:
+    """Return a note with `part` in the place of our last one; at its beginning if it has none."""
+    above, begin, rest = note.partition(BEGIN)
+    _, end, below = rest.partition(END)
+    if not (begin and end):
+        above, below = "", note and f"\n\n{note}"
+    return f"{above}{BEGIN}\n\n{part}\n\n{END}{below}"

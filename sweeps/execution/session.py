@@ -38,7 +38,7 @@ from sweeps.search.history import History
 from sweeps.search.proposers import Proposer
 from sweeps.search.storage import has_study, open_study
 from sweeps.sweep import Sweep, base_identity, duration
-from sweeps.views import NOTE, links, save_sweep_views
+from sweeps.views import links, save_notes, save_sweep_views
 
 if TYPE_CHECKING:
     from pipeline.tracking.reader import TrackedRun
@@ -192,9 +192,6 @@ def open_session(
         DataError: if the data cannot be had.
         StoreError: if the store fails.
     """
-    console.print(
-        f"{sweep.name}: {sweep.description}\nresults go to {sweep.store.place}", soft_wrap=True, highlight=False
-    )
     try:
         hashes = DataHashes(console)
         for base in [sweep.config, *(trial.base for trial in sweep.trials or [])]:
@@ -251,14 +248,14 @@ def _open(
     tracker = Tracker(sweep.store)
     tracker.launch = membership.leases.tag
     tracker.close_abandoned()
-    tags = {"convsweep.seeds": str(sweep.config.seeds), NOTE: sweep.description}
-    tags[COMMAND] = json.dumps([word for word in sweep.command if not is_of_store(word)])
+    command = json.dumps([word for word in sweep.command if not is_of_store(word)])
+    tags = {"convsweep.seeds": str(sweep.config.seeds), COMMAND: command}
     tracker.restore(sweep.name, console.print)
     base = {key: as_text(value) for key, value in base_identity(sweep.config).items() if not rests(key, value)}
     parent = tracker.open_sweep(sweep.name, tags, base)
     address = save_sweep_views(sweep, tracker, parent)
     note = f"{links(sweep, tracker, parent, has_report=False)}\n\n{sweep.description}"
-    tracker.client.set_experiment_tag(tracker.experiment(sweep.name), NOTE, note)
+    save_notes(sweep, tracker, parent, note, sweep.description)
     return Session(
         sweep, tracker, parent, history, backend, console, hashes, reporter, address=address, membership=membership
     )

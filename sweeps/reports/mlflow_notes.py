@@ -11,11 +11,9 @@ from sweeps.reports.context import ReportContext
 from sweeps.reports.page import Page, render
 from sweeps.results import TrialResult
 from sweeps.sweep import Sweep
-from sweeps.views import NOTE, Shown, links, save_sweep_views
+from sweeps.views import Shown, links, save_notes, save_sweep_views
 
 BEST = "best/"
-# MLflow keeps so many characters of a tag.
-MOST_CHARACTERS = 7000
 
 
 def note_in_mlflow(context: ReportContext, page: Page, metrics: Mapping[str, float], shown: Shown) -> None:
@@ -30,9 +28,7 @@ def note_in_mlflow(context: ReportContext, page: Page, metrics: Mapping[str, flo
     came = "; ".join([*(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith(BEST)), *verdicts])
     # MLflow shows the first paragraph, and the rest by a click.
     short = f"{came} · {links(sweep, tracker, parent, has_report=True)}\n\n{sweep.description}"
-    tracker.client.set_experiment_tag(tracker.experiment(sweep.name), NOTE, short)
-    long = render("note.md.j2", page=page, short=short)
-    tracker.tag(parent, {NOTE: long if len(long) < MOST_CHARACTERS else short})
+    save_notes(sweep, tracker, parent, short, render("note.md.j2", page=page, short=short))
     tracker.log_epoch(parent, 0, {**metrics, **_verdict_metrics([*page.findings, *page.numbers])})
 
 

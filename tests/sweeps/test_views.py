@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.tracking.tracker import Tracker
 from sweeps.config.ablation import compose_ablation
 from sweeps.config.study import compose_study
 from sweeps.sweep import Sweep
-from sweeps.views import sweep_views
+from sweeps.views import BEGIN, MOST_CHARACTERS, NOTE, save_notes, sweep_views, with_part
 
 
 def titles(sweep: Sweep, is_folded: bool = False) -> list[str]:
@@ -41,3 +42,29 @@ def test_axes_show_the_differences(values: list[float], bounds: tuple[float, flo
     curves, *_ = sweep_views(compose_ablation("demo", []).sweep, lambda metric: values)
     assert {chart.bounds for chart in curves.sections[0].charts} == {bounds}
     assert {chart.bounds for chart in curves.sections[2].charts} == {None}
+
+
+def test_a_users_words_around_our_part_of_a_note_stay() -> None:
+    first = with_part("", "one")
+    assert with_part(f"above\n{first}\nbelow", "two") == f"above\n{first.replace('one', 'two')}\nbelow"
+    assert with_part("mine", "one") == f"{first}\n\nmine"
+    assert with_part(f"{BEGIN} cut off", "one") == f"{first}\n\n{BEGIN} cut off"
+
+
+def test_notes_are_written_anew_in_mlflow_but_for_a_users_words(root: Path) -> None:
+    sweep = compose_ablation("demo", []).sweep
+    tracker = Tracker(sweep.store)
+    parent = tracker.open_sweep("demo", {})
+
+    def notes() -> list[str]:
+        experiment = tracker.client.get_experiment(tracker.experiment("demo"))
+        return [experiment.tags[NOTE], tracker.get(parent).tags[NOTE]]
+
+    save_notes(sweep, tracker, parent, "short", "long")
+    of_experiment, of_run = notes()
+    tracker.client.set_experiment_tag(tracker.experiment("demo"), NOTE, f"{of_experiment}\nmine")
+    tracker.tag(parent, {NOTE: f"mine\n{of_run}"})
+    save_notes(sweep, tracker, parent, "shorter", "longer")
+    assert notes() == [f"{with_part('', 'shorter')}\nmine", f"mine\n{with_part('', 'longer')}"]
+    save_notes(sweep, tracker, parent, "shorter", "long" * MOST_CHARACTERS)
+    assert notes()[1] == f"mine\n{with_part('', 'shorter')}"

@@ -14,6 +14,7 @@ from mlflow.entities import Run
 
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 from sweeps.cli.main import main
+from sweeps.views import END
 from tests.conftest import DEMO
 
 pytestmark = pytest.mark.usefixtures("worker_threads")
@@ -59,7 +60,7 @@ def test_an_ablation_is_judged_and_reported(demo: Path, capsys: pytest.CaptureFi
     assert f"runs/{parent.info.run_id}/artifacts/report.html)" in note
     assert "| conv_64 | n=3 |" in note
     experiment = client.get_experiment(parent.info.experiment_id)
-    assert note.startswith(experiment.tags["mlflow.note.content"])
+    assert note.startswith(experiment.tags["mlflow.note.content"].removesuffix(END))
     assert {f"mlflow.sharedViewState.{name}" for name in ("curves", "ranking", "cost")} < experiment.tags.keys()
     accuracies: dict[str, list[float]] = {}
     for run in runs:

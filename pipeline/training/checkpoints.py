@@ -134,29 +134,36 @@ class NoCheckpoints(CheckpointStore):
 
 
 def free(folder: Path, max_gib: float, in_use: Iterable[Path] = ()) -> tuple[int, int]:
-    """Delete checkpoints, least recently used first, until they fill at most `max_gib` GiB.
+    """Delete checkpoints that are too many; return their number, and the bytes that they held.
 
     Args:
         folder: The folder of all checkpoints of a store.
         max_gib: GiB that may stay.
         in_use: Folders of resume keys that are being trained; they are left alone.
-
-    Returns:
-        Number of files deleted, and the bytes that they held.
     """
-    safe = set(in_use)
-    files = list(_files(folder))
-    total, count, freed = sum(stat.st_size for stat, _ in files), 0, 0
-    for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
-        if total - freed <= max_gib * GIB:
-            break
-        if path.parent in safe:
-            continue
+    count, freed = 0, 0
+    for path, size in too_many(folder, max_gib, in_use):
         with suppress(OSError):
             path.unlink()
-            count, freed = count + 1, freed + stat.st_size
+            count, freed = count + 1, freed + size
             path.parent.rmdir()  # succeeds if it was the last
     return count, freed
+
+
+def too_many(folder: Path, max_gib: float, in_use: Iterable[Path] = ()) -> list[tuple[Path, int]]:
+    """Return the checkpoints without which the others fill at most `max_gib` GiB, least recently used first.
+
+    Each comes with its bytes; arguments are those of `free`.
+    """
+    safe, files, chosen = set(in_use), list(_files(folder)), list[tuple[Path, int]]()
+    left = sum(stat.st_size for stat, _ in files)
+    for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
+        if left <= max_gib * GIB:
+            break
+        if path.parent not in safe:
+            chosen.append((path, stat.st_size))
+            left -= stat.st_size
+    return chosen
 
 
 def size_of(folder: Path) -> int:

@@ -61,6 +61,15 @@ def complain(message: str, code: int) -> int:
     return code
 
 
+def is_agreed(question: str, console: Console) -> bool:
+    """Return whether a person at the terminal agrees; True where there is none to ask."""
+    if console.quiet or not (console.is_terminal and sys.stdin.isatty()):
+        return True
+    from rich.prompt import Confirm
+
+    return Confirm.ask(question, console=console, default=False)
+
+
 def reporter_of(arguments: argparse.Namespace, console: Console) -> Callable[[], ProgressReporter]:
     """Return what makes the display of a sweep's progress."""
     return partial(report_on, console, arguments.verbose)

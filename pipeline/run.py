@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.tracker import Tracker
 
 EXPERIMENT = "train"
+DRAWN = r"\d+\.\d{6,}(e[+-]?\d+)?"  # a number as samplers draw them
 LOST = "this launch was suspended, or cut off from the store, and another may have taken the run over: start it again"
 NO_CHECKPOINT = "no checkpoint of its last epoch is left, see checkpoints.max_gib"
 
@@ -189,10 +191,10 @@ def train_again(config: RunConfig, tracked: TrackedRun, dataset: data.Dataset | 
 
 
 def run_name(overrides: Sequence[str], seed: int) -> str:
-    """Name a run by what differs: `filters=32 seed=1`."""
+    """Name a run by what differs, as in `filters=32 seed=1`; numbers that a sampler drew are rounded."""
     named = [o for o in overrides if not is_of_store(o) and key_of(o) not in ("seed", "data.dir", "data.cache")]
     words = [key_of(o).rpartition(".")[2] + f"={value_text(o)}" * ("=" in o) for o in named]
-    return " ".join([*words, f"seed={seed}"])
+    return re.sub(DRAWN, lambda number: f"{float(number[0]):.4g}", " ".join([*words, f"seed={seed}"]))
 
 
 @contextmanager

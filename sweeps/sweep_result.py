@@ -19,6 +19,7 @@ from sweeps.config.ablation import Ablation
 from sweeps.reports.context import REPORTS
 from sweeps.reports.findings import AblationFindings
 from sweeps.reports.frames import runs_frame, study_frame, summary_frame
+from sweeps.reports.headline import ablation_headline, grid_headline, study_headline
 from sweeps.reports.page import render
 from sweeps.reports.tables import Table, confirmation_table, finalists_table, results_table, study_table
 from sweeps.reports.terminal import show_findings, show_table
@@ -155,6 +156,11 @@ class SweepResult:
         raise NotImplementedError
 
     @property
+    def headline(self) -> str:
+        """What came out, in a sentence or three: what the report begins with."""
+        raise NotImplementedError
+
+    @property
     def best(self) -> Best | None:
         """The best trial by the sweep's objective; None if none has finished."""
         raise NotImplementedError
@@ -206,6 +212,11 @@ class GridResult(SweepResult):
         return summary_frame(self.results, self.sweep)
 
     @property
+    def headline(self) -> str:
+        """Which config came out best."""
+        return grid_headline(self.results, self.sweep)
+
+    @property
     def best(self) -> Best | None:
         """The best trial by the mean of the objective; None if none has finished."""
         best = best_result(self.results, self.sweep)
@@ -228,6 +239,11 @@ class AblationResult(GridResult):
     findings: AblationFindings
 
     @property
+    def headline(self) -> str:
+        """How many claims and published numbers hold, and which config came out best."""
+        return ablation_headline(self.findings, self.results, self.sweep)
+
+    @property
     def _tables(self) -> list[Table]:
         return [results_table(self.results, self.ablation.statistics, self.findings.published)]
 
@@ -247,6 +263,13 @@ class StudySweepResult(SweepResult):
     def table(self) -> pd.DataFrame:
         """A row per trial that has ended: number, state, its point by config key, each objective, why it failed."""
         return study_frame(self.study.trials, self.sweep)
+
+    @property
+    def headline(self) -> str:
+        """Which trial is the best, and what fresh seeds gave."""
+        if not self.study.best:
+            return "No trial was completed."
+        return study_headline(self.study, self.confirmed, self.sweep)
 
     @property
     def best(self) -> Best | None:

@@ -41,6 +41,11 @@ def test_overrides_of_the_store_are_known_by_any_spelling() -> None:
     assert run_name([*spellings, "model.filters=4"], 0) == "filters=4 seed=0"
 
 
+def test_a_runs_name_rounds_what_a_sampler_drew() -> None:
+    drawn = ["optimizer.learning_rate=0.008626639503320736", "model.l2=1.23456789e-05", "model.dropout=0.12345"]
+    assert run_name(drawn, 3) == "learning_rate=0.008627 l2=1.235e-05 dropout=0.12345 seed=3"
+
+
 def test_a_run_says_nothing_of_its_store(root: Path, config: Callable[..., RunConfig], tmp_path: Path) -> None:
     told = config(WORDS[0], WORDS[1].lstrip("+"))
     tracker = Tracker(StoreConfig(str(root), None, None, 5.0, "none", 5000))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.progress import ProgressReporter, report_on, short_number
+from pipeline.progress import ProgressReporter, report_on
 from pipeline.system.messages import masked, printable
 
 if TYPE_CHECKING:
@@ -90,28 +90,14 @@ def show_start(sweep: Sweep, console: Console) -> None:
     console.print(f"results go to {sweep.store.place}", soft_wrap=True, highlight=False)
 
 
-def _best(result: SweepResult) -> list[str]:
-    """Return lines that say what was best, and how to go on with it."""
-    from sweeps.claims.words import metric_in_words
-
-    best, objective = result.best, result.sweep.objective
-    if best is None:
-        return []
-    lines = [
-        f"best: {best.trial}, {metric_in_words(objective)} {short_number(best.metrics[objective])}, mean of its seeds"
-    ]
-    file = result.report.with_name("best.yaml")
-    if file.exists():
-        lines.append(f"  to train it again: convsweep train --from {file}")
-    return lines
-
-
 def show_end(result: SweepResult, console: Console) -> int:
     """Print how a sweep ended; return the exit code."""
     for line in result.failures:
         console.print(masked(line), style="red", soft_wrap=True)
+    file = result.report.with_name("best.yaml")
+    again = [f"  to train it again: convsweep train --from {file}"] if file.exists() else []
     is_served = result.sweep.store.is_server
     served = result.address if is_served else f"convsweep ui {result.sweep.name}\n  which serves {result.address}"
-    for line in [*_best(result), f"to browse: {served}"]:
+    for line in [result.headline, *again, f"to browse: {served}"]:
         console.print(line, soft_wrap=True, highlight=False)
     return FAILED if result.failures else DONE

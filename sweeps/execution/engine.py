@@ -120,7 +120,7 @@ class Engine:
                 return run
             else:  # an equal one has finished since it was queued
                 self.recorder.release(run)
-                self.reporter.on_end(run.key, "reused: an equal run has finished")
+                self.reporter.on_end(run.shown, "reused: an equal run has finished")
                 trial = run.trial
             self._settle(trial)
         return None
@@ -163,10 +163,10 @@ class Engine:
 
     def _handle(self, run: SweepRun, message: Message) -> None:
         if isinstance(message, Steps):
-            self.reporter.on_steps(run.key, run.epochs, message.epoch, message.step, message.steps, message.metrics)
+            self.reporter.on_steps(run.shown, run.epochs, message.epoch, message.step, message.steps, message.metrics)
         elif isinstance(message, Epoch):
             self.backend.answer(run.key, self._goes_on(run, message))
-            self.reporter.on_epoch(run.key, run.epochs, message.epoch, message.metrics)
+            self.reporter.on_epoch(run.shown, run.epochs, message.epoch, message.metrics)
             self.recorder.epoch(run, message.epoch, message.metrics)
         else:
             if isinstance(message, Failed):
@@ -175,7 +175,7 @@ class Engine:
                 if self.schedule.queue:  # the worker goes on while its last run is recorded
                     self._start_runs()
                 outcome = self.recorder.end(run, message)
-                self.reporter.on_end(run.key, outcome, again=run.lost)
+                self.reporter.on_end(run.shown, outcome, again=run.lost)
                 del self.schedule.running[run.key]
                 if run.lost:
                     self.schedule.retry(run)
@@ -204,7 +204,7 @@ class Engine:
         else:
             run.failed = message.reason
         outcome = f"failed, is tried again: {message.reason}" if again else f"failed: {message.reason}"
-        self.reporter.on_end(run.key, outcome, again=again)
+        self.reporter.on_end(run.shown, outcome, again=again)
 
     def _settle(self, trial: Trial) -> None:
         """Tell the proposer what is known of a trial, if that decides it."""

@@ -49,6 +49,12 @@ class SweepRun:
         return run_name(self.trial.overrides, self.seed)
 
     @property
+    def shown(self) -> str:
+        """What people see while it is trained: its key; of a search, whose trials have numbers, with what it sets."""
+        is_numbered = self.trial.label.partition(" ")[0].isdigit()
+        return f"{self.trial.label} {self.name}" if is_numbered else self.key
+
+    @property
     def epochs(self) -> int:
         """Epochs to train."""
         return self.run.config.trainer.epochs

@@ -9,7 +9,7 @@ from pipeline.tracking.tracker import Tracker
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding, count_verdicts
 from sweeps.reports.context import ReportContext
 from sweeps.reports.page import Page, render
-from sweeps.results import TrialResult
+from sweeps.results import TrialResult, best_result, comparable_results
 from sweeps.sweep import Sweep
 from sweeps.views import Shown, links, save_notes, save_sweep_views
 
@@ -38,8 +38,9 @@ def _verdict_metrics(findings: Sequence[Finding]) -> dict[str, float]:
     return {f"verdicts/{kind.lower()}": verdicts.count(kind) for kind in kinds} if findings else {}
 
 
-def best_metric(best: TrialResult | None, sweep: Sweep) -> dict[str, float]:
-    """Return the objective of a grid's best trial, mean over its seeds, as a metric of the parent run."""
+def best_metric(results: Sequence[TrialResult], sweep: Sweep) -> dict[str, float]:
+    """Return the objective of a grid's best trial, mean over the seeds that all have, as a metric of the parent run."""
+    best = best_result(comparable_results(results, sweep), sweep)
     return {BEST + sweep.objective: fmean(best.values(sweep.objective))} if best else {}
 
 

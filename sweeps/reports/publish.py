@@ -93,7 +93,7 @@ def publish_ablation(
         )
         _write_grid(context, results, folder)
         _write(page, results, folder, ablation.changed)
-    note_in_mlflow(context, page, best_metric(best_result(results, sweep), sweep), shown_of_curves(results))
+    note_in_mlflow(context, page, best_metric(results, sweep), shown_of_curves(results))
     _tag_verdicts(context, findings)
     publish_index(sweep.store)
 
@@ -125,7 +125,7 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
         )
         _write_grid(context, results, folder)
         _write(page, results, folder)
-    note_in_mlflow(context, page, best_metric(best_result(results, sweep), sweep), shown_of_curves(results))
+    note_in_mlflow(context, page, best_metric(results, sweep), shown_of_curves(results))
     publish_index(sweep.store)
 
 

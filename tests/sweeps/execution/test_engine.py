@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -209,6 +210,13 @@ def test_conditional_parameters_reach_the_runs(root: Path) -> None:
     launched = Launched(study("study.n_trials=12", "study.pruner=none", "study.sampler=random"))
     for trial in launched.history.completed():
         assert ("model.filters" in trial.params) == (trial.params["model.conv_layers"] > 0)
+
+
+def test_people_see_what_a_searchs_trial_sets_and_a_grids_label(root: Path) -> None:
+    searched = Launched(study("study.n_trials=1", "study.pruner=none")).session.runs["0"][0]
+    assert re.fullmatch(r"0 conv_layers=\d .*learning_rate=0\.\d{1,6} seed=0", searched.shown)
+    listed, _ = Launched(grid("model.filters=4,8")).session.runs.values()
+    assert listed[0].shown == listed[0].key
 
 
 def test_what_no_config_can_be_fails_alone_and_trains_nothing(root: Path) -> None:

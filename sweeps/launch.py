@@ -35,6 +35,7 @@ from sweeps.results import (
 )
 from sweeps.search.finalists import finalists_of, with_finalists
 from sweeps.search.history import study_result
+from sweeps.search.optuna_figures import draw_grid
 from sweeps.search.proposers import Batch, Grid, Proposer, Sampler
 from sweeps.sweep import Sweep
 from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
@@ -187,7 +188,7 @@ def _study_runs(
 
 
 def _context(session: Session) -> ReportContext:
-    return ReportContext(session.sweep, session.tracker, session.parent, session.console)
+    return ReportContext(session.sweep, session.tracker, session.parent, session.console, draw_grid)
 
 
 def _outcome(session: Session) -> tuple[Sweep, Tracker, str, int, list[str], str]:

@@ -14,6 +14,7 @@ COST = ("seconds_per_epoch", "seconds", "parameters", "epochs")
 NOTE = "mlflow.note.content"
 # Comments around our part of a note, which MLflow's editor shows and its pages do not.
 BEGIN, END = "<!-- convsweep writes this anew; write above or below -->", "<!-- /convsweep -->"
+OF_BEFORE = "&viewStateShareKey="  # is in notes of before December 2026, which had no comments and were ours alone
 MOST_CHARACTERS = 8000  # that MLflow keeps of a run's note
 
 # Values of a metric that its axis has to show.
@@ -119,6 +120,8 @@ def save_notes(sweep: Sweep, tracker: Tracker, parent: str, on_experiment: str, 
 
 def with_part(note: str, part: str) -> str:
     """Return a note with `part` in the place of our last one; at its beginning if it has none."""
+    if BEGIN not in note and OF_BEFORE in note:
+        note = ""
     above, begin, rest = note.partition(BEGIN)
     _, end, below = rest.partition(END)
     if not (begin and end):

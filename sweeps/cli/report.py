@@ -39,6 +39,7 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
     from sweeps.load import load_results
     from sweeps.reports.context import ReportContext
     from sweeps.reports.publish import publish_ablation, publish_grid, publish_study
+    from sweeps.search.optuna_figures import draw_grid
     from sweeps.sweep_result import AblationResult, GridResult, StudySweepResult
 
     loaded = load_results(name, overrides)
@@ -49,7 +50,7 @@ def rebuild(name: str, overrides: Sequence[str], console: Console) -> None:
             style="yellow",
             soft_wrap=True,
         )
-    context = ReportContext(loaded.sweep, loaded.tracker, loaded.parent, console)
+    context = ReportContext(loaded.sweep, loaded.tracker, loaded.parent, console, draw_grid)
     match loaded:
         case AblationResult(ablation=ablation, results=results, timings=timings, findings=findings):
             publish_ablation(context, ablation, results, timings, findings)

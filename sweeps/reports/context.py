@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipeline.tracking.reader import TrackedRun
 from pipeline.tracking.retry import StoreError
 from pipeline.tracking.tracker import Tracker
 from pipeline.tracking.views import run_path
+from sweeps.results import TrialResult
 from sweeps.sweep import Sweep
 
 # Held while files under reports/ are replaced: several processes may report on one store. No sweep can be called so.
@@ -27,12 +28,16 @@ REPORTS = "reports"
 
 @dataclass(frozen=True)
 class ReportContext:
-    """Whose results are published, and where."""
+    """Whose results are published, and where.
+
+    `draw_grid` is `sweeps.search.optuna_figures.draw_grid`.
+    """
 
     sweep: Sweep
     tracker: Tracker
     parent: str
     console: Console
+    draw_grid: Callable[[Sequence[TrialResult], Sweep, Path], list[str]]
 
     def link(self, run: TrackedRun) -> str:
         """Return the address of a run's page: the server's, or where `convsweep ui` serves it."""

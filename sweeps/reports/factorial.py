@@ -1,4 +1,4 @@
-"""What a report shows of an ablation's grid: effects and interactions, the best config per budget, heat maps."""
+"""What a report shows of a grid: effects and interactions, the best config per budget, heat maps, importance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
+from pipeline.system.plotting import COLOURS
 from sweeps.claims.effects import effects
 from sweeps.claims.words import metric_in_words
 from sweeps.reports.figures import Drawing, figure_of
@@ -36,6 +37,35 @@ def heat_maps(results: Sequence[TrialResult], grid: Grid, sweep: Sweep) -> list[
             draw = partial(_draw_heat_map, results, grid, metric, f"{sweep.name}: {quantity}")
             drawings.append(Drawing(f"heat_map_{metric.replace('/', '_')}.png", caption, draw))
     return drawings
+
+
+def importance_drawings(results: Sequence[TrialResult], sweep: Sweep) -> list[Drawing]:
+    """Return the figure of how much each parameter of a whole grid explains; none of another."""
+    shares = explained(results, sweep)
+    metric = metric_in_words(sweep.objective)
+    caption = f"How much of the variation of {metric} between configs each parameter explains; the rest is interplay."
+    return [Drawing("importance.png", caption, partial(_draw_importance, shares, sweep.name))] if shares else []
+
+
+def explained(results: Sequence[TrialResult], sweep: Sweep) -> dict[str, float]:
+    """Return how much of the variation between a grid's configs each parameter explains alone, as a share.
+
+    It is the sum of squares between the means of its values over that of all configs, each a mean over its seeds: the
+    main effects of an analysis of variance. What is left to 1 they explain together. Empty unless all combinations of
+    two parameters or more have results, and differ.
+    """
+    points = {trial.label: trial.params for trial in sweep.trials or []}
+    means = {it.label: fmean(values) for it in results if (values := it.values(sweep.objective))}
+    if len(sweep.choices) < 2 or len(means) != prod(map(len, sweep.choices.values())):
+        return {}
+    middle = fmean(means.values())
+    total = sum((mean - middle) ** 2 for mean in means.values())
+
+    def between(key: str) -> float:
+        of_values = [[m for label, m in means.items() if points[label][key] == v] for v in sweep.choices[key]]
+        return sum(len(each) * (fmean(each) - middle) ** 2 for each in of_values)
+
+    return {key: between(key) / total for key in sweep.choices} if total else {}
 
 
 def _effects_table(results: Sequence[TrialResult], grid: Grid, sweep: Sweep) -> Table:
@@ -116,3 +146,14 @@ def _draw_heat_map(results: Sequence[TrialResult], grid: Grid, metric: str, titl
         axes.set_yticks(range(len(rows)), rows, fontsize="small")
         axes.set_title(title, fontsize="medium")
         figure.colorbar(image)
+
+
+def _draw_importance(shares: Mapping[str, float], title: str, path: Path) -> None:
+    """Draw a bar per parameter, the longest on top."""
+    keys = sorted(shares, key=lambda key: shares[key])
+    with figure_of(7.0, 0.42 * len(keys) + 1.6, path) as figure:
+        axes = figure.subplots()
+        bars = axes.barh(keys, [shares[key] for key in keys], color=COLOURS["test"])
+        axes.bar_label(bars, [f"{shares[key]:.0%}" for key in keys], padding=3)
+        axes.set(xlim=(0, 1.1), xlabel="share of the variation between configs")
+        axes.set_title(title, fontsize="medium")

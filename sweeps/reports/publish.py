@@ -6,8 +6,9 @@ Nothing is trained, timed or judged here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -24,7 +25,7 @@ from sweeps.claims.verdicts import count_verdicts
 from sweeps.config.ablation import Ablation
 from sweeps.reports.chart import chart_of
 from sweeps.reports.context import ReportContext
-from sweeps.reports.factorial import factorial_tables, heat_maps
+from sweeps.reports.factorial import factorial_tables, heat_maps, importance_drawings
 from sweeps.reports.figures import Drawing, axis_file, result_drawings
 from sweeps.reports.findings import AblationFindings, discussion, note
 from sweeps.reports.headline import ablation_headline, best_of, grid_headline, study_headline
@@ -65,7 +66,7 @@ def publish_ablation(
     of_grid = factorial_tables(results, config.grid, sweep) if config.grid else []
     _show(context, [results_table(results, settings, numbers, differences=True), *of_grid], note(ablation))
     show_findings(findings, context.console)
-    drawings = heat_maps(results, config.grid, sweep) if config.grid else []
+    drawings = [*heat_maps(results, config.grid, sweep), *importance_drawings(results, sweep)] if config.grid else []
     drawings += result_drawings(results, config.axis, sweep.name, settings.confidence)
     with context.folder() as folder:
         page = Page(
@@ -88,7 +89,7 @@ def publish_ablation(
                 *([timing_table(timings, ablation.timing.examples)] if timings else []),
                 runs_table(results, sweep, context.link),
             ],
-            figures=_draw(context, drawings, folder),
+            figures=_draw(context, drawings, folder) | _draw_grid(context, results if config.grid else [], folder),
             facts=_facts(context, results),
         )
         _write_grid(context, results, folder)
@@ -104,7 +105,10 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
     results = sorted(results, key=lambda it: -sweep.sign * fmean(it.values(sweep.objective) or [-sweep.sign * inf]))
     tables, axis = [results_table(results, settings), means_table(results, sweep)], ", ".join(sweep.varied) or "config"
     _show(context, tables)
-    drawings = result_drawings(results, axis, sweep.name, settings.confidence)
+    drawings = [
+        *importance_drawings(results, sweep),
+        *result_drawings(results, axis, sweep.name, settings.confidence),
+    ]
     with context.folder() as folder:
         page = Page(
             kind="grid",
@@ -120,7 +124,7 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
             chart=chart_of(results, sweep, axis, settings),
             charted=_charted(sweep, axis),
             tables=[*tables, runs_table(results, sweep, context.link)],
-            figures=_draw(context, drawings, folder),
+            figures=_draw(context, drawings, folder) | _draw_grid(context, results, folder),
             facts=_facts(context, results),
         )
         _write_grid(context, results, folder)
@@ -147,9 +151,7 @@ def publish_study(context: ReportContext, study: StudyResult, confirmed: Sequenc
     with context.folder() as folder:
         write_study_csv(study.trials, sweep, folder / "results.csv")
         figures = _draw(context, curves_drawing(context, study, runs), folder)
-        for trouble in study.draw(folder):
-            context.say(trouble)
-        figures |= {file: caption for file, caption in CAPTIONS.items() if (folder / file).exists()}
+        figures |= _drawn_by_optuna(context, study.draw, folder)
         score = f"Trial {best.number}: {sweep.objective} {best.values[0]:.6f}, mean over the seeds {best.seeds}."
         _write_best(trial_of(sweep, best).config(sweep.seeds[0]), score, sweep, folder)
         results = [TrialResult("confirmed", "", [int(run.params["seed"]) for run in confirmed], [*confirmed])]
@@ -193,6 +195,17 @@ def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> 
         else:
             captions[drawing.file] = drawing.caption
     return captions
+
+
+def _draw_grid(context: ReportContext, results: Sequence[TrialResult], folder: Path) -> dict[str, str]:
+    return _drawn_by_optuna(context, partial(context.draw_grid, results, context.sweep), folder)
+
+
+def _drawn_by_optuna(context: ReportContext, draw: Callable[[Path], list[str]], folder: Path) -> dict[str, str]:
+    """Let Optuna draw into the folder; return as `_draw`."""
+    for trouble in draw(folder):
+        context.say(trouble)
+    return {file: caption for file, caption in CAPTIONS.items() if (folder / file).exists()}
 
 
 def _write_grid(context: ReportContext, results: Sequence[TrialResult], folder: Path) -> None:

@@ -1,19 +1,23 @@
-"""Optuna's figures of a study."""
+"""Optuna's figures of a study, and of a grid."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pipeline.system.plotting import pyplot_off_screen, try_to_draw
 from sweeps.claims.words import metric_in_words
+from sweeps.results import TrialResult
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
     import optuna
+
+Figures = Mapping[str, Callable[[], Any]]  # by name, what makes the axes of each
 
 
 def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
@@ -24,7 +28,7 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
     several = len(names) > 1
     named: dict[str, Any] = {"target_name": names[0]}
     named["target"] = (lambda trial: trial.values[0]) if several else None
-    figures: dict[str, Callable[[], Any]] = {
+    figures = {
         "history": partial(plots.plot_optimization_history, study, **named),
         "importance": partial(plots.plot_param_importances, study, **named),
         "slice": partial(plots.plot_slice, study, **named),
@@ -32,6 +36,29 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
     }
     if several:
         figures["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=names)
+    return _drawn(figures, sweep, folder)
+
+
+def draw_grid(results: Sequence[TrialResult], sweep: Sweep, folder: Path) -> list[str]:
+    """Draw every config of a grid as a line through its parameters, as `draw_study`; nothing of a single parameter."""
+    points = {trial.label: trial.params for trial in sweep.trials or []}
+    means = {it.label: fmean(values) for it in results if (values := it.values(sweep.objective))}
+    if not means or len(sweep.varied) < 2 or any(len(points[label]) < len(sweep.varied) for label in means):
+        return []
+    import optuna
+    from optuna.visualization import matplotlib as plots
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction=sweep.direction)
+    choices = {key: optuna.distributions.CategoricalDistribution(values) for key, values in sweep.choices.items()}
+    for label, mean in means.items():
+        params = dict(points[label])
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=choices, value=mean))
+    plot = partial(plots.plot_parallel_coordinate, study, target_name=metric_in_words(sweep.objective))
+    return _drawn({"parallel_coordinate": plot}, sweep, folder)
+
+
+def _drawn(figures: Figures, sweep: Sweep, folder: Path) -> list[str]:
     width = max(7.0, 2.4 * len(sweep.varied))
     troubles = (try_to_draw(partial(_draw, plot, width), folder / f"{name}.png") for name, plot in figures.items())
     return [line for line in troubles if line]

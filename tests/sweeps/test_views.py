@@ -48,6 +48,7 @@ def test_a_users_words_around_our_part_of_a_note_stay() -> None:
     first = with_part("", "one")
     assert with_part(f"above\n{first}\nbelow", "two") == f"above\n{first.replace('one', 'two')}\nbelow"
     assert with_part("mine", "one") == f"{first}\n\nmine"
+    assert with_part("[curves](#/experiments/1/runs?a=b&viewStateShareKey=curves)", "one") == first
     assert with_part(f"{BEGIN} cut off", "one") == f"{first}\n\n{BEGIN} cut off"
 
 

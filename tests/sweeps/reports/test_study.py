@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from pipeline.tracking.reader import TrackedRun
 from sweeps.config.multirun import compose_multirun
 from sweeps.config.study import compose_study
 from sweeps.reports.context import ReportContext
+from sweeps.reports.factorial import explained, importance_drawings
 from sweeps.reports.study import best_card, best_trials, count_states, curves_drawing, runs_by_trial
 from sweeps.reports.tables import means_table, trials_table
 from sweeps.results import StudyResult, StudyTrial, TrialResult
+from sweeps.search.optuna_figures import draw_grid
 
 SWEEP = compose_study("smoke", [])
 POINT = {"model.conv_layers": 1, "model.filters": 8, "model.dropout": 0.1, "optimizer.learning_rate": 0.0123456}
@@ -93,3 +98,18 @@ def test_a_grid_has_a_mean_for_each_value_of_each_parameter() -> None:
         ["model.activation", "relu", "0.8500", "2"],
         ["model.activation", "tanh", "0.9000", "2"],
     ]
+    assert explained(results, sweep) == pytest.approx({"model.filters": 0.8, "model.activation": 0.2})
+    assert explained(results[1:], sweep) == {}, "of a part of a grid, effects cannot be told apart"
+
+
+def test_a_grid_is_drawn_by_its_parameters_where_it_has_several(tmp_path: Path) -> None:
+    swept = ["data=digits", "model.padding=same", "model.filters=2,4"]
+    for more, drawn in (["model.activation=relu,tanh"], ["parallel_coordinate.png"]), ([], []):
+        sweep = compose_multirun([*swept, *more], {})
+        results = [
+            TrialResult(it.label, it.label, [0], [run(it.label, test_accuracy=0.8)]) for it in sweep.trials or []
+        ]
+        assert draw_grid(results, sweep, tmp_path) == draw_grid([], sweep, tmp_path) == []
+        assert [path.name for path in tmp_path.iterdir()] == drawn
+        assert importance_drawings(results, sweep) == [], "where all are equal, nothing is to explain"
+        (tmp_path / "parallel_coordinate.png").unlink(missing_ok=True)

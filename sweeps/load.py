@@ -12,6 +12,7 @@ from pipeline.config.groups import config_folders, config_groups
 from pipeline.config.overrides import is_of_store, parse_override
 from pipeline.datasets.complete import recalled
 from pipeline.inference.load import open_store
+from sweeps.commands import GROUPS
 from sweeps.config.ablation import Ablation, compose_ablation
 from sweeps.config.multirun import compose_multirun, divide_settings
 from sweeps.config.study import compose_study
@@ -95,7 +96,7 @@ def command_of(name: str, parent: TrackedRun) -> list[str]:
     if COMMAND in parent.tags:
         words: list[str] = json.loads(parent.tags[COMMAND])
         return words
-    for group, command in (("ablation", "ablate"), ("study", "study")):
+    for command, group in GROUPS.items():
         if name in config_groups()[group]:
             return [command, name]
     raise ConfigError(f"the sweep {name} does not say how it was launched; launch it again, which trains nothing twice")
@@ -103,7 +104,7 @@ def command_of(name: str, parent: TrackedRun) -> list[str]:
 
 def _require_files(name: str, kind: str, words: Sequence[str]) -> None:
     """Raise ConfigError unless all options of groups are there that the launch of a sweep has chosen."""
-    group = {"ablate": "ablation", "study": "study"}.get(kind)
+    group = GROUPS.get(kind)
     chosen = {f"{group}={words[0]}"} if group else set[str]()
     groups = config_groups()
     for word in words:

@@ -227,7 +227,7 @@ class GridResult(SweepResult):
 
     @property
     def _tables(self) -> list[Table]:
-        return [results_table(self.results, self.sweep.config.statistics)]
+        return [results_table(self.results, self.sweep.config.statistics, best=best_result(self.results, self.sweep))]
 
 
 @dataclass(frozen=True, repr=False)
@@ -245,7 +245,8 @@ class AblationResult(GridResult):
 
     @property
     def _tables(self) -> list[Table]:
-        return [results_table(self.results, self.ablation.statistics, self.findings.published)]
+        best = best_result(self.results, self.sweep)
+        return [results_table(self.results, self.ablation.statistics, self.findings.published, best=best)]
 
     @property
     def _findings(self) -> AblationFindings:

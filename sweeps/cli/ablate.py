@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run ablations one after the other, or print their plans; return the highest exit code."""
     from sweeps.config.ablation import compose_ablation
 
-    names, overrides = options_and_overrides("ablate", "ablation", arguments.words)
+    names, overrides = options_and_overrides("ablate", arguments.words)
     ablations = [compose_ablation(name, overrides) for name in dict.fromkeys(names)]
     if arguments.dry_run:
         return show_plans([ablation.sweep for ablation in ablations], console)

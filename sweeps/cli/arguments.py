@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from pipeline.config.checks import ConfigError, did_you_mean, shown
 from pipeline.config.compose import compose
-from pipeline.config.groups import describe
+from pipeline.config.groups import config_groups
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.config.types import OTHER_NAMES, dotted_keys
+from sweeps.commands import GROUPS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -48,12 +49,11 @@ def add_sweep_parser(commands: Commands, command: str, what: str, names: str, ke
     return parser
 
 
-def options_and_overrides(
-    command: str, group: str, words: Sequence[str], most: int | None = None
-) -> tuple[list[str], list[str]]:
-    """Return as `split_words`, and raise ConfigError for a name that is no option of `group` in conf/."""
+def options_and_overrides(command: str, words: Sequence[str], most: int | None = None) -> tuple[list[str], list[str]]:
+    """Return as `split_words`, and raise ConfigError for a name of which conf/ has no file for the command."""
     names, overrides = split_words(command, words, most=most)
-    options = describe(group)
+    group = GROUPS[command]
+    options = config_groups()[group]
     for name in names:
         if name not in options:
             suggestion = did_you_mean(name, options)

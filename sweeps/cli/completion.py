@@ -14,13 +14,13 @@ from pipeline.config.schema import RunConfig
 from pipeline.config.types import dotted_keys, hint_at, parts_of
 from sweeps.cli.arguments import Commands
 from sweeps.cli.console import DONE
+from sweeps.commands import GROUPS
 
 SHELLS = {
     "bash": 'eval "$(convsweep completion bash)"   in ~/.bashrc',
     "zsh": 'eval "$(convsweep completion zsh)"   in ~/.zshrc, after compinit',
     "fish": "convsweep completion fish | source   in ~/.config/fish/config.fish",
 }
-NAMED = {"ablate": "ablation", "study": "study"}  # commands that take options of a group by name
 
 
 def add_parser(commands: Commands) -> None:
@@ -66,7 +66,7 @@ def candidates(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[s
     if is_override:
         words = [f"{key}={option}" for option in _options(schema, key)]
     else:
-        names = describe(NAMED[command]) if command in NAMED else ()
+        names = describe(GROUPS[command]) if command in GROUPS else ()
         keys = dotted_keys(schema)
         leaves = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
         words = [*names, *(f"{group}=" for group in _groups()), *(f"{key}=" for key in leaves)]
@@ -74,7 +74,7 @@ def candidates(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[s
 
 
 def _groups() -> Iterator[str]:
-    return (group for group in config_groups() if group not in NAMED.values())
+    return (group for group in config_groups() if group not in GROUPS.values())
 
 
 def _options(schema: type, key: str) -> list[str]:

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run a study, or print its plan; return the exit code."""
     from sweeps.config.study import compose_study
 
-    (name,), overrides = options_and_overrides("study", "study", arguments.words, most=1)
+    (name,), overrides = options_and_overrides("study", arguments.words, most=1)
     return start_search(compose_study(name, overrides), arguments, console)
 
 

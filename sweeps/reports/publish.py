@@ -63,8 +63,9 @@ def publish_ablation(
     `timings` are seconds per epoch, round by round, of trials that were timed side by side.
     """
     sweep, config, numbers, settings = context.sweep, ablation.config, findings.published, ablation.statistics
+    best = best_result(results, sweep)
     of_grid = factorial_tables(results, config.grid, sweep) if config.grid else []
-    _show(context, [results_table(results, settings, numbers, differences=True), *of_grid], note(ablation))
+    _show(context, [results_table(results, settings, numbers, differences=True, best=best), *of_grid], note(ablation))
     show_findings(findings, context.console)
     drawings = [*heat_maps(results, config.grid, sweep), *importance_drawings(results, sweep)] if config.grid else []
     drawings += result_drawings(results, config.axis, sweep.name, settings.confidence)
@@ -85,7 +86,7 @@ def publish_ablation(
             remarks=config.remarks,
             tables=[
                 *of_grid,
-                results_table(results, settings, numbers, config.remarks),
+                results_table(results, settings, numbers, config.remarks, best=best),
                 *([timing_table(timings, ablation.timing.examples)] if timings else []),
                 runs_table(results, sweep, context.link),
             ],
@@ -103,7 +104,8 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
     """Print and write the results of a grid without claims, the best config first."""
     sweep, settings = context.sweep, context.sweep.config.statistics
     results = sorted(results, key=lambda it: -sweep.sign * fmean(it.values(sweep.objective) or [-sweep.sign * inf]))
-    tables, axis = [results_table(results, settings), means_table(results, sweep)], ", ".join(sweep.varied) or "config"
+    tables = [results_table(results, settings, best=best_result(results, sweep)), means_table(results, sweep)]
+    axis = ", ".join(sweep.varied) or "config"
     _show(context, tables)
     drawings = [
         *importance_drawings(results, sweep),

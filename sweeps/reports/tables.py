@@ -36,10 +36,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row; `faint` rows belong to the row above."""
+    """One row; `faint` rows belong to the row above, and the `best` one stands out."""
 
     cells: list[Cell]
     faint: bool = False
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def results_table(
     numbers: Sequence[Finding] = (),
     remarks: Sequence[RemarkConfig] = (),
     differences: bool = False,
+    best: TrialResult | None = None,
 ) -> Table:
     """Return measured values beside published ones: a row per trial, and one per source of published values.
 
     `numbers` are the findings whose verdicts are marked; [1] is the first of `remarks`. With `differences`, a row
-    beneath the published values has measured minus published ones.
+    beneath the published values has measured minus published ones. The row of the `best` trial stands out.
     """
     is_same_epochs = len({epochs for result in results for epochs in result.values("epochs")}) <= 1
     metrics = [metric for metric in _measured(results) if metric != "epochs" or not is_same_epochs]
@@ -77,7 +79,8 @@ def results_table(
     for result in results:
         parameters = f"{result.values('parameters')[0]:,.0f}" if result.runs else "-"
         cells = [Cell(result.label), Cell(f"n={len(result.runs)}"), Cell(parameters)]
-        rows.append(Row([*cells, *(_mean(result.values(metric), settings) for metric in metrics)]))
+        is_best = best is not None and result.label == best.label
+        rows.append(Row([*cells, *(_mean(result.values(metric), settings) for metric in metrics)], best=is_best))
         about = [(place, remark) for place, remark in enumerate(remarks, start=1) if remark.trial == result.label]
         for source, published in result.published.items():
             places = "".join(f" [{place}]" for place, it in about if it.source == source and not it.numbers)
@@ -146,7 +149,8 @@ def study_table(study: StudyResult, sweep: Sweep) -> Table:
         values = [f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}" for value in trial.values]
         if len(sweep.seeds) > 1:
             values[0] = mean_and_deviation([*trial.seed_values.values()])
-        rows.append(_row(str(trial.number), *values, *_point(trial, sweep)))
+        is_best = trial.number == study.best[0].number
+        rows.append(_row(str(trial.number), *values, *_point(trial, sweep), best=is_best))
     states = Counter(trial.state.lower() for trial in study.trials)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     title = f"{'The Pareto front' if is_front else 'The best trials'} of {counts}"
@@ -191,6 +195,7 @@ def finalists_table(study: StudyResult, sweep: Sweep) -> Table:
             mean_and_deviation([*trial.seed_values.values()]),
             str(len(trial.seeds)),
             *_point(trial, sweep),
+            best=trial.number == study.best[0].number,
         )
         for trial in study.finalists
     ]
@@ -251,8 +256,8 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _row(*texts: str) -> Row:
-    return Row([Cell(text) for text in texts])
+def _row(*texts: str, best: bool = False) -> Row:
+    return Row([Cell(text) for text in texts], best=best)
 
 
 def _faint(title: str, shown: Mapping[str, str], metrics: Sequence[str]) -> list[Row]:

@@ -29,7 +29,7 @@ def show_table(table: Table, console: Console) -> None:
             if has_sections and not row.faint:
                 shown.add_section()
             if any(texts[1:]) or not row.faint:
-                shown.add_row(*texts, style="dim" if row.faint else None)
+                shown.add_row(*texts, style="dim" if row.faint else "bold" if row.best else None)
         console.print(shown)
     if table.caption:
         console.print(table.caption, style="dim italic", highlight=False)

@@ -55,6 +55,14 @@ def test_a_narrow_terminal_gets_several_tables() -> None:
     assert max(map(len, text.splitlines())) <= 60
 
 
+def test_the_best_row_is_bold() -> None:
+    console = Console(width=160, record=True, file=io.StringIO(), color_system="standard", force_terminal=True)
+    show_table(results_table(RESULTS, at(3), best=RESULTS[1]), console)
+    bold = [line for line in console.export_text(styles=True).splitlines() if "\x1b[1m" in line]
+    assert [line for line in bold if "┃" not in line and "two" not in line] == []
+    assert any("two" in line for line in bold)
+
+
 def test_the_first_source_counts_in_the_table() -> None:
     assert RESULTS[0].published_value("test/accuracy") == (0.90, "N22")
     assert RESULTS[0].published_value("test/loss") == (0.3, "N21")

@@ -106,6 +106,18 @@ def describe(group: str) -> dict[str, str]:
     return {option: _description(files[option]) for option in config_groups()[group]}
 
 
+def cost(group: str, option: str) -> str:
+    """Return what running an option costs, as its comment `# Cost: ...` begins; empty if it has none."""
+    file = config_files().options[group][option]
+    try:
+        match = re.search(
+            r"^# Cost: (?:by --dry-run )?(.+?)(?: on |[;,.\n])", file.read_text(errors="replace"), re.MULTILINE
+        )
+    except OSError:  # which its description tells
+        return ""
+    return match.group(1) if match else ""
+
+
 def owner(group: str, option: str) -> str:
     """Return whose an option is: `yours`, `yours, instead of ours`, or nothing for a built-in one."""
     files = config_files()

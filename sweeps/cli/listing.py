@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config.groups import config_files, describe, owner
+from pipeline.config.groups import config_files, cost, describe, owner
 from sweeps.cli.arguments import Commands
 from sweeps.cli.console import DONE
 
@@ -31,12 +31,13 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print every name with its description, and whose it is; return the exit code."""
+    """Print every name with its description, what it costs, and whose it is; return the exit code."""
     if folder := config_files().own:
         console.print(f"yours: {folder}", soft_wrap=True, highlight=False)
     for group, title in TITLES.items():
         table = Table(title=title, title_justify="left", box=None, show_header=False)
         for name, description in describe(group).items():
-            table.add_row(f"  {name}", description, owner(group, name), style="bold" if owner(group, name) else None)
+            whose = owner(group, name)
+            table.add_row(f"  {name}", description, cost(group, name), whose, style="bold" if whose else None)
         console.print(table)
     return DONE

@@ -11,6 +11,7 @@ from pipeline.progress import waiting
 from pipeline.run import NO_CHECKPOINT
 from pipeline.tracking.reader import TRIAL
 from sweeps.backends.base import POLL_SECONDS, Done, Failed, LogModel
+from sweeps.claims.words import metric_in_words
 from sweeps.execution.session import Session
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def log_models(session: Session, best: list[ConfiguredRun], others: list[Configu
     description = _description(chosen, [run for _, run in best], session)
     if session.tracker.models.register(chosen[1].run_id, sweep.name, ALIAS, description):
         name = chosen[1].tags.get("mlflow.runName", chosen[1].run_id)
-        session.console.print(f"the model of {name} is registered as {sweep.name}@{ALIAS}", highlight=False)
+        by = f"the best by {metric_in_words(sweep.objective)}"
+        line = f"the model of {name}, {by}, is registered as {sweep.name}@{ALIAS}"
+        session.console.print(line, soft_wrap=True, highlight=False)
 
 
 def _description(chosen: ConfiguredRun, runs: list[TrackedRun], session: Session) -> str:

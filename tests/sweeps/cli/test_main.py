@@ -117,7 +117,14 @@ def test_a_plan_of_thousands_of_configs_is_short(
 def test_help_and_list(tmp_path: Path) -> None:
     assert "convsweep ablate filter_count" in convsweep("--help", cwd=tmp_path).stdout
     listed = convsweep("list", cwd=tmp_path).stdout
-    for name in ("conv", "week3_conv", "fashion_mnist", "filter_count", "60,000 + 10,000 grey images of clothes"):
+    for name in (
+        "conv",
+        "week3_conv",
+        "fashion_mnist",
+        "filter_count",
+        "60,000 + 10,000 grey images of clothes",
+        "13 minutes",
+    ):
         assert name in listed
 
 

@@ -69,7 +69,11 @@ def draw_axis(
     results: Sequence[TrialResult], quantity: str, axis: str, title: str, confidence: float, path: Path
 ) -> None:
     """Draw accuracy or loss of every part against the axis: seeds, means with intervals, published values."""
-    with figure_of(min(24.0, max(7.0, 1.15 * len(results))), 4.4, path) as figure:
+    names = [_in_lines(result) for result in results]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    is_level = longest * len(names) <= MOST_LEVEL_LETTERS
+    height = 4.4 + (0.12 * max(name.count("\n") for name in names) if is_level else 0.08 * longest)
+    with figure_of(min(24.0, max(7.0, 1.15 * len(results))), height, path) as figure:
         axes = figure.subplots()
         for part, shift in (("train", -0.09), ("val", 0.0), ("test", 0.09)):
             metric, colour = f"{part}/{quantity}", COLOURS[part]
@@ -87,9 +91,7 @@ def draw_axis(
             if marks:
                 diamonds = axes.plot(*zip(*marks, strict=True), "D", color=colour, label=f"{part}, published")
                 diamonds[0].set(markerfacecolor="none", markersize=9)
-        labels = [result.label for result in results]
-        is_level = max(map(len, labels)) * len(labels) <= MOST_LEVEL_LETTERS
-        axes.set_xticks(range(len(results)), labels)
+        axes.set_xticks(range(len(results)), names)
         axes.tick_params(axis="x", rotation=0 if is_level else 90)
         axes.set(xlabel=axis, ylabel=quantity)
         axes.set_title(f"{title}\n{_legend(results, confidence)}", fontsize="medium")
@@ -113,7 +115,7 @@ def draw_learning_curves(results: Sequence[TrialResult], title: str, path: Path)
                 for part in COLOURS:
                     _draw_curves(axes, [*result.curve(f"{part}/{quantity}").values()], part)
                 _mark_onset(axes, [*result.curve("test/loss").values()], "test loss turns" if number == 0 else "")
-                axes.set_title(result.label if number == 0 else "", fontsize="medium")
+                axes.set_title(_in_lines(result) if number == 0 else "", fontsize="medium")
                 is_last = number == len(quantities) - 1
                 axes.set(xlabel="epoch" if is_last else "", ylabel=quantity if column == 0 else "")
         for axes in grid.flat:
@@ -125,7 +127,8 @@ def draw_learning_curves(results: Sequence[TrialResult], title: str, path: Path)
 def draw_gap(results: Sequence[TrialResult], axis: str, title: str, confidence: float, path: Path) -> None:
     """Draw the gap between training and test accuracy of every trial: seeds as dots, means with intervals."""
     results = [result for result in results if result.values("gap/accuracy")]
-    with figure_of(7.0, 0.42 * len(results) + 1.6, path) as figure:
+    width = 6.0 + 0.08 * max(len(result.label) for result in results)
+    with figure_of(width, 0.42 * len(results) + 1.6, path) as figure:
         axes = figure.subplots()
         for place, result in enumerate(results):
             values = result.values("gap/accuracy")
@@ -163,6 +166,11 @@ def figure_of(width: float, height: float, path: Path, is_gridded: bool = True) 
     for axes in figure.axes if is_gridded else ():
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=DPI)
+
+
+def _in_lines(result: TrialResult) -> str:
+    """Return the name of a config, a line for each parameter of a grid."""
+    return result.label.replace(" ", "\n")
 
 
 def _list_trials(axes: Axes, results: Sequence[TrialResult]) -> None:

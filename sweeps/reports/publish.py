@@ -90,7 +90,7 @@ def publish_ablation(
                 *([timing_table(timings, ablation.timing.examples)] if timings else []),
                 runs_table(results, sweep, context.link),
             ],
-            figures=_draw(context, drawings, folder) | _draw_grid(context, results if config.grid else [], folder),
+            figures=_draw_grid(context, results if config.grid else [], folder) | _draw(context, drawings, folder),
             facts=_facts(context, results),
         )
         _write_grid(context, results, folder)
@@ -126,7 +126,7 @@ def publish_grid(context: ReportContext, results: Sequence[TrialResult]) -> None
             chart=chart_of(results, sweep, axis, settings),
             charted=_charted(sweep, axis),
             tables=[*tables, runs_table(results, sweep, context.link)],
-            figures=_draw(context, drawings, folder) | _draw_grid(context, results, folder),
+            figures=_draw_grid(context, results, folder) | _draw(context, drawings, folder),
             facts=_facts(context, results),
         )
         _write_grid(context, results, folder)

@@ -64,7 +64,7 @@ def options_and_overrides(command: str, words: Sequence[str], most: int | None =
 def override_for(words: Sequence[str]) -> str:
     """Return how an option that is a config key is written, as a hint; empty if it is none."""
     name, _, value = words[0].lstrip("-").replace("-", "_").partition("=")
-    value = value or next(iter(words[1:2]), "...")
+    value = value or next((word for word in words[1:2] if "=" not in word and not word.startswith("-")), "...")
     keys = (key for key in dotted_keys(RunConfig) if key.rpartition(".")[2] == name)
     key = OTHER_NAMES.get(name) or next(keys, None)
     return f"\nsay {key}={value}" if key else ""

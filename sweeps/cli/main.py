@@ -119,9 +119,12 @@ def _say_what_is_unused(words: Sequence[str]) -> None:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors end with where help is, and for an option that is a config key with how that is written."""
 
+    words: Sequence[str] = ()  # that it parses
+
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: --"):
-            message += override_for(message.split()[2:])
+            option = message.split()[2]
+            message += override_for(self.words[self.words.index(option) :] if option in self.words else [option])
         sys.exit(complain(f"{message}\nhelp: {self.prog} --help", REFUSED))
 
 
@@ -180,7 +183,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     shared, rest = _shared().parse_known_args(words[:end])
     rest += words[end:]
     name = parser.parse_args(rest[:1]).command
-    return commands.choices[name].parse_intermixed_args(rest[1:], shared)
+    command_parser = commands.choices[name]
+    command_parser.words = rest[1:]
+    return command_parser.parse_intermixed_args(rest[1:], shared)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def convsweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["ablate", "filter_count", "data=digits"], "trial conv_16: pool_2: a 2x2 window does not fit into 1x1"),
         (["ablate", "filter_count", "ablation.name=a/b"], "ablation.name=a/b is not allowed"),
         (["ablate"], "required: name"),
-        (["train", "--epochs", "5"], "say trainer.epochs=..."),
+        (["train", "--epochs", "5"], "say trainer.epochs=5"),
         (["train", "--lr=0.1"], "say optimizer.learning_rate=0.1"),
         (["train", "lr=0.1"], "did you mean optimizer.learning_rate?"),
         (["train", "-m", "n_trials=3", "seed=0,1"], "hydra.sweeper.n_trials with -m"),

@@ -98,6 +98,7 @@ def show_end(result: SweepResult, console: Console) -> int:
     again = [f"  to train it again: convsweep train --from {file}"] if file.exists() else []
     is_served = result.sweep.store.is_server
     served = result.address if is_served else f"convsweep ui {result.sweep.name}\n  which serves {result.address}"
-    for line in [result.headline, *again, f"to browse: {served}"]:
+    console.print(result.headline, highlight=False)
+    for line in [*again, f"to browse: {served}"]:
         console.print(line, soft_wrap=True, highlight=False)
     return FAILED if result.failures else DONE

@@ -278,4 +278,6 @@ def test_a_quiet_sweep_prints_nothing_and_a_verbose_one_a_line_per_epoch(
     told = capsys.readouterr()
     assert "epoch 1/2" not in told.out
     assert re.search(r"seed=\d: finished, test \.\d{4} train \.\d{4} \(2/2 runs\)", told.out)
-    assert re.search(r"Highest mean test accuracy measured: base, 0\.\d{4} over 2 seeds\..*\n  to train", told.out)
+    assert re.search(
+        r"Highest mean test accuracy measured: base, 0\.\d{4} over 2 seeds\.[^:]*:[^:]*\n  to train", told.out
+    )

@@ -16,7 +16,7 @@ from pipeline.config.checks import ConfigError, require_one_of
 from sweeps.claims.config import LEAST_SEEDS, ClaimConfig, Published, StatisticsConfig, quantity_of
 from sweeps.claims.evidence import Evidence, Outcome, TooFewError
 from sweeps.claims.statistics import MeanTest, deviation, mean_test, slope, t_quantile, t_tail, turn
-from sweeps.claims.words import difference_in_words, metric_in_words
+from sweeps.claims.words import COUNTS, difference_in_words, metric_in_words
 
 # A published number inside a prediction interval of more than so many tolerances to either side proves nothing.
 WIDEST = 3.0
@@ -278,4 +278,5 @@ def _resolution(claim: ClaimConfig, evidence: Evidence, metric: str | None) -> f
 
 
 def _of_trial(claim: ClaimConfig) -> str:
-    return f"{metric_in_words(claim.metric or '')} of {claim.trial}"
+    metric = metric_in_words(claim.metric or "")
+    return f"{'number of ' if metric in COUNTS else ''}{metric} of {claim.trial}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Metrics that are counted, not measured.
+COUNTS = ("parameters", "epochs")
 PARTS = {"train": "training", "train_eval": "training", "val": "validation"}
 
 
@@ -30,15 +32,19 @@ def number_in_words(value: float) -> str:
 
 
 def difference_in_words(estimate: float, low: float, high: float, than: str = "") -> str:
-    """Return a difference with its interval.
+    """Return a difference with its interval, if that has a width.
 
     >>> difference_in_words(0.039, 0.032, 0.046, " than b")
     '0.0390 higher than b, between 0.0320 and 0.0460'
     >>> difference_in_words(-0.004, -0.01, 0.002)
     '0.0040 lower, between 0.0100 lower and 0.0020 higher'
+    >>> difference_in_words(2076672, 2076672, 2076672)
+    '2,076,672 higher'
     """
     above = [number_in_words(abs(end)) for end in sorted((low, high), key=abs)]
     words = f"{number_in_words(abs(estimate))} {_direction(estimate)}{than}"
+    if low == high:
+        return words
     if low * high >= 0:
         return f"{words}, between {above[0]} and {above[1]}"
     ends = [f"{number_in_words(abs(end))} {_direction(end)}" for end in (low, high)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -142,7 +143,7 @@ def _row(
     marks = {metric: _marks(result, metric, settings) for metric in metrics if result.values(metric)}
     words = "; ".join(_in_words(metric, it) for metric, it in marks.items())
     value = mean_and_deviation(result.values(objective))
-    tick = "" if result.tick.split() == result.label.split() else result.tick.replace("\n", ", ")
+    tick = "" if result.tick.split() == result.label.split() else re.sub(r",?\n", ", ", result.tick)
     return ChartRow(result.label, tick, [*marks.values()], words, value, is_best)
 
 

@@ -3,7 +3,8 @@
 python benchmarks/auto_seeds.py STORE ABLATION...      # where `convsweep ablate ABLATION... store.root=STORE` has ended
 
 Nothing is trained. Seconds are those that the runs took. A run that an ablation shares with an earlier one counts for
-the first; of runs that go on from one another the longest counts, since it has the seconds of the others in it.
+the first; of runs that go on from one another the longest counts, since it has the seconds of the others in it. "Open
+at 5" are the claims that five seeds leave undecided, judged once by them; what three seeds have decided counts as so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from timed import hardware, print_table
 import convsweep
 from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import INCONCLUSIVE
+from sweeps.config.ablation import compose_ablation
+from sweeps.load import ablation_results
+from sweeps.reports.findings import judge_ablation
+from sweeps.results import tracked_runs
 from sweeps.sweep_result import AblationResult
 
 SEEDS = 5
@@ -27,6 +32,16 @@ ADDED = ("seed", "trainer.epochs", "trainer.test_shifts", "trainer.test_sizes")
 def config_of(run: TrackedRun) -> tuple[tuple[str, str], ...]:
     """Return what is trained, but for its seed and number of epochs."""
     return tuple(sorted((key, value) for key, value in run.params.items() if key not in ADDED))
+
+
+def open_at_five(result: AblationResult, store: str) -> int:
+    """Return how many claims a single look at five seeds leaves open."""
+    overrides = [f"seeds={SEEDS}", f"statistics.looks=[{SEEDS}]", f"store.root={store}"]
+    ablation = compose_ablation(result.name, overrides)
+    runs, _ = tracked_runs(result.tracker, result.parent, ablation.sweep)
+    findings = judge_ablation(ablation, ablation_results(ablation, runs, result.tracker), result.timings)
+    judged = [finding for finding in findings.claims if finding.outcome and finding.outcome.n >= SEEDS]
+    return sum(finding.verdict == INCONCLUSIVE for finding in judged)
 
 
 def main() -> None:
@@ -54,6 +69,7 @@ def main() -> None:
         given = {
             "claims": sum(claims.values()),
             "open": claims[INCONCLUSIVE],
+            "open at five": open_at_five(result, store),
             "numbers": sum(numbers.values()),
             "open numbers": numbers[INCONCLUSIVE],
             "runs": len(runs),
@@ -62,7 +78,7 @@ def main() -> None:
         rows.append([name, *map(str, given.values()), f"{seeds[0]} to {seeds[-1]}", f"{auto:.0f}", f"{fixed:.0f}"])
     rows.append(["all", *map(str, total.values()), "", *(f"{seconds:.0f}" for seconds in before)])
     print(f"{hardware()}\n")
-    header = ["ablation", "claims", "open", "published numbers", "open", "runs", "seeds per config"]
+    header = ["ablation", "claims", "open", f"open at {SEEDS}", "published numbers", "open", "runs", "seeds per config"]
     print_table([*header, "seconds of training", f"of {SEEDS} seeds each"], rows)
 
 

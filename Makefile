@@ -22,7 +22,7 @@ setup: .venv/installed ## create .venv and install everything in its pinned vers
 reproduce: setup ## train the course's 16, 32 and 64 filters on Fashion-MNIST beside its published numbers
 	$(BIN)/convsweep ablate filter_count
 
-reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (about an hour; SEEDS=3 for less)
+reproduce-all: setup ## every ablation on Fashion-MNIST and MNIST, with verdicts, and an index page (two to three hours; SEEDS=3 for less)
 	$(BIN)/convsweep ablate $(ABLATIONS) $(if $(SEEDS),seeds=$(SEEDS))
 
 demo: setup ## the same in small, on scikit-learn's digits: no download, under a minute

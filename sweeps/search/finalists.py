@@ -31,8 +31,8 @@ def with_finalists(study: StudyResult, runs: Runs, sweep: Sweep) -> StudyResult:
     finalists = sorted(ranked(trained, sweep), key=lambda trial: -len(fresh[trial.number]))
     if not any(fresh.values()):
         return study
-    others = [trial for trial in study.best if trial.number not in fresh] if len(sweep.objectives) > 1 else []
-    return replace(study, best=[*finalists, *others] if others else finalists[:1], finalists=finalists)
+    others = [trial for trial in study.best if trial.number not in fresh]
+    return replace(study, best=[*finalists, *others][: len(study.best)], finalists=finalists)
 
 
 def _fresh(runs: Runs, trial: StudyTrial, sweep: Sweep) -> Mapping[int, TrackedRun]:

@@ -90,3 +90,5 @@ def test_with_several_objectives_the_front_stays_and_its_first_is_chosen() -> No
     chosen = with_finalists(front, runs, FRONT)
     assert numbers(chosen.best) == [3, 4, 1, 0]
     assert chosen.best[0].values[1] == 103.0
+    short = with_finalists(StudyResult(trials, [trials[1], trials[3]]), runs, FRONT)
+    assert numbers(short.best) == [3, 1], "a front that is all finalists stays whole"

@@ -16,13 +16,15 @@ import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
-from scipy.stats import t
 from timed import Measured, asked_rounds, convsweep, fresh, hardware, peer, print_table, ratio_told, seconds_told
+
+from pipeline.config.compose import flatten
+from sweeps.claims.statistics import interval_of
 
 if TYPE_CHECKING:
     import optuna
@@ -67,7 +69,7 @@ def ours(**settings: object) -> Callable[[int, Path], Measured]:
         space = [f"{key}={values}" for key, values in SPACE.items()]
         found = convsweep(["train", "-m", *space, *DATA, f"trainer.epochs={EPOCHS}", *told], folder)
         chosen = yaml.safe_load((folder / "mlruns" / "reports" / "search" / "best.yaml").read_text())
-        params = {key: chosen[key.partition(".")[0]][key.partition(".")[2]] for key in SPACE}
+        params = {key: flatten(chosen)[key] for key in SPACE}
         return _looked_up(found, _study(folder / "mlruns" / "optuna.db"), params, folder)
 
     return run
@@ -129,7 +131,8 @@ def main() -> None:
         counts = [f"{fmean(one.told[key] for one in each):.0f}" for key in ("trials", "pruned")]
         accuracies = [f"{fmean(one.told[key] for one in each):.4f}" for key in ("best", "tested")]
         against = [a.told["tested"] - b.told["tested"] for a, b in zip(each, found["convsweep"], strict=True)]
-        difference = f"{fmean(against):+.4f}" + (f" ± {_half_width(against):.4f}" if rounds > 1 else "")
+        interval = interval_of(against, 0.95)
+        difference = f"{fmean(against):+.4f}" + (f" ± {(interval[1] - interval[0]) / 2:.4f}" if interval else "")
         times = ratio_told(total[name], total["convsweep"])
         rows.append([name, *to_targets, seconds_told(total[name]), times, *counts, *accuracies, difference])
     header = [
@@ -144,11 +147,6 @@ def main() -> None:
         "minus convsweep's, by sampler seed",
     ]
     print_table(header, rows)
-
-
-def _half_width(values: list[float]) -> float:
-    """Half the 95 % interval of a mean, by Student's t."""
-    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sweeps.claims.verdicts import CONTRADICTED, Finding, judge, judge_published
 from sweeps.config.ablation import Ablation, DiscussionConfig
-from sweeps.results import SweepEvidence, TrialResult
+from sweeps.evidence import SweepEvidence
+from sweeps.results import TrialResult
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.schema import RunConfig
 from pipeline.tracking.reader import TrackedRun
-from sweeps.results import SweepEvidence, TrialResult
+from sweeps.evidence import SweepEvidence
+from sweeps.results import TrialResult
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,11 @@ def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tr
     return results
 
 
+def means_of(results: Sequence[TrialResult], metric: str) -> dict[str, float]:
+    """Return the mean of a metric's last values by trial, of those that have any."""
+    return {result.label: fmean(values) for result in results if (values := result.values(metric))}
+
+
 def comparable_results(results: Sequence[TrialResult], sweep: Sweep) -> list[TrialResult]:
     """Return a grid's trials by as many seeds as all of them have; a trial that lacks some of the first look's is none.
 

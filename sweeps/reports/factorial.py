@@ -15,7 +15,7 @@ from sweeps.claims.effects import effects
 from sweeps.claims.words import metric_in_words
 from sweeps.reports.figures import Drawing, figure_of
 from sweeps.reports.tables import Cell, Row, Table, mean_and_deviation
-from sweeps.results import TrialResult
+from sweeps.results import TrialResult, means_of
 from sweeps.sweep import Sweep
 
 GAP = "gap/accuracy"
@@ -55,7 +55,7 @@ def explained(results: Sequence[TrialResult], sweep: Sweep) -> dict[str, float]:
     two parameters or more have results, and differ.
     """
     points = {trial.label: trial.params for trial in sweep.trials or []}
-    means = {it.label: fmean(values) for it in results if (values := it.values(sweep.objective))}
+    means = means_of(results, sweep.objective)
     if len(sweep.choices) < 2 or len(means) != prod(map(len, sweep.choices.values())):
         return {}
     middle = fmean(means.values())

@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pipeline.system.plotting import pyplot_off_screen, try_to_draw
 from sweeps.claims.words import metric_in_words
-from sweeps.results import TrialResult
+from sweeps.results import TrialResult, means_of
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
 def draw_grid(results: Sequence[TrialResult], sweep: Sweep, folder: Path) -> list[str]:
     """Draw every config of a grid as a line through its parameters, as `draw_study`; nothing of a single parameter."""
     points = {trial.label: trial.params for trial in sweep.trials or []}
-    means = {it.label: fmean(values) for it in results if (values := it.values(sweep.objective))}
+    means = means_of(results, sweep.objective)
     if not means or len(sweep.varied) < 2 or any(len(points[label]) < len(sweep.varied) for label in means):
         return []
     import optuna

@@ -40,12 +40,14 @@ def numbers_in_words(findings: Sequence[Finding]) -> str:
 
 
 def best_in_words(results: Sequence[TrialResult], sweep: Sweep) -> str:
-    """Return which config has the best mean; that it is better than the next is not said."""
+    """Return which config has the best mean over the seeds that all have; that it beats the next is not said."""
     best = best_result(comparable_results(results, sweep), sweep)
     if best is None:
         return ""
     values = best.values(sweep.objective)
     mean, over = ("mean ", f"over {len(values)} seeds") if len(values) > 1 else ("", "with one seed")
+    if any(len(result.runs) > len(values) for result in results):
+        over = f"over the first {len(values)} seeds"
     return f"{best_of(sweep, mean).capitalize()} measured: {best.label}, {number_in_words(fmean(values))} {over}."
 
 

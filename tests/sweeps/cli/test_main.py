@@ -123,7 +123,7 @@ def test_help_and_list(tmp_path: Path) -> None:
         "fashion_mnist",
         "filter_count",
         "60,000 + 10,000 grey images of clothes",
-        "13 minutes",
+        "3 minutes",
     ):
         assert name in listed
 

@@ -56,6 +56,20 @@ def launched(*words: str, seconds: float = 30) -> Iterator[subprocess.Popen[str]
             process.kill()
 
 
+@contextmanager
+def suspended_workers(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Let a command's workers train nothing in the meantime: they might be through before another command looks."""
+    workers = psutil.Process(process.pid).children()
+    for worker in workers:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.resume()
+
+
 def ended(*processes: subprocess.Popen[str]) -> list[str]:
     """What they have said until their good end."""
     told = [process.communicate(timeout=200)[0] for process in processes]
@@ -160,20 +174,13 @@ def test_of_joined_launches_the_one_that_stays_closes_the_sweep(root: Path) -> N
 def test_what_a_killed_launch_was_training_is_gone_on_with_by_the_one_that_waited(root: Path) -> None:
     with launched(*LONG, "hydra.sweeper.name=one") as one:
         wait_until(lambda: epochs_of(root, "one") >= 3)
-        workers = psutil.Process(one.pid).children()
-        for worker in workers:
-            worker.suspend()  # or it might be through before the other one waits
-        try:
-            with launched(*LONG, "hydra.sweeper.name=two") as two:
-                assert two.stdout is not None
-                said = next(line for line in two.stdout if "another launch" in line)
-                assert f"1 runs wait, as another launch trains them: process {one.pid} on " in said
-                one.kill()
-                one.wait()
-                ended(two)
-        finally:
-            for worker in workers:
-                worker.kill()
+        with suspended_workers(one), launched(*LONG, "hydra.sweeper.name=two") as two:
+            assert two.stdout is not None
+            said = next(line for line in two.stdout if "another launch" in line)
+            assert f"1 runs wait, as another launch trains them: process {one.pid} on " in said
+            one.kill()
+            one.wait()
+            ended(two)
     (run,) = [run for run in of(root, "two") if run.info.status == "FINISHED"]
     assert REUSED not in run.data.tags
     history = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_metric_history(run.info.run_id, "train/loss")
@@ -204,13 +211,11 @@ def test_a_sweep_suspended_for_too_long_whose_place_is_taken_ends_and_says_so(ro
     with launched(*sweep, seconds=3) as one:
         wait_until(lambda: epochs_of(root, "one") >= 3)
         one.send_signal(signal.SIGSTOP)
-        wait_until(lambda: all(lease.age > 3 for lease in leases_of(root).values()))
-        with launched(*sweep, seconds=3) as again:
-            wait_until(
-                lambda: sum(run.info.status == "RUNNING" for run in of(root, "one")) == 1 and len(of(root, "one")) == 2
-            )
-            one.send_signal(signal.SIGCONT)
-            told = one.communicate(timeout=60)[0]
+        with suspended_workers(one), launched(*sweep, seconds=3) as again:
+            wait_until(lambda: sorted(run.info.status for run in of(root, "one")) == ["KILLED", "RUNNING"])
+            with suspended_workers(again):
+                one.send_signal(signal.SIGCONT)
+                told = one.communicate(timeout=60)[0]
             assert one.returncode == 1
             assert f"process {again.pid} on " in told
             assert "has taken its place" in told

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TRIALS, EPOCHS, TARGETS, FRESH_SEEDS = 30, 5, (0.865, 0.875), [100, 101, 102, 103, 104]
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else None
 # What of the time the search itself has, where finalists are trained after it.
-BEFORE_FINALISTS = 0.8
+BEFORE_FINALISTS = 0.5
 if SECONDS:
     TRIALS = 1000  # more than fit
 DATA = ["data.limit=12000", f"data.val_fraction={1 / 6}"]

@@ -21,7 +21,8 @@ class ClaimConfig:
     """One published sentence and how it is tested. conf/ablation/filter_count.yaml shows some.
 
     `trial` is compared with each of `than`, or with `value`, in `metric`; of `than` it may be another, `than_metric`. A
-    trend goes `along` several trials. Which keys a kind needs, sweeps.claims.kinds says, and checks.
+    trend goes `along` several trials. `ratio` compares by how many times as much, as one does over orders of magnitude.
+    Which keys a kind needs, sweeps.claims.kinds says, and checks.
     """
 
     says: str
@@ -35,6 +36,7 @@ class ClaimConfig:
     metric: str | None = None
     than_metric: str | None = None
     margin: Annotated[float | None, number(at_least=0)] = None
+    ratio: bool = False
 
     def __str__(self) -> str:
         return f"the claim '{self.says}' ({self.kind})"

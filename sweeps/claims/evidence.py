@@ -39,6 +39,7 @@ class Outcome:
         supports: Whether the evidence points to the claim (True) or against it (False).
         summary: What was measured, in words.
         claimed: Between which values of what is estimated the claim is true; of a published number, that number twice.
+        neutral: What is estimated where there is no effect: 0 for a difference, 1 for a ratio.
         vague: Why even a small p-value decides nothing; empty if it does.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     unit: str
     claimed: tuple[float, float]
     vague: str = ""
+    neutral: float = 0.0
     repeats: str = "seeds"
 
 

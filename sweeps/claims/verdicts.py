@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 
 from sweeps.claims.config import ClaimConfig, Published, StatisticsConfig
 from sweeps.claims.evidence import Evidence, Outcome, TooFewError
-from sweeps.claims.kinds import KINDS, near
+from sweeps.claims.hypothesis_tests import near
+from sweeps.claims.kinds import KINDS
 from sweeps.claims.looks import at_look, chance_to_decide
 from sweeps.claims.statistics import holm
 from sweeps.claims.words import metric_in_words

@@ -51,5 +51,18 @@ def difference_in_words(estimate: float, low: float, high: float, than: str = ""
     return f"{words}, between {ends[0]} and {ends[1]}"
 
 
+def ratio_in_words(ratio: float, low: float, high: float, as_what: str = "") -> str:
+    """Return how many times as much it is, with the interval, if that has a width.
+
+    >>> ratio_in_words(2.5, 2.1234, 3, " as b"), ratio_in_words(0.5, 0.5, 0.5)
+    ('2.5 times as high as b, between 2.12 and 3', '0.5 times as high')
+    >>> ratio_in_words(2e5, 1e4, 3.2e6)
+    '200,000 times as high, between 10,000 and 3,200,000'
+    """
+    times, *ends = (f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in (ratio, low, high))
+    words = f"{times} times as high{as_what}"
+    return words if low == high else f"{words}, between {ends[0]} and {ends[1]}"
+
+
 def _direction(value: float) -> str:
     return "higher" if value >= 0 else "lower"

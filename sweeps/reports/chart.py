@@ -163,15 +163,14 @@ def _in_words(metric: str, marks: Marks) -> str:
     return words + "".join(f", published {number_in_words(value)} ({source})" for value, source in marks.published)
 
 
-# What an estimate is compared with where a claim says no more: at which value, and what that means.
-NO_DIFFERENCE = (0.0, "equal")
+# What an estimate means that shows no effect, by kind of claim; of the others that both are equal.
 NEUTRAL = {
-    "rises": (0.0, "no trend"),
-    "falls": (0.0, "no trend"),
-    "overfits": (0.0, "no gap"),
-    "reduces_overfitting": (0.0, "equal gap"),
-    "slower": (1.0, "equally fast"),
-    "faster": (1.0, "equally fast"),
+    "rises": "no trend",
+    "falls": "no trend",
+    "overfits": "no gap",
+    "reduces_overfitting": "equal gap",
+    "slower": "equally fast",
+    "faster": "equally fast",
 }
 
 
@@ -206,7 +205,7 @@ def bar_of(finding: Finding) -> Bar | None:
     elif kind == "stops":
         reference, label = claimed[1], "last epoch"
     else:
-        reference, label = NEUTRAL.get(kind, NO_DIFFERENCE)
+        reference, label = outcome.neutral, NEUTRAL.get(kind, "equal")
     ends = [end for end in claimed if math.isfinite(end)]
     scale = scale_of([outcome.low, outcome.estimate, outcome.high, reference, *ends], 0.15)
     zone = claimed if ends and claimed[0] < claimed[1] else None

@@ -46,6 +46,46 @@ def test_a_margin_has_to_be_exceeded() -> None:
     assert finding.outcome.estimate == pytest.approx(np.mean(HIGH) - np.mean(LOW))
 
 
+def test_a_ratio_is_tested_by_its_logarithm() -> None:
+    from scipy.stats import ttest_rel
+
+    norms: Values = {"a": {"gradient_norm/conv_1": [0.5, 2.0, 8.0]}, "b": {"gradient_norm/conv_1": [1e-5, 3e-5, 2e-5]}}
+    keys: dict[str, object] = {"trial": "a", "than": ["b"], "metric": "gradient_norm/conv_1"}
+    assert one(claim("greater", **keys), GivenEvidence(norms)).verdict == INCONCLUSIVE, "the larger one scatters"
+    finding = one(claim("greater", **keys, ratio=True), GivenEvidence(norms))
+    assert finding.verdict == REPRODUCED
+    assert finding.outcome is not None
+    logs = [np.log(norms[trial]["gradient_norm/conv_1"]) for trial in "ab"]
+    interval = ttest_rel(*logs).confidence_interval(0.95)
+    expected = np.exp([np.mean(logs[0]) - np.mean(logs[1]), interval.low, interval.high])
+    assert [finding.outcome.estimate, finding.outcome.low, finding.outcome.high] == pytest.approx(expected)
+    assert "of conv_1 of a is 110,064 times as high as b, between 6,700 and 1,808,112" in finding.sentence
+    assert (finding.outcome.claimed, finding.outcome.neutral) == ((1.0, np.inf), 1.0)
+    assert one(claim("less", **keys, ratio=True), GivenEvidence(norms)).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    ("kind", "trial", "margin", "verdict"),
+    [
+        ("greater", "a", 0.9, REPRODUCED),
+        ("greater", "a", 1.1, CONTRADICTED),
+        ("less", "b", 0.9, REPRODUCED),
+        ("less", "b", 1.1, CONTRADICTED),
+    ],
+)
+def test_a_margin_of_a_ratio_is_a_share(kind: str, trial: str, margin: float, verdict: str) -> None:
+    losses: Values = {"a": {"test/loss": [2.0, 2.4, 3.01]}, "b": {"test/loss": [1.0, 1.2, 1.5]}}
+    (other,) = set(losses) - {trial}
+    keys = {"trial": trial, "than": [other], "metric": "test/loss", "margin": margin, "ratio": True}
+    assert one(claim(kind, **keys), GivenEvidence(losses)).verdict == verdict
+
+
+def test_a_ratio_of_what_a_metric_cannot_show_is_one() -> None:
+    nothing: Values = {"a": {"gradient_norm/conv_1": [0.0] * 3}, "b": {"gradient_norm/conv_1": [1e-9] * 3}}
+    made = claim("less", trial="a", than=["b"], metric="gradient_norm/conv_1", ratio=True)
+    assert one(made, GivenEvidence(nothing)).verdict == INCONCLUSIVE
+
+
 def test_two_metrics_of_one_trial_are_compared() -> None:
     of_classes: Values = {"a": {"test/accuracy/humans": LOW, "test/accuracy/horses": HIGH}}
     keys = {"trial": "a", "than": ["a"], "metric": "test/accuracy/humans", "than_metric": "test/accuracy/horses"}
@@ -122,6 +162,8 @@ def test_a_claim_says_what_it_lacks(kind: str) -> None:
         ("greater", {"trial": "a", "than": ["b"], "value": 0.0, "metric": "test/accuracy"}, "give than or value"),
         ("less", {"trial": "a", "value": 0.0, "metric": "a", "than_metric": "b"}, "give than or value"),
         ("rises", ARGUMENTS["rises"] | {"than_metric": "b"}, "than_metric has no meaning"),
+        ("rises", ARGUMENTS["rises"] | {"ratio": True}, "ratio has no meaning"),
+        ("less", {"trial": "a", "value": 0.0, "metric": "test/loss", "ratio": True}, "value must be above 0"),
         ("stops", {"trial": "a", "value": 0.0}, "value has no meaning for the kind stops"),
         ("equal_within", ARGUMENTS["equal_within"] | {"than": ["b", "c"]}, "compared with one trial"),
         ("reduces_overfitting", {"trial": "a", "than": ["b", "c"]}, "compared with one trial"),

@@ -55,7 +55,7 @@ def completed(
 
     Args:
         config: As composed.
-        say: Told of a function that is called, and of a download.
+        say: Reports a function that is called, and a download.
         recall: Returns an equal dataset of an earlier launch, whose word is taken; None stands for `recalled`'s.
         afresh: Whether a function is called again that this process has called before, for an earlier launch.
 

@@ -33,7 +33,7 @@ def fetch(data: DataConfig, say: Say = print) -> dict[str, Path]:
 
     Args:
         data: The set; its `format` is `idx`.
-        say: Told, in one line, of a `data.dir` without the set, every damaged file and every download.
+        say: Reports, in one line each, a `data.dir` without the set, every damaged file and every download.
 
     Raises:
         DataError: if a file cannot be had or the cache cannot be written, with all that was tried.

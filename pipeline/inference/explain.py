@@ -47,7 +47,7 @@ def explain(
         images: Places in the run's test set, from 0, of the images to follow through the network.
         filter_number: Which activation map of each layer to show, from 0.
         folder: Where to.
-        console: Told of what cannot be drawn, and why.
+        console: Prints what cannot be drawn, and why.
         layer_name: The layer of which all maps are shown, for the first of the images; None for the first that has any.
 
     Raises:

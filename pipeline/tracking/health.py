@@ -50,7 +50,7 @@ def store_notes(store: StoreConfig) -> Iterator[Note]:
                 yield Note(f"the store was moved or copied: its database looks for files in {folder}", mend)
         if usable:
             yield from _running_notes(schema, file, store)
-    yield from _lease_notes(store, is_told=not usable and store.launches_uri == store.optuna_uri)
+    yield from _lease_notes(store, is_reported=not usable and store.launches_uri == store.optuna_uri)
     yield from _lock_notes(store.folder / "locks")
 
 
@@ -146,19 +146,19 @@ def _running_notes(schema: Schema, file: Path | None, store: StoreConfig) -> Ite
         yield Note(f"RUNNING: {name} of {experiment}, by {process}, {state}", close if is_alive is False else "")
 
 
-def _lease_notes(store: StoreConfig, is_told: bool) -> Iterator[Note]:
-    """Yield what launches hold here, this machine's and others'; `is_told`: whether its database's trouble was."""
+def _lease_notes(store: StoreConfig, is_reported: bool) -> Iterator[Note]:
+    """Yield what launches hold here, this machine's and others'; `is_reported`: whether its database's trouble was."""
     address = store.launches_uri
     file = sqlite_file(address)
     try:
         _, leases = read_leases(address, SECONDS)
     except StoreError as error:  # a file knows nothing but who works here now
-        if not is_told:
+        if not is_reported:
             yield Note(_trouble(error), f"rm '{file}'" if file else "mend the server, or name another store")
         return
     for name, lease in sorted(leases.items()):
         kind, _, what = name.partition(":")
-        state = "" if lease.is_alive else ", which has ended: whoever wants it takes it"
+        state = "" if lease.is_alive else ", which has ended: the next launch that needs it takes it"
         since = f"for {lease.held:,.0f} s, last heard of {lease.age:,.0f} s ago"
         yield Note(f"the {kind} {what[:12] if kind == 'run' else what} is held by {lease.holder} {since}{state}")
 

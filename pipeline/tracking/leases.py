@@ -159,12 +159,12 @@ class Leases(NoLeases):
     @contextmanager
     def held(self, name: str, on_wait: Callable[[Holder], object] = lambda holder: None) -> Iterator[None]:
         """Hold a lease meanwhile; wait while other live launches have it, and call `on_wait` with each that has."""
-        pause, told = SHORTEST_PAUSE, set[Holder]()
+        pause, notified = SHORTEST_PAUSE, set[Holder]()
         while not self.table.acquire(name, self.holder):
             self._looked = 0.0
-            if (lease := self.others().get(name)) and lease.holder not in told:
+            if (lease := self.others().get(name)) and lease.holder not in notified:
                 on_wait(lease.holder)
-                told.add(lease.holder)
+                notified.add(lease.holder)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         self._looked = 0.0  # others may have changed what we have seen
@@ -176,13 +176,13 @@ class Leases(NoLeases):
 
 @dataclass(frozen=True)
 class Living:
-    """The live launches on a store, so that it can be told whether a RUNNING run is being trained."""
+    """The live launches on a store, to find out whether a RUNNING run is being trained."""
 
     database: str
     leases: Mapping[str, Lease]
 
     def are_training(self, tags: Mapping[str, str]) -> bool | None:
-        """Return whether the launch of a RUNNING run with these tags lives; None if that cannot be told from here."""
+        """Return whether the launch of a RUNNING run with these tags lives; None if that cannot be known from here."""
         database, _, launch = tags.get(LAUNCH, "").partition(":")
         if not database or database != self.database:  # an older version's, or one that is known elsewhere
             return whose(tags[OWNER])[1]

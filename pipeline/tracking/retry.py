@@ -122,16 +122,16 @@ def created(target: Any, create: Callable[[Any], Result], find: Callable[[], Res
 
 def _cause(error: Exception) -> str:
     """Return the first cause in one line, and where to look if a server lets nobody in, or cannot keep files."""
-    told = root_cause(error)
+    cause = root_cause(error)
     code = getattr(error, "error_code", "")
-    if hint := next((hint for sign, hint in REFUSALS.items() if sign == code or sign in told), ""):
-        return f"{told}. {hint}"
+    if hint := next((hint for sign, hint in REFUSALS.items() if sign == code or sign in cause), ""):
+        return f"{cause}. {hint}"
     for pattern, hint in DATABASE_REFUSALS.items():
-        if found := re.search(pattern, told):
-            return f"{told}. {found.expand(hint)}"
-    if "500 error" in told and any(PROXY in str(each) for each in with_causes(error)):
-        told += " when a file is to be kept: its log says why; mostly its --artifacts-destination cannot be written"
-    return told
+        if found := re.search(pattern, cause):
+            return f"{cause}. {found.expand(hint)}"
+    if "500 error" in cause and any(PROXY in str(each) for each in with_causes(error)):
+        cause += " when a file is to be kept: its log says why; usually its --artifacts-destination is not writable"
+    return cause
 
 
 def say(line: str) -> None:

@@ -73,8 +73,8 @@ def _folder_of_user() -> Path:
     """Return a folder for code that only this user can write to."""
     folder = Path(tempfile.gettempdir()) / f"convsweep-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    told = folder.lstat()
-    if not stat.S_ISDIR(told.st_mode) or told.st_uid != os.getuid() or told.st_mode & 0o022:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise PermissionError(f"{folder} is not a folder of this user's alone: delete it")
     return folder
 

@@ -28,7 +28,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Luggage:
-    """What a worker is told of a run's checkpoints: the one to go on from, and the epochs of all."""
+    """What a worker gets of a run's checkpoints: the one to go on from, and the epochs of all."""
 
     newest: Checkpoint | None
     epochs: list[int]

@@ -190,5 +190,5 @@ def _quiet() -> Iterator[None]:
     """Keep Ray from printing the deaths of workers on stdout, which log_to_driver=False leaves."""
     from ray._private import worker
 
-    with patch.object(worker, "print_to_stdstream", lambda *told, **settings: None):
+    with patch.object(worker, "print_to_stdstream", lambda *arguments, **settings: None):
         yield

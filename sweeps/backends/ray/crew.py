@@ -71,7 +71,7 @@ class Crew:
     nodes: list[Node] = field(default_factory=list)
     alone_since: float = field(default_factory=time.monotonic)
     is_waiting: bool = False
-    is_told: bool = False
+    is_reported: bool = False
 
     @property
     def started(self) -> list[Worker]:
@@ -129,7 +129,7 @@ class Crew:
         if self.started:
             if self.is_waiting:
                 self.say("there are workers again")
-            self.alone_since, self.is_waiting, self.is_told = now, False, False
+            self.alone_since, self.is_waiting, self.is_reported = now, False, False
             return
         if self.fitness.refused and not self.room:
             reasons = "; ".join(dict.fromkeys(self.fitness.refused.values()))
@@ -141,8 +141,8 @@ class Crew:
                 f"{self.fitness.trouble or _why_none(count_placed(self.workers))}. "
                 "What is finished is kept, and the same command continues"
             )
-        if waited > SILENT_SECONDS and not self.is_waiting and not self.is_told:
-            self.is_told = True
+        if waited > SILENT_SECONDS and not self.is_waiting and not self.is_reported:
+            self.is_reported = True
             self.say(_what_is_waited_for(self))
 
     def listen(self, timeout: float) -> list[Worker]:

@@ -161,7 +161,7 @@ def test_what_launches_hold_is_shown_with_its_holder_and_age(root: Path, ask: As
     assert code == 0, told
     assert re.search(rf"  the sweep demo {by}\n", told)
     assert re.search(rf"  the run 0123456789ab {by}\n", told)
-    assert re.search(rf"  the run ffffffffffff {by}, which has ended: whoever wants it takes it\n", told)
+    assert re.search(rf"  the run ffffffffffff {by}, which has ended: the next launch that needs it takes it\n", told)
 
 
 def changed(file: Path, statement: str) -> None:

@@ -39,7 +39,7 @@ MEANINGS = {
 
 
 class Section(NamedTuple):
-    """A part of the page: its keys stand in `file`, below `at` there, and are called PREFIX.KEY on a command line."""
+    """A part of the page: its keys are in `file`, below `at` there, and are called PREFIX.KEY on a command line."""
 
     title: str
     file: str
@@ -115,7 +115,7 @@ def shown(value: Any) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text as a table's cell has it; what looks like HTML or emphasis there is told apart."""
+    """Return a text as a table's cell has it; what looks like HTML or emphasis is escaped."""
     return re.sub(r"([|*<>])", r"\\\1", text)
 
 
@@ -180,7 +180,7 @@ def commands_page() -> str:
         "# Commands",
         f"{AGAIN} from the command's own help.\n\n"
         "Every command takes `--help` and `--config-dir DIR`, a folder of configs of your own that is searched before "
-        "ours (default: `conf/` of the folder you stand in, if it is one). Overrides are `key=value`: "
+        "ours (default: `conf/` in the current folder, if it is one). Overrides are `key=value`: "
         "[Config keys](config.md). Exit codes: [Files, variables, exit codes](files.md#exit-codes).",
     ]
     subparsers = argparse.ArgumentParser().add_subparsers()

@@ -58,7 +58,7 @@ def use_config_folder(folder: str | Path | None) -> None:
     """Search this folder before the built-in one, and let its parent be the first to import from.
 
     Args:
-        folder: None stands for `conf` of the folder one stands in, if that is a config folder.
+        folder: None stands for `conf` in the current folder, if that is a config folder.
 
     Raises:
         ConfigError: if there is no such folder, or it has none of the groups' folders.
@@ -151,7 +151,7 @@ def _is_config_folder(folder: Path) -> bool:
 
 
 def _standing_in() -> Path | None:
-    """Return the config folder of the folder one stands in, if there is one."""
+    """Return the config folder in the current folder, if there is one."""
     try:
         folder = Path.cwd() / FOLDER
     except FileNotFoundError:  # deleted meanwhile

@@ -60,7 +60,7 @@ def parse_overrides(schema: type, texts: Iterable[str], swept: bool = False) -> 
     for override in overrides:
         key, text = override.key_or_group, shown(override.input_line)
         if key.startswith("hydra"):
-            raise ConfigError(f"{text}: no key of Hydra's is used, but for hydra.sweeper.KEY=... with train -m")
+            raise ConfigError(f"{text}: Hydra's own keys cannot be set, except hydra.sweeper.KEY=... with train -m")
         check_keys(schema, [key])
         if override.is_delete():
             section = key.rpartition(".")[0]

@@ -104,7 +104,7 @@ def find_model(config: RunConfig, run: TrackedRun, tracker: Tracker, trust: bool
 def require_trust(run: TrackedRun, code: str) -> NoReturn:
     """Raise the ConfigError for a run whose config names code."""
     raise ConfigError(
-        f"run {run.run_id} needs {code}, which is imported only if you trust it: stand in the project that holds it, "
+        f"run {run.run_id} needs {code}, which is imported only if you trust it: change to the project that holds it, "
         "and add --trust"
     )
 

@@ -69,9 +69,9 @@ def check_claim(claim: ClaimConfig) -> None:
     if claim.ratio and claim.value is not None and claim.value <= 0:
         raise ConfigError(f"{claim} is compared by ratio: its value must be above 0")
     if len(claim.than) > 1 and claim.kind not in ("greater", "less"):
-        raise ConfigError(f"{claim} is compared with one trial, not with {', '.join(claim.than)}")
+        raise ConfigError(f"{claim} takes a single trial in than, not {', '.join(claim.than)}")
     if claim.along and len(set(claim.along)) < 2:
-        raise ConfigError(f"{claim} goes along at least two trials")
+        raise ConfigError(f"{claim} needs at least two trials in along")
 
 
 def claim_metrics(claim: ClaimConfig, trial: str) -> list[str]:

@@ -17,8 +17,10 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 OVERRIDES = "Hydra overrides, as in model.filters=64 trainer.epochs=3 data=mnist; conf/ explains every key"
 MODEL = "a run's id or its first letters, or a registered model as filter_count@best"
-TRUST = "import the code that the model's config names (model.builder, data.loader) from the project one stands in"
-JOIN = "if it is running already, here or on another machine: train beside that launch what it has not begun"
+TRUST = (
+    "import the code that the model's config names (model.builder, data.loader) from the project in the current folder"
+)
+JOIN = "if it is running already, here or on another machine: help that launch, training what it has not begun"
 DRY_RUN = "print what would be done; train nothing"
 
 

@@ -27,7 +27,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "completion",
-        help="print a script by which the shell completes commands, names, config keys and options",
+        help="print a script with which the shell completes commands, names, config keys and options",
         epilog="to have it in every shell:\n" + "\n".join(f"  {line}" for line in SHELLS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

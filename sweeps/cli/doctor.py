@@ -1,4 +1,4 @@
-"""`convsweep doctor`: check this machine, datasets and stores, and say what mends what is wrong."""
+"""`convsweep doctor`: check this machine, datasets and stores, and show how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from sweeps.cli.console import DONE, FAILED
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("doctor", help="check this machine, datasets and stores; say what mends what is wrong")
+    parser = commands.add_parser(
+        "doctor", help="check this machine, datasets and stores; show how to fix what is wrong"
+    )
     parser.set_defaults(run=run)
     parser.add_argument("overrides", nargs="*", help="store.root=..., data=..., or anything else of a run")
-    relocate = "let a moved or copied store look for its files where it is now"
+    relocate = "make the database of a moved or copied store look for its files in the new place"
     parser.add_argument("--relocate", action="store_true", help=relocate)
-    close = "close the runs as KILLED that are RUNNING though their process has ended"
+    close = "close as KILLED the runs that are still RUNNING although their process has ended"
     parser.add_argument("--close", action="store_true", help=close)
 
 
@@ -149,7 +151,7 @@ def _relocate(store: StoreConfig) -> str:
     from pipeline.tracking.relocation import old_folders, relocate
 
     if store.tracking_uri is not None:
-        raise ConfigError("--relocate mends the database in store.root=..., not that of store.tracking_uri")
+        raise ConfigError("--relocate repairs the database in store.root=..., not that of store.tracking_uri")
     _require_store(store)
     refuse_broken(store)
     try:

@@ -58,9 +58,9 @@ convsweep train model.filters=64                train it
 convsweep ablate filter_count seeds=3           a published experiment, beside its published numbers
 convsweep study smoke                           a search with a sampler, judged on a validation split
 convsweep train -m model.filters=16,32          a grid, or a search, in Hydra's own grammar
-convsweep report filter_count                   its tables, figures and page again, from what is tracked
+convsweep report filter_count                   rebuild its tables, figures and page from the tracked runs
 convsweep explain filter_count@best             what its best model sees
-convsweep predict filter_count@best shoe.png    what that model makes of an image
+convsweep predict filter_count@best shoe.png    what that model predicts for an image
 convsweep ui filter_count                       its runs in MLflow's pages
 convsweep doctor                                this machine, datasets and stores: what needs attention
 convsweep init mine                             a project of your own: a model, a dataset, an ablation to edit
@@ -151,11 +151,11 @@ def _shared() -> _Parser:
         "--config-dir",
         metavar="DIR",
         help="a folder of configs of your own, searched before ours; they can name functions of the modules beside it "
-        "(default: conf/ of the folder you stand in, if it is one)",
+        "(default: conf/ in the current folder, if it is one)",
     )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("-v", "--verbose", action="store_true", help="print a line per epoch where there are no bars")
-    shown.add_argument("-q", "--quiet", action="store_true", help="print errors alone")
+    shown.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     return parser
 
 

@@ -13,7 +13,7 @@ from sweeps.cli.arguments import MODEL, TRUST, Commands
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("predict", help="what a tracked model says of images, numbers or arrays")
+    parser = commands.add_parser("predict", help="what a tracked model predicts for images, numbers or arrays")
     parser.set_defaults(run=run)
     words = f"{MODEL}; images, or folders of them; .npy files; store.root=...; names that begin with a dash after --"
     parser.add_argument("--trust", action="store_true", help=TRUST)

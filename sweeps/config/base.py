@@ -19,7 +19,7 @@ def complete_base(config: Config, primary: str, launched: Sequence[str], first: 
 
     Args:
         config: The base, as composed.
-        primary, launched: From which it was composed.
+        primary, launched: What it was composed from.
         first: Overrides of the first trial. Where they are of the data, the base's own may be none that can be read.
 
     Raises:

@@ -75,7 +75,9 @@ def divide_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         override = parse_override(re.sub(r'"([^"]*)":', r"\1:", word))  # JSON's keys, which a launch tags, are quoted
         section, _, key = override.key_or_group.rpartition(".")
         if section != SWEEPER or override.is_delete():
-            raise ConfigError(f"{shown(word)} is not allowed: of Hydra's own keys there is hydra.sweeper.KEY=... alone")
+            raise ConfigError(
+                f"{shown(word)} is not allowed: of Hydra's own keys only hydra.sweeper.KEY=... can be set"
+            )
         if override.is_sweep_override():
             raise ConfigError(f"{shown(word)} names several values: this key takes one")
         settings[key] = override.value()

@@ -165,8 +165,8 @@ def test_a_claim_says_what_it_lacks(kind: str) -> None:
         ("rises", ARGUMENTS["rises"] | {"ratio": True}, "ratio has no meaning"),
         ("less", {"trial": "a", "value": 0.0, "metric": "test/loss", "ratio": True}, "value must be above 0"),
         ("stops", {"trial": "a", "value": 0.0}, "value has no meaning for the kind stops"),
-        ("equal_within", ARGUMENTS["equal_within"] | {"than": ["b", "c"]}, "compared with one trial"),
-        ("reduces_overfitting", {"trial": "a", "than": ["b", "c"]}, "compared with one trial"),
+        ("equal_within", ARGUMENTS["equal_within"] | {"than": ["b", "c"]}, "takes a single trial in than"),
+        ("reduces_overfitting", {"trial": "a", "than": ["b", "c"]}, "takes a single trial in than"),
         ("rises", {"along": ["a"], "metric": "test/accuracy"}, "at least two trials"),
     ],
 )

@@ -27,7 +27,7 @@ DIGITS = ["data=digits", "model.padding=same", "trainer.epochs=2", "store.log_mo
             "leaves the test set out",
         ),
         (["model=line", "data=digits,line"], "data=line is a regression, which has no accuracy"),
-        (["hydra.job.chdir=true", "model.filters=4,8"], "there is hydra.sweeper.KEY=... alone"),
+        (["hydra.job.chdir=true", "model.filters=4,8"], "only hydra.sweeper.KEY=... can be set"),
         (
             ["model.filters=range(1,900)", "model.conv_layers=range(12)"],
             "10,788 points",

@@ -1,11 +1,11 @@
-"""convsweep in Python: launch sweeps, look at what they gave, train single runs; as the commands of the same names.
+"""convsweep in Python: launch sweeps, look at their results, train single runs; like the commands of the same names.
 
 >>> import convsweep
 >>> config = convsweep.compose({"model.filters": 16, "trainer.epochs": 2})
 >>> config.model.filters, config.trainer.epochs
 (16, 2)
 
-Everything is trained in worker processes. Nothing is printed but with `progress=True`, nothing exits, and nothing of
+Everything is trained in worker processes. Nothing is printed without `progress=True`, nothing exits, and nothing in
 the program is changed: no environment variable, signal handler, random generator, setting of Keras, MLflow or
 Matplotlib. All errors are `ConvsweepError`. Importing this module imports nothing heavy.
 """
@@ -56,14 +56,14 @@ def ablate(name: str, overrides: Overrides = (), *, progress: bool = False, join
         name: A file of conf/ablation.
         overrides: As on the command line, `["seeds=[0,1,2]"]`, or by key, `{"seeds": [0, 1, 2]}`.
         progress: Show bars.
-        join: If it is running already, in another program or on another machine, train beside that launch what it has
-            not begun; False for an error.
+        join: If it is running already, in another program or on another machine, help that launch, training what it
+            has not begun; False raises an error instead.
 
     Raises:
         ConfigError: for anything wrong in the name or the overrides, or if it is running already: nothing was started.
         DataError: if the data cannot be had.
         StoreError: if the store fails.
-        ConvsweepError: if a backend=ray has no worker, and will have none.
+        ConvsweepError: if backend=ray has no worker, and will have none.
         KeyboardInterrupt: after Ctrl-C; what is finished is kept, and the same call continues.
     """
     with _call():
@@ -75,7 +75,7 @@ def ablate(name: str, overrides: Overrides = (), *, progress: bool = False, join
 
 
 def study(name: str, overrides: Overrides = (), *, progress: bool = False) -> StudySweepResult:
-    """Search a space of conf/study with a sampler, as `convsweep study`. Arguments and errors as of `ablate`.
+    """Search a space of conf/study with a sampler, as `convsweep study`. Arguments and errors are those of `ablate`.
 
     It cannot be joined: one launch alone asks its sampler.
     """
@@ -101,20 +101,20 @@ def grid(
 ) -> GridResult:
     """Train every combination of values with every seed, as `convsweep train -m`.
 
-    By config key, `grid({"model.filters": [16, 32]})`; or with a function of one's own that builds a model, and arrays:
+    By config key, `grid({"model.filters": [16, 32]})`; or with a function of your own that builds a model, and arrays:
     `grid(build, data=((x, y), (x_test, y_test)), filters=[16, 32], depth=2)`. Called again, it continues.
 
     Args:
         swept: Values by config key; or a function `build(input_shape, outputs, **args)` that returns an uncompiled
             Keras model with `outputs` linear units. It may be a notebook's or a script's own.
-        overrides: Of the base, as in `ablate`.
+        overrides: Overrides of the base config, as in `ablate`.
         data: Arrays `(x, y), (x_test, y_test)`; None for the dataset of the overrides.
-        task: multiclass, binary or regression; None for multiclass where y are whole numbers, regression for floats.
+        task: multiclass, binary or regression; None for multiclass if y is whole numbers, regression if it is floats.
         seeds: How many, or which.
-        name: The sweep's name; None for one that is made of what is swept.
+        name: The sweep's name; None for one made from what is swept.
         progress: Show bars.
-        join: As of `ablate`.
-        args: Arguments of the function; a list has the values to sweep.
+        join: As in `ablate`.
+        args: Arguments of the function; a list holds values to sweep.
 
     Raises:
         As `ablate`.
@@ -208,7 +208,7 @@ def use_config_folder(folder: str | Path | None) -> None:
     """Search this folder of configs before the built-in one, as `--config-dir` does; None for conf/ of the current one.
 
     Raises:
-        ConfigError: if it is none.
+        ConfigError: if the folder is not a config folder.
     """
     with unchanged():
         from pipeline.config.groups import use_config_folder as use

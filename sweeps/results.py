@@ -135,7 +135,7 @@ def means_of(results: Sequence[TrialResult], metric: str) -> dict[str, float]:
 
 
 def comparable_results(results: Sequence[TrialResult], sweep: Sweep) -> list[TrialResult]:
-    """Return a grid's trials by as many seeds as all of them have; a trial that lacks some of the first look's is none.
+    """Return a grid's trials by as many seeds as all of them have; one that lacks some of the first look's is left out.
 
     Where seeds are added for some trials alone, their means are not those of the others' seeds.
     """

@@ -115,12 +115,12 @@ class Sweep:
         launched: Overrides from which the base config was composed.
         primary: Primary config of conf/ that they were composed with.
         objectives: Metric -> `maximize` or `minimize`; a trial's value is its mean over the seeds.
-        command: What `convsweep` was given, by which it is composed again for a report.
+        command: The arguments of `convsweep`, from which it is composed again for a report.
         identity: What must stay for a launch to continue this sweep, as JSON: `base` config and `space`.
         trials: The listed trials of a grid; None where a sampler proposes them from `space`.
         space: The search space of a sampled sweep, or of a Hydra grid.
         sampler, sampler_seed, pruner: By name; see conf/study/smoke.yaml.
-        finalists, finalist_seeds: So many of a search's best trials are run again on these, before one is chosen.
+        finalists, finalist_seeds: How many of the best trials are run again before one is chosen, and on which seeds.
         confirm_seeds: Fresh seeds on which the chosen config is run again, with the test set.
         claimed: Labels of the trials that get further seeds where claims are not decided.
         recall: Says of one's own data what it was when the sweep was launched; None where it is launched now.

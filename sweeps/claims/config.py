@@ -21,8 +21,8 @@ class ClaimConfig:
     """One published sentence and how it is tested. conf/ablation/filter_count.yaml shows some.
 
     `trial` is compared with each of `than`, or with `value`, in `metric`; of `than` it may be another, `than_metric`. A
-    trend goes `along` several trials. `ratio` compares by how many times as much, as one does over orders of magnitude.
-    Which keys a kind needs, sweeps.claims.kinds says, and checks.
+    trend goes `along` several trials. `ratio` compares by ratio instead of difference, as suits orders of magnitude.
+    sweeps.claims.kinds says which keys a kind needs, and checks them.
     """
 
     says: str
@@ -48,7 +48,7 @@ class ClaimConfig:
 
 
 def quantity_of(metric: str) -> str:
-    """Return what a metric measures, in which part, class or epoch ever: accuracy, loss, epochs, ..."""
+    """Return what a metric measures, in whatever part, class or epoch: accuracy, loss, epochs, ..."""
     part, _, quantity = metric.partition("@")[0].partition("/")
     return quantity.partition("/")[0] or part
 
@@ -70,7 +70,7 @@ class Published:
 
 @dataclass
 class StatisticsConfig:
-    """How published numbers and claims are judged. conf/ablation.yaml explains each key."""
+    """How published numbers and claims are judged. conf/sweep.yaml explains each key."""
 
     confidence: Annotated[float, number(above=0.5, below=1)]
     looks: Annotated[list[int], LOOKS]

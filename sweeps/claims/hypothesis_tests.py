@@ -1,7 +1,7 @@
 """How our seeds test each kind of claim, and a published number: evidence in, outcomes out.
 
 A claim is tested over seeds, paired if two configs are compared: Student's t on the differences, and on the slopes for
-a trend. What follows from the p-values of all claims together, sweeps.claims.verdicts says.
+a trend. sweeps.claims.verdicts says what follows from the p-values of all claims together.
 """
 
 from __future__ import annotations

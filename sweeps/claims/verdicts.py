@@ -1,6 +1,6 @@
 """Verdicts: what our seeds say about published sentences and numbers, all of an ablation's judged together.
 
-They are judged at planned numbers of seeds, the looks, each on the first so many seeds alone. The first look that
+They are judged at planned numbers of seeds, the looks, each on that many first seeds alone. The first look that
 decides a claim stands; later ones judge what is still open. Each has an equal share of the error, (1 - confidence) /
 looks, for all that is open then: p-values are corrected together (Holm 1979, with directional decisions as in Shaffer
 1980). Until the first wrong verdict every true null hypothesis is open, so each look is wrong with a chance of at most
@@ -144,7 +144,7 @@ def _decide(
 
 
 def _is_closed(finding: Finding | None) -> bool:
-    """Return whether a look has decided; to lie inside an interval is no decision, and leaves the family as it is."""
+    """Return whether a look has decided; lying inside an interval decides nothing, and leaves the family as it is."""
     if finding is None or finding.is_open:
         return False
     return finding.question.kind != NEAR or finding.verdict == CONTRADICTED

@@ -62,7 +62,7 @@ def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[
         if finding.outcome.repeats == "seeds" and finding.outcome.n < last
     ]
     if given_up:
-        lines.append(f"  more seeds would hardly decide (statistics.give_up=0 adds them): {_names(given_up)}")
+        lines.append(f"  more seeds are unlikely to decide (statistics.give_up=0 adds them): {_names(given_up)}")
     return lines
 
 

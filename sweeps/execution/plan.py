@@ -156,7 +156,7 @@ def _plan_grid(
     if further:
         most = wall + sum(further) / parallel(resources.workers, len(further))
         lines.append(
-            f"this is the first look, at {first} seeds; claims that it leaves open ask for at most {len(further)} runs "
+            f"this is the first look, at {first} seeds; claims that it leaves open need at most {len(further)} runs "
             f"more, up to {sweep.looks[-1]} seeds: {in_words(most)} in all"
         )
     if any(trial.base.optimizer.depends_on_epochs for trial in sweep.trials or []):

@@ -1,4 +1,4 @@
-"""A launch of a sweep: data, workers, leases, stores, parent run, and whatever happens their proper end."""
+"""A launch of a sweep: data, workers, leases, stores, parent run, and, whatever happens, their proper end."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def importance_drawings(results: Sequence[TrialResult], sweep: Sweep) -> list[Dr
     """Return the figure of how much each parameter of a whole grid explains; none of another."""
     shares = explained(results, sweep)
     metric = metric_in_words(sweep.objective)
-    caption = f"How much of the variation of {metric} between configs each parameter explains; the rest is interplay."
+    caption = f"How much of the variation of {metric} between configs each parameter explains; the rest is interaction."
     return [Drawing("importance.png", caption, partial(_draw_importance, shares, sweep.name))] if shares else []
 
 

@@ -1,4 +1,4 @@
-"""A sweep's figures: one style, told apart without colour, legible in print. Seeds as dots, means with intervals."""
+"""A sweep's figures: one style, readable without colour and in print. Seeds as dots, means with intervals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def result_drawings(results: Sequence[TrialResult], axis: str, title: str, confi
                 )
             )
     if any(result.curves for result in results):
-        caption = "Learning curves: thin lines are seeds; dotted, the epoch from which on mean test loss rises."
+        caption = "Learning curves: thin lines are seeds; dotted, the epoch from which mean test loss rises."
         drawings.append(Drawing("learning_curves.png", caption, partial(draw_learning_curves, results, title)))
     if any(result.values("gap/accuracy") for result in results):
         caption = "Overfitting: how much better the model is on its training set."
@@ -160,7 +160,7 @@ def draw_trials(curves: Mapping[str, list[list[float]]], best: str, metric: str,
 
 @contextmanager
 def figure_of(width: float, height: float, path: Path, is_gridded: bool = True) -> Iterator[Figure]:
-    """Give an empty figure of so many inches, and write it to `path` in the end, with lines of a grid if it has any."""
+    """Give an empty figure of this size in inches, and write it to `path` in the end, with grid lines if it has any."""
     figure = new_figure(width, height, layout="constrained")
     yield figure
     for axes in figure.axes if is_gridded else ():

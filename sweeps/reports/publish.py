@@ -189,7 +189,7 @@ def _charted(sweep: Sweep, axis: str) -> str:
 
 
 def _draw(context: ReportContext, drawings: Sequence[Drawing], folder: Path) -> dict[str, str]:
-    """Draw the figures into the folder and return their captions; print a line for each that cannot be try_to_draw."""
+    """Draw the figures into the folder and return their captions; print a line for each that cannot be drawn."""
     captions = {}
     for drawing in drawings:
         if trouble := try_to_draw(drawing.draw, folder / drawing.file):

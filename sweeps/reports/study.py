@@ -81,5 +81,5 @@ def best_card(study: StudyResult, confirmed: Sequence[TrackedRun], sweep: Sweep)
             fresh = f"{mean_and_deviation(values)} on {len(values)} fresh seeds"
             card[words] = "; ".join(filter(None, [card.get(words), fresh]))
         bias = confirmation_metrics(best, confirmed, sweep)["selection_bias"]
-        card["selection bias"] = f"{bias:+.4f}: so much better it was when it was chosen"
+        card["selection bias"] = f"{bias:+.4f}: how much better it was when it was chosen"
     return [*card.items(), ("train it again; best.yaml lies beside this page", "convsweep train --from best.yaml")]

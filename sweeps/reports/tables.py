@@ -18,7 +18,7 @@ from sweeps.sweep import Sweep
 
 METRICS = [f"{part}/{quantity}" for part in ("train", "val", "test") for quantity in ("loss", "accuracy")]
 METRICS += ["gap/accuracy", "epochs", "prediction"]
-# Told apart without colour too.
+# Distinct without colour, too.
 MARKS = {REPRODUCED: "\u2713", CONTRADICTED: "\u2717", INCONCLUSIVE: "?"}
 MOST_TRIALS = 10
 # Gives the address of a run's page.

@@ -20,7 +20,7 @@ Figures = Mapping[str, Callable[[], Any]]  # by name, what makes the axes of eac
 
 
 def draw_study(study: optuna.Study, sweep: Sweep, folder: Path) -> list[str]:
-    """Draw the study into PNG files in `folder`; return a line for each figure that cannot be try_to_draw."""
+    """Draw the study into PNG files in `folder`; return a line for each figure that cannot be drawn."""
     from optuna.visualization import matplotlib as plots
 
     names = [metric_in_words(metric) for metric in sweep.objectives]

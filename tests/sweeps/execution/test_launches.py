@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,12 +208,15 @@ def test_a_launch_suspended_for_too_long_gives_its_run_up_and_looks_again(root: 
 @pytest.mark.slow
 def test_a_sweep_suspended_for_too_long_whose_place_is_taken_ends_and_says_so(root: Path) -> None:
     sweep = [*LONG, "hydra.sweeper.name=one"]
-    with launched(*sweep, seconds=3) as one:
+    with launched(*sweep, seconds=3) as one, ExitStack() as suspended:
         wait_until(lambda: epochs_of(root, "one") >= 3)
+        suspended.enter_context(suspended_workers(one))
         one.send_signal(signal.SIGSTOP)
-        with suspended_workers(one), launched(*sweep, seconds=3) as again:
+        wait_until(lambda: all(lease.age > 3 for lease in leases_of(root).values()))
+        with launched(*sweep, seconds=3) as again:
             wait_until(lambda: sorted(run.info.status for run in of(root, "one")) == ["KILLED", "RUNNING"])
             with suspended_workers(again):
+                suspended.close()
                 one.send_signal(signal.SIGCONT)
                 told = one.communicate(timeout=60)[0]
             assert one.returncode == 1

@@ -13,6 +13,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose, compose_run
 from pipeline.config.groups import config_files
 from pipeline.config.schema import RunConfig
+from sweeps.config.ablation import AblationSweepConfig
 
 Write = Callable[[str, str], Path]
 
@@ -64,6 +65,17 @@ def test_an_ablation_of_the_users_is_named_too(project: Write) -> None:
     config_files(afresh=True)
     with pytest.raises(ConfigError, match=r"/conf/ablation/wide\.yaml, line 4: trainer\.epochs=none"):
         compose_run("ablation", ["ablation=wide"], [])
+
+
+def test_an_ablation_sets_what_all_ablations_begin_with(project: Write) -> None:
+    project(
+        "ablation/mine.yaml",
+        "# @package _global_\ndefaults: [demo]\nseeds: [4, 5]\nstrict: true\ntiming: {rounds: 7}\n",
+    )
+    config_files(afresh=True)
+    config = compose(AblationSweepConfig, "ablation", ["ablation=mine"])
+    assert (config.seeds, config.strict, config.timing.rounds) == ([4, 5], True, 7)
+    assert compose(AblationSweepConfig, "ablation", ["ablation=mine", "seeds=auto"]).seeds == "auto"
 
 
 def test_an_override_is_not_the_files_fault(project: Write) -> None:

@@ -125,7 +125,14 @@ def _why(error: Exception, primary: str, read: list[str], files: ConfigFiles) ->
         return f"{own[-1]}: its defaults lead back to it" + (f": {hint}" if hides else "")
     if isinstance(error, OSError | UnicodeDecodeError):
         return f"{own[-1]} cannot be read: {reason(error)}"
-    return f"{' or '.join(map(str, own))}: {first_line(error.__cause__ or error)}"
+    return f"{' or '.join(map(str, own))}: {first_line(error.__cause__ or error)}{_lacks_package(own)}"
+
+
+def _lacks_package(own: Sequence[Path]) -> str:
+    """Return a hint where an ablation or a study does not say that its keys are the whole config's; else nothing."""
+    sweeps = (file for file in own if file.parent.name in ("ablation", "study"))
+    lacks = any("@package" not in file.read_text(errors="replace") for file in sweeps)
+    return "; the first line of the file must be: # @package _global_" if lacks else ""
 
 
 def located(error: ConfigError, own: Sequence[Path], overridden: Sequence[str] = ()) -> ConfigError:
@@ -143,9 +150,9 @@ def located(error: ConfigError, own: Sequence[Path], overridden: Sequence[str] =
     for file in reversed(own):
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
             if sets.match(line):
-                return ConfigError(f"{file}, line {number}: {error}")
+                return ConfigError(f"{file}, line {number}: {error}{_lacks_package([file])}")
     files = [file for file in own if file.parent.name == key.group().partition(".")[0]]
-    return ConfigError(f"{files[-1]}: {error}") if files else error
+    return ConfigError(f"{files[-1]}: {error}{_lacks_package(files[-1:])}") if files else error
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -67,6 +67,14 @@ def test_an_ablation_of_the_users_is_named_too(project: Write) -> None:
         compose_run("ablation", ["ablation=wide"], [])
 
 
+@pytest.mark.parametrize("start", ["", "defaults: [override /data: digits]\n"])
+def test_an_ablation_without_its_first_line_is_said_to_lack_it(start: str, project: Write) -> None:
+    project("ablation/wide.yaml", f"{start}ablation: {{name: wide}}\n")
+    config_files(afresh=True)
+    with pytest.raises(ConfigError, match=r"/conf/ablation/wide\.yaml.* must be: # @package _global_$"):
+        compose(AblationSweepConfig, "ablation", ["ablation=wide"])
+
+
 def test_an_ablation_sets_what_all_ablations_begin_with(project: Write) -> None:
     project(
         "ablation/mine.yaml",

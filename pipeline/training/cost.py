@@ -58,7 +58,10 @@ def _examples(config: RunConfig) -> tuple[dict[str, int], TrainerConfig, int]:
 def why_missing(metric: str, config: RunConfig) -> str:
     """Why a run of `config` will have no such metric, and what helps; empty where it will have it."""
     sizes, trainer, task = data.split_sizes(config.data), config.trainer, TASKS[config.data.task]
-    part, _, kind = metric.partition("@")[0].partition("/")
+    name, _, epoch = metric.partition("@")
+    part, _, kind = name.partition("/")
+    if epoch and int(epoch) > trainer.epochs:
+        return f"trainer.epochs={trainer.epochs} has no epoch {epoch}"
     if part == "val" and not sizes["val"]:
         of = f"data.val_fraction={config.data.val_fraction:g} of {sizes['train']:,} examples is none"
         return f"{of} for validation; raise data.val_fraction or data.limit"
@@ -79,7 +82,7 @@ def why_missing(metric: str, config: RunConfig) -> str:
         return f"{has} give {', '.join(changed) or 'no changed images'}"
     alone = ("epochs", "parameters", "seconds", "seconds_per_epoch", "prediction", "gap/accuracy")
     parts = [f"{name}/{what}" for name in ("train", "train_eval", "val", "test") for what in ("loss", "accuracy")]
-    return "" if metric.partition("@")[0] in (*alone, *parts, *by_class, *changed) else "there is no such metric"
+    return "" if name in (*alone, *parts, *by_class, *changed) else "there is no such metric"
 
 
 def multiplications_per_step(trainer: TrainerConfig, stack: Sequence[Layer] | None) -> float | None:

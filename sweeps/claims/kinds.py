@@ -35,6 +35,7 @@ class Kind:
 
 
 COMPARISON = (("trial", "than", "metric"), ("margin", "value", "than_metric", "ratio"))
+MAY_BE_NEGATIVE = ("gap", "prediction")
 TIMED = (("trial", "than"), ("margin",))
 KINDS = {
     "greater": Kind(partial(compare, sign=1), *COMPARISON),
@@ -72,6 +73,14 @@ def check_claim(claim: ClaimConfig) -> None:
         raise ConfigError(f"{claim} takes a single trial in than, not {', '.join(claim.than)}")
     if claim.along and len(set(claim.along)) < 2:
         raise ConfigError(f"{claim} needs at least two trials in along")
+    for key, labels in (("than", claim.than), ("along", claim.along)):
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"{claim} names a trial twice in {key}: {', '.join(labels)}")
+    if claim.trial in claim.than and claim.than_metric in (None, claim.metric):
+        raise ConfigError(f"{claim} compares {claim.trial} with itself")
+    for metric in filter(None, (claim.metric, claim.than_metric)):
+        if claim.ratio and metric.startswith(MAY_BE_NEGATIVE):
+            raise ConfigError(f"{claim} is compared by ratio: {metric} may be negative, which has none")
 
 
 def claim_metrics(claim: ClaimConfig, trial: str) -> list[str]:

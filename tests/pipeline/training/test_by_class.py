@@ -131,6 +131,8 @@ def test_why_a_class_has_no_metric() -> None:
     assert why_missing("test/accuracy/humans", run) == ""
     has = "data=horse_or_human has test/accuracy/horses, test/accuracy/humans"
     assert why_missing("test/accuracy/people", run) == has
+    assert why_missing("test/accuracy@5", run) == ""
+    assert why_missing("test/accuracy@6", run) == "trainer.epochs=5 has no epoch 6"
     assert why_missing("val/accuracy/humans", replace(run, data=replace(run.data, val_fraction=0.1))) != ""
     unseen = replace(run, trainer=replace(run.trainer, evaluate_test=False))
     assert "leaves the test set out" in why_missing("test/accuracy/humans", unseen)

@@ -168,6 +168,11 @@ def test_a_claim_says_what_it_lacks(kind: str) -> None:
         ("equal_within", ARGUMENTS["equal_within"] | {"than": ["b", "c"]}, "takes a single trial in than"),
         ("reduces_overfitting", {"trial": "a", "than": ["b", "c"]}, "takes a single trial in than"),
         ("rises", {"along": ["a"], "metric": "test/accuracy"}, "at least two trials"),
+        ("rises", {"along": ["a", "b", "a"], "metric": "test/accuracy"}, "names a trial twice in along: a, b, a"),
+        ("less", {"trial": "a", "than": ["b", "b"], "metric": "test/loss"}, "names a trial twice in than"),
+        ("less", {"trial": "a", "than": ["b", "a"], "metric": "test/loss"}, "compares a with itself"),
+        ("slower", {"trial": "a", "than": ["a"]}, "compares a with itself"),
+        ("less", {"trial": "a", "than": ["b"], "metric": "gap/accuracy", "ratio": True}, "may be negative"),
     ],
 )
 def test_a_claim_says_what_it_has_too_much(kind: str, keys: dict[str, object], message: str) -> None:

@@ -80,7 +80,8 @@ def _predict_files(saved: SavedModel, words: Sequence[str], predictions: _Predic
     statistics = None if as_is else read_statistics(saved.run.tags.get(IMAGE_STATISTICS))
     if statistics is None and data.shape[2] == 1 and not as_is:
         words = (
-            "an older version trained it: how its training images look is not known, so pictures are taken as they are"
+            "how its training images look is not recorded (values below 0, or trained by an older version), "
+            "so pictures are only resized"
         )
         console.print(words, soft_wrap=True, highlight=False)
     for start in range(0, len(files), BATCH):

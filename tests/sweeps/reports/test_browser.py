@@ -163,6 +163,16 @@ def test_a_phone_is_wide_enough(browser: Browser, name: str, request: pytest.Fix
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
+def test_a_phone_shows_the_best_config_in_words(browser: Browser, tmp_path: Path) -> None:
+    card = [("train it again; best.yaml lies beside this page", "convsweep train --from best.yaml")]
+    write_page(Page("study", "smoke", "a search", "Which?", "This.", card=card), tmp_path)
+    page = browser.new_page(viewport=PHONE)
+    page.goto((tmp_path / "report.html").as_uri())
+    box = page.locator(".facts td").bounding_box()
+    assert box is not None
+    assert box["width"] > PHONE["width"] / 2
+
+
 def test_every_column_of_the_results_is_on_the_paper(browser: Browser, tmp_path: Path) -> None:
     results = wide_table()
     write_page(Page("grid", "wide", "a wide table", "Is it?", "It is.", tables=[results]), tmp_path)

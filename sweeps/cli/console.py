@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,6 +34,8 @@ class QuietConsole(Console):
 
 def open_console(quiet: bool = False) -> Console:
     """Return the console on stdout: if that is no terminal, 140 columns wide or as wide as COLUMNS says."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # of other encodings than UTF-8: ? for what they lack
     console = QuietConsole(markup=False, quiet=quiet)  # do not parse [...] in names and messages as markup
     if console.is_terminal or "COLUMNS" in os.environ:
         return console

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 from pipeline.config.groups import CONF
 from sweeps.cli.completion import candidates
+from sweeps.cli.console import open_console
 from sweeps.cli.main import main
 
 
@@ -161,6 +163,14 @@ def test_an_error_message_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err
     assert r"--from x\x1b[31m.yaml cannot be read" in error
     assert "\x1b" not in error
+
+
+def test_a_terminal_of_another_encoding_gets_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="latin-1"))
+    open_console().print("0.9 ± 0.1 ✓")
+    sys.stdout.flush()
+    assert written.getvalue().decode("latin-1") == "0.9 ± 0.1 ?\n"
 
 
 @pytest.mark.parametrize("override", ["data.keras_npz=/my.npz", "data.folder=/my"])

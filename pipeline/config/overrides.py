@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,7 +45,10 @@ def parse_override(text: str, expected: str = OVERRIDE) -> Override:
             override = OverridesParser.create().parse_override(text)
             override.value()
     except Exception as error:  # also what Python raises for numbers that it cannot make, or brackets too deep
-        raise ConfigError(f"'{word}' is not {expected}\n{shown(first_line(error))}") from error
+        key, value = key_of(text), value_text(text)
+        is_plain = not value.isascii() and re.fullmatch(r"[\w./:~ -]+", value)
+        hint = f"\nother letters than a to z need quotes: {as_shell_word(key, value)}" if is_plain else ""
+        raise ConfigError(f"'{word}' is not {expected}\n{shown(first_line(error))}{hint}") from error
     if override.package is not None:
         raise ConfigError(f"{word}: @ has no meaning here; a group is chosen as in model=conv")
     return override
@@ -112,6 +116,18 @@ def value_text(text: str) -> str:
 def as_override(key: str, value: object) -> str:
     """Return the override that gives a key a Python value."""
     return f"{key}={_written(value)}"
+
+
+def as_shell_word(key: str, value: object) -> str:
+    """Return the override that gives a key a text, as it is typed in a shell: in quotes where it needs them.
+
+    >>> print(as_shell_word("store.root", "/tmp/mlruns"), as_shell_word("store.root", "/tmp/my runs"))
+    store.root=/tmp/mlruns 'store.root="/tmp/my runs"'
+    """
+    text = str(value)
+    if re.fullmatch(r"[\w./:-]+", text, re.ASCII):
+        return f"{key}={text}"
+    return shlex.quote(as_override(key, text) if {*'"\\'} & {*text} else f'{key}="{text}"')
 
 
 def as_sweep(key: str, values: Iterable[object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -98,7 +99,7 @@ def show_end(result: SweepResult, console: Console) -> int:
     for line in result.failures:
         console.print(masked(line), style="red", soft_wrap=True)
     file = result.report.with_name("best.yaml")
-    again = [f"  to train it again: convsweep train --from {file}"] if file.exists() else []
+    again = [f"  to train it again: convsweep train --from {shlex.quote(str(file))}"] if file.exists() else []
     is_served = result.sweep.store.is_server
     served = result.address if is_served else f"convsweep ui {result.sweep.name}\n  which serves {result.address}"
     console.print(result.headline, highlight=False)

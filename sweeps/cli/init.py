@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ PROJECT = Path(__file__).parent / "project"
 NEXT = """\
 {folder} holds a network (nets.py), a dataset (shapes.py) and conf/, which names them. To go on:
 
-  cd {folder}
+  cd {quoted}
   convsweep ablate example       train it with 2, 4 and 16 filters with as many seeds as its claims need: half a minute
   convsweep ui example           look at the runs
   convsweep train model=example data=example model.args.width=8
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("init takes one folder, new or empty, as in convsweep init mine")
     (folder,) = arguments.folders
     write_project(Path(folder))
-    console.print(NEXT.format(folder=folder), soft_wrap=True, highlight=False)
+    console.print(NEXT.format(folder=folder, quoted=shlex.quote(folder)), soft_wrap=True, highlight=False)
     return DONE
 
 

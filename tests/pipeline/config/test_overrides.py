@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.checks import ConfigError
-from pipeline.config.overrides import as_override, as_sweep, parse_override
+from pipeline.config.overrides import as_override, as_shell_word, as_sweep, parse_override
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12).filter(str.isprintable)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | TEXT
@@ -23,6 +25,17 @@ def test_a_value_is_parsed_as_it_was(value: object) -> None:
     if "${" in str(value):
         return
     assert parse_override(as_override("model.args.it", value)).value() == value
+
+
+@pytest.mark.parametrize("text", ["/tmp/mlruns", "/tmp/my runs", "/tmp/실행", "it's", 'a"b', "a\\"])
+def test_a_shell_word_is_parsed_as_the_text(text: str) -> None:
+    (word,) = shlex.split(as_shell_word("store.root", text))
+    assert parse_override(word).value() == text
+
+
+def test_other_letters_are_said_to_need_quotes() -> None:
+    with pytest.raises(ConfigError, match=r"need quotes: 'store\.root=\"/tmp/실행\"'$"):
+        parse_override("store.root=/tmp/실행")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,11 @@ def test_a_project_is_written_and_the_next_steps_are_said(name: str, empty: Path
     assert f"cd {name}\n  convsweep ablate example" in capsys.readouterr().out
 
 
+def test_the_next_steps_can_be_pasted_into_a_shell(empty: Path, capsys: Printed) -> None:
+    assert main(["init", "my project"]) == 0
+    assert "  cd 'my project'\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["file", "full", "file/below"])
 def test_nothing_is_overwritten(name: str, empty: Path, capsys: Printed) -> None:
     (empty / "file").write_text("mine")

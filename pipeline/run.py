@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.config.overrides import is_of_store, key_of, value_text
+from pipeline.config.overrides import in_store, is_of_store, key_of, value_text
 from pipeline.config.schema import RunConfig
 from pipeline.datasets import dataset as data
 from pipeline.progress import ProgressReporter, report_on, short_number
@@ -145,11 +145,13 @@ class _Launch:
         if config.checkpoints.max_gib:
             free(folder_of(config.store), config.checkpoints.max_gib)
         _print_result(result.metrics, console)
-        page = config.store.pages if config.store.is_server else "convsweep ui"
+        root = config.store.root
+        page = config.store.pages if config.store.is_server else in_store("convsweep ui", root)
         line = f"tracked as run {run_id} of experiment {EXPERIMENT}; to browse: {page}"
         console.print(line, soft_wrap=True)
         if config.store.log_model != "none" and config.checkpoints.max_gib:
-            console.print(f"its model: convsweep explain {run_id[:8]}, convsweep predict {run_id[:8]} IMAGE")
+            words = [f"convsweep explain {run_id[:8]}", f"convsweep predict {run_id[:8]} IMAGE"]
+            console.print(f"its model: {', '.join(in_store(each, root) for each in words)}", soft_wrap=True)
         return run_id
 
     def _log_model(self, run_id: str, result: RunResult) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LOCK = threading.Lock()
 MOST_CHARACTERS = 10_000
 NO_TEXT = ("null", "true", "false", "nan", "inf")  # words that stand for other values
+DEFAULT_ROOT = "mlruns"  # store.root in conf/store/local.yaml
 OVERRIDE = "an override: one is written key=value, as in model.filters=64"
 
 
@@ -128,6 +129,15 @@ def as_shell_word(key: str, value: object) -> str:
     if re.fullmatch(r"[\w./:-]+", text, re.ASCII):
         return f"{key}={text}"
     return shlex.quote(as_override(key, text) if {*'"\\'} & {*text} else f'{key}="{text}"')
+
+
+def in_store(command: str, root: str) -> str:
+    """Return a command as it is typed for the store in `root`, which is named unless commands look there anyway.
+
+    >>> in_store("convsweep ui demo", "mlruns"), in_store("convsweep ui demo", "/tmp/other")
+    ('convsweep ui demo', 'convsweep ui demo store.root=/tmp/other')
+    """
+    return command if root == DEFAULT_ROOT else f"{command} {as_shell_word('store.root', root)}"
 
 
 def as_sweep(key: str, values: Iterable[object]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pipeline.config.overrides import in_store
 from pipeline.progress import ProgressReporter, report_on
 from pipeline.system.messages import masked, printable
 
@@ -100,8 +101,9 @@ def show_end(result: SweepResult, console: Console) -> int:
         console.print(masked(line), style="red", soft_wrap=True)
     file = result.report.with_name("best.yaml")
     again = [f"  to train it again: convsweep train --from {shlex.quote(str(file))}"] if file.exists() else []
-    is_served = result.sweep.store.is_server
-    served = result.address if is_served else f"convsweep ui {result.sweep.name}\n  which serves {result.address}"
+    store = result.sweep.store
+    ui = in_store(f"convsweep ui {result.sweep.name}", store.root)
+    served = result.address if store.is_server else f"{ui}\n  which serves {result.address}"
     console.print(result.headline, highlight=False)
     for line in [*again, f"to browse: {served}"]:
         console.print(line, soft_wrap=True, highlight=False)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.checks import ConfigError
-from pipeline.config.overrides import as_override, as_shell_word, as_sweep, parse_override
+from pipeline.config.compose import compose
+from pipeline.config.overrides import as_override, as_shell_word, as_sweep, in_store, parse_override
+from pipeline.config.schema import RunConfig
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12).filter(str.isprintable)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | TEXT
@@ -31,6 +33,12 @@ def test_a_value_is_parsed_as_it_was(value: object) -> None:
 def test_a_shell_word_is_parsed_as_the_text(text: str) -> None:
     (word,) = shlex.split(as_shell_word("store.root", text))
     assert parse_override(word).value() == text
+
+
+def test_a_command_names_a_store_that_is_not_the_usual_one() -> None:
+    usual = compose(RunConfig, "train", []).store.root
+    assert in_store("convsweep ui demo", usual) == "convsweep ui demo"
+    assert in_store("convsweep ui demo", "../mlruns") == "convsweep ui demo store.root=../mlruns"
 
 
 def test_other_letters_are_said_to_need_quotes() -> None:

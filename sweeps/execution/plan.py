@@ -178,7 +178,8 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
         table.add_row(parameter.key, listed, " and ".join(f"{c.key}{c.op}{c.value}" for c in parameter.when))
     size = sweep.space.size(sweep.base_value)
     points = "infinitely many" if size is None else f"{size:,}"
-    lines = [f"{points} points; objectives {sweep.objectives}, sampler {sweep.sampler}, pruner {sweep.pruner}"]
+    objectives = " and ".join(f"{direction} {metric}" for metric, direction in sweep.objectives.items())
+    lines = [f"{points} points; {objectives}; sampler {sweep.sampler}, pruner {sweep.pruner}"]
     if finished:
         lines.append(f"{finished} trials are known and count towards the total")
     schedules = {sweep.config.optimizer.schedule, *_values(sweep.space, "optimizer.schedule")}
@@ -190,8 +191,9 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
     if sweep.limits.n_trials:
         runs = max(0, sweep.limits.n_trials - finished) * len(sweep.seeds)
         wall = in_words(runs * each / parallel(resources.workers, runs) + START_SECONDS)
+        seeds = f"{len(sweep.seeds)} {'seeds' if len(sweep.seeds) > 1 else 'seed'}"
         lines.append(
-            f"{sweep.limits.n_trials} trials x {len(sweep.seeds)} seeds; the first point has "
+            f"{sweep.limits.n_trials} trials x {seeds}; the first point has "
             f"{times.parameters(first):,} parameters and takes {in_words(each)} per run;\n"
             f"{_workers(resources, runs)}, about {wall} without pruning ({times.source})"
         )

@@ -151,7 +151,8 @@ class Session:
         else:
             total = self.sweep.limits.n_trials
             finished = self.history.counts.finished
-            line = f"{finished}{f' of {total}' if total else ''} trials known, {len(engine.proposer.seeds)} seeds each"
+            of, seeds = f" of {total}" if total and total >= finished else "", len(engine.proposer.seeds)
+            line = f"{finished}{of} trials known, {seeds} {'seeds' if seeds > 1 else 'seed'} each"
         self.console.print(f"{self.sweep.name}: {line}", soft_wrap=True)
 
     @property

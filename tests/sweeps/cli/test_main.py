@@ -76,7 +76,7 @@ def test_overrides_count_wherever_they_stand(
     assert main(["ablate", *words, "--dry-run"]) == 0
     assert "4 runs to train, 0 known" in capsys.readouterr().out
     assert main(["study", "study.n_trials=3", "smoke", "--dry-run"]) == 0
-    assert "3 trials x 1 seeds" in capsys.readouterr().out
+    assert "3 trials x 1 seed;" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
     assert main(["study", "smoke", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "infinitely many points" in told
-    assert "20 trials x 1 seeds" in told
+    assert "20 trials x 1 seed;" in told
     assert before == {p: p.stat().st_mtime_ns for p in before}
     with pytest.raises(KeyError):
         optuna.load_study(study_name="smoke", storage=f"sqlite:///{root / 'optuna.db'}")

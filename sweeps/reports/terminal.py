@@ -51,21 +51,21 @@ def _groups(table: Table, width: int) -> Iterator[list[int]]:
 def show_findings(findings: AblationFindings, console: Console) -> None:
     """Print the findings about claims, and those about published numbers that are not reproduced."""
     if findings.claims:
-        _show_findings("claims", findings.claims, console)
+        _show_findings("claims", findings.claims, findings.claims, console)
     if findings.published:
-        counts = count_verdicts(finding.verdict for finding in findings.published)
-        console.print(f"published numbers: {counts}", highlight=False)
-        if others := [finding for finding in findings.published if finding.verdict != REPRODUCED]:
-            _show_findings("published numbers that are not reproduced", others, console)
+        others = [finding for finding in findings.published if finding.verdict != REPRODUCED]
+        _show_findings("published numbers", findings.published, others, console)
 
 
-def _show_findings(title: str, findings: Sequence[Finding], console: Console) -> None:
+def _show_findings(title: str, findings: Sequence[Finding], listed: Sequence[Finding], console: Console) -> None:
     counts = count_verdicts(finding.verdict for finding in findings)
-    shown = rich.table.Table(title=f"{title}: {counts}", title_justify="left", box=None, show_header=False)
+    console.print(f"{title}: {counts}", style="italic", highlight=False)
+    shown = rich.table.Table(box=None, show_header=False)
     shown.add_column(no_wrap=True)
     shown.add_column()
-    for finding in findings:
+    for finding in listed:
         source = f" ({', '.join(finding.question.source)})" if finding.question.source else ""
         shown.add_row(Text(finding.verdict, STYLES[finding.verdict]), finding.question.says + source)
         shown.add_row("", Text(finding.sentence, "dim"))
-    console.print(shown)
+    if listed:
+        console.print(shown)

@@ -62,9 +62,9 @@ class Actor:
 
     def talk(self, answer: bool | None, begun: None = None) -> Any:
         """Hand an answer on; return what is said next."""
-        from sweeps.backends.ray.worker import Told
+        from sweeps.backends.ray.worker import Reply
 
-        return Told([next(self.saying) if answer is None else self.saying.send(answer)], 0.0)
+        return Reply([next(self.saying) if answer is None else self.saying.send(answer)], 0.0)
 
 
 def main(descriptor: int) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
 from pipeline.config.checks import ConfigError, require_one_of, shown
@@ -131,13 +132,13 @@ def as_shell_word(key: str, value: object) -> str:
     return shlex.quote(as_override(key, text) if {*'"\\'} & {*text} else f'{key}="{text}"')
 
 
-def in_store(command: str, root: str) -> str:
+def in_store(command: str, root: str | Path) -> str:
     """Return a command as it is typed for the store in `root`, which is named unless commands look there anyway.
 
     >>> in_store("convsweep ui demo", "mlruns"), in_store("convsweep ui demo", "/tmp/other")
     ('convsweep ui demo', 'convsweep ui demo store.root=/tmp/other')
     """
-    return command if root == DEFAULT_ROOT else f"{command} {as_shell_word('store.root', root)}"
+    return command if str(root) == DEFAULT_ROOT else f"{command} {as_shell_word('store.root', root)}"
 
 
 def as_sweep(key: str, values: Iterable[object]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.checks import ConfigError
-from pipeline.config.overrides import as_shell_word
+from pipeline.config.overrides import in_store
 from pipeline.tracking.reader import KIND, LAUNCH, OWNER, PARENT, REUSED, RunReader, TrackedRun
 from pipeline.tracking.registry import ModelRegistry
 from pipeline.tracking.tracker import CREATION, Tracker
@@ -40,7 +40,7 @@ class RunCopies:
             if open_runs := [run.run_id for run in runs if run.status == "RUNNING"]:
                 raise ConfigError(
                     f"{len(open_runs)} runs of {name} are not ended; wait, or close those whose process is gone: "
-                    f"convsweep doctor --close {as_shell_word('store.root', source.store.folder)}"
+                    + in_store("convsweep doctor --close", source.store.folder)
                 )
             self._find(name, runs)
             self._runs += [(name, run) for run in runs]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.config.overrides import as_shell_word
+from pipeline.config.overrides import in_store
 from pipeline.config.schema import StoreConfig
 from pipeline.system.addresses import is_database, sqlite_file
 from pipeline.system.files import holders
@@ -41,13 +41,12 @@ OPEN_TRIALS = """
 
 def store_notes(store: StoreConfig) -> Iterator[Note]:
     """Yield the state of both databases, RUNNING runs and whose they are, and who works in the store."""
-    root = as_shell_word("store.root", store.folder)
     for schema, address in ((MLFLOW, store.mlflow_uri), (OPTUNA, store.optuna_uri)):
         file = sqlite_file(address)
         usable = yield from _file_notes(file, address, schema) if file else _server_notes(address, schema, store)
         if usable and schema is MLFLOW and file and store.tracking_uri is None:
             for folder in old_folders(replace(store, retry_seconds=SECONDS)):
-                mend = f"convsweep doctor --relocate {root}"
+                mend = in_store("convsweep doctor --relocate", store.folder)
                 yield Note(f"the store was moved or copied: its database looks for files in {folder}", mend)
         if usable:
             yield from _running_notes(schema, file, store)
@@ -142,7 +141,7 @@ def _running_notes(schema: Schema, file: Path | None, store: StoreConfig) -> Ite
         if launches and OWNER in tags:
             process, is_alive = whose(tags[OWNER])[0], launches.are_training(tags)
         state = {True: "which is alive", False: "which has ended", None: "which cannot be asked from here"}[is_alive]
-        close = f"convsweep doctor --close {as_shell_word('store.root', store.folder)}"
+        close = in_store("convsweep doctor --close", store.folder)
         close += f" store.tracking_uri={shown_address(store.tracking_uri)}" if store.tracking_uri else ""
         yield Note(f"RUNNING: {name} of {experiment}, by {process}, {state}", close if is_alive is False else "")
 

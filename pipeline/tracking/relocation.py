@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.config.overrides import as_shell_word
+from pipeline.config.overrides import in_store
 from pipeline.config.schema import StoreConfig
 from pipeline.tracking.retry import UnopenedStoreError
 
@@ -34,7 +34,7 @@ def old_folders(store: StoreConfig) -> list[Path]:
 def require_own_place(store: StoreConfig) -> None:
     """Raise UnopenedStoreError if the store was moved or copied: its files would be sought in the old place."""
     if folders := old_folders(store):
-        command = f"convsweep doctor --relocate {as_shell_word('store.root', store.folder)}"
+        command = in_store("convsweep doctor --relocate", store.folder)
         raise UnopenedStoreError(
             f"the store {store.folder} was moved or copied: its database still looks for files in "
             f"{', '.join(map(str, folders))}. To use it here: {command}"

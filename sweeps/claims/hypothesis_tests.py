@@ -61,11 +61,15 @@ def _compare_ratios(claim: ClaimConfig, evidence: Evidence, settings: Statistics
     margin, finest = float(np.log1p(claim.margin or 0.0)), _finest(claim, evidence)
     logs = _differences(claim, evidence, lambda value: float(np.log(max(value, finest))))
     it = _hardest(claim, logs, margin, sign, settings)
+    interval, claimed = _as_ratios(it, margin, sign)
+    summary = f"{_of_trial(claim)} is {ratio_in_words(*interval, f' as {it.other}')}{it.among}"
+    return Outcome(*interval, it.n, it.p, it.supports, summary, f"ratio of {claim.metric}", claimed, neutral=1.0)
+
+
+def _as_ratios(it: _Comparison, margin: float, sign: int) -> tuple[tuple[float, float, float], tuple[float, float]]:
+    """Return the mean ratio with its interval, and which ratios a claim says, of a comparison of logarithms."""
     ratio, low, high = (float(np.exp(end)) for end in it.interval)
-    summary = f"{_of_trial(claim)} is {ratio_in_words(ratio, low, high, f' as {it.other}')}{it.among}"
-    claimed = (float(np.exp(margin)), np.inf) if sign > 0 else (0.0, float(np.exp(-margin)))
-    unit = f"ratio of {claim.metric}"
-    return Outcome(ratio, low, high, it.n, it.p, it.supports, summary, unit, claimed, neutral=1.0)
+    return (ratio, low, high), (float(np.exp(margin)), np.inf) if sign > 0 else (0.0, float(np.exp(-margin)))
 
 
 class _Comparison(NamedTuple):
@@ -181,15 +185,11 @@ def speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, si
     logs = [float(np.log(ours / theirs)) for ours, theirs in pairs]
     if len(logs) < LEAST_SEEDS:
         raise TooFewError(f"timed side by side {len(logs)} times; a verdict needs at least {LEAST_SEEDS}")
-    test = _mean_test([sign * log - margin for log in logs], settings)
-    ratio, low, high = (float(np.exp(sign * (end + margin))) for end in test[:3])
-    low, high = sorted((low, high))
+    it = _hardest(claim, {other: logs}, margin, sign, settings)
+    (ratio, low, high), claimed = _as_ratios(it, margin, sign)
     unit = "times as long per epoch"
     summary = f"{claim.trial} takes {ratio:.2f} {unit} as {other}, between {low:.2f} and {high:.2f}, timed in turn"
-    claimed = (float(np.exp(margin)), np.inf) if sign > 0 else (0.0, float(np.exp(-margin)))
-    return Outcome(
-        ratio, low, high, len(logs), test.p, test.mean > 0, summary, unit, claimed, neutral=1.0, repeats="rounds"
-    )
+    return Outcome(ratio, low, high, it.n, it.p, it.supports, summary, unit, claimed, neutral=1.0, repeats="rounds")
 
 
 def stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:

@@ -31,6 +31,15 @@ def number_in_words(value: float) -> str:
     return f"{value:,.{4 if abs(value) < 1000 else 0}f}"
 
 
+def plural(count: int, noun: str) -> str:
+    """Return how many there are.
+
+    >>> plural(1, "seed{s}"), plural(1200, "round{s} of timing")
+    ('1 seed', '1,200 rounds of timing')
+    """
+    return f"{count:,} {noun.format(s='' if count == 1 else 's')}"
+
+
 def difference_in_words(estimate: float, low: float, high: float, than: str = "") -> str:
     """Return a difference with its interval, if that has a width.
 

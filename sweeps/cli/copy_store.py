@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError, did_you_mean
+from pipeline.config.overrides import DEFAULT_ROOT
 from pipeline.config.schema import StoreConfig
 from sweeps.cli.arguments import Commands, split_words, store_of
 from sweeps.cli.console import DONE
@@ -24,7 +25,7 @@ def add_parser(commands: Commands) -> None:
     words = "sweeps to copy (default: all, and single runs); where to: store=server store.tracking_uri=..."
     parser.add_argument("words", nargs="*", metavar="name", help=words)
     folder = "the store's folder to copy from (default: mlruns)"
-    parser.add_argument("--from", dest="source", default="mlruns", metavar="DIR", help=folder)
+    parser.add_argument("--from", dest="source", default=DEFAULT_ROOT, metavar="DIR", help=folder)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

@@ -15,7 +15,7 @@ from pipeline.config.checks import ConfigError
 from pipeline.config.compose import compose
 from pipeline.config.data import ARRAYS
 from pipeline.config.groups import CONF, config_files, config_groups, use_config_folder
-from pipeline.config.overrides import as_shell_word
+from pipeline.config.overrides import in_store
 from pipeline.config.own import config_notes
 from pipeline.config.schema import RunConfig, StoreConfig
 from pipeline.system.notes import Check, Note, notes_of
@@ -74,7 +74,7 @@ def _checks(config: RunConfig) -> dict[str, Check]:
     from pipeline.system import machine
 
     store = config.store
-    prune = f"convsweep prune-cache {as_shell_word('store.root', store.folder)}"
+    prune = in_store("convsweep prune-cache", store.folder)
     cache = Path(config.data.cache).expanduser().absolute()
     elsewhere = f"free space there, or choose another folder: export CONVSWEEP_CACHE_DIR=FOLDER instead of {cache}"
     return {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pipeline.config.checks import ConfigError, did_you_mean
-from pipeline.config.overrides import as_shell_word
+from pipeline.config.overrides import in_store
 from pipeline.config.schema import StoreConfig
 from pipeline.tracking.databases import refuse_broken
 from pipeline.tracking.relocation import old_folders
@@ -82,7 +82,7 @@ def _mlflow_pages(store: StoreConfig, sweep: str | None, console: Console) -> Pa
         if folders := old_folders(store):
             console.print(
                 f"the store was moved or copied: numbers are shown, but files are looked for in {folders[0]}; "
-                f"`convsweep doctor --relocate {as_shell_word('store.root', store.folder)}` repairs that",
+                f"`{in_store('convsweep doctor --relocate', store.folder)}` repairs that",
                 style="yellow",
                 soft_wrap=True,
             )

@@ -17,6 +17,7 @@ from pipeline.training.identity import ResolvedRun, resolve
 from pipeline.training.inspection import Inspection
 from sweeps.backends.base import Resources
 from sweeps.backends.local import LocalBackend, local_resources
+from sweeps.claims.words import plural
 from sweeps.execution.inspection import inspect_networks
 from sweeps.execution.session import DataHashes
 from sweeps.search.history import History
@@ -191,7 +192,7 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
     if sweep.limits.n_trials:
         runs = max(0, sweep.limits.n_trials - finished) * len(sweep.seeds)
         wall = in_words(runs * each / parallel(resources.workers, runs) + START_SECONDS)
-        seeds = f"{len(sweep.seeds)} {'seeds' if len(sweep.seeds) > 1 else 'seed'}"
+        seeds = plural(len(sweep.seeds), "seed{s}")
         lines.append(
             f"{sweep.limits.n_trials} trials x {seeds}; the first point has "
             f"{times.parameters(first):,} parameters and takes {in_words(each)} per run;\n"

@@ -26,6 +26,7 @@ from pipeline.tracking.reader import as_text
 from pipeline.tracking.retry import StoreError
 from sweeps.backends.base import Backend
 from sweeps.backends.choose import choose_backend
+from sweeps.claims.words import plural
 from sweeps.config.study import trained_with
 from sweeps.execution.engine import Engine
 from sweeps.execution.inspection import inspect_networks
@@ -151,8 +152,11 @@ class Session:
         else:
             total = self.sweep.limits.n_trials
             finished = self.history.counts.finished
-            of, seeds = f" of {total}" if total and total >= finished else "", len(engine.proposer.seeds)
-            line = f"{finished}{of} trials known, {seeds} {'seeds' if seeds > 1 else 'seed'} each"
+            of, seeds = (
+                f" of {total}" if total and total >= finished else "",
+                plural(len(engine.proposer.seeds), "seed{s}"),
+            )
+            line = f"{finished}{of} trials known, {seeds} each"
         self.console.print(f"{self.sweep.name}: {line}", soft_wrap=True)
 
     @property

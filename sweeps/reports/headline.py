@@ -8,7 +8,7 @@ from statistics import fmean
 
 from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
-from sweeps.claims.words import metric_in_words, number_in_words
+from sweeps.claims.words import metric_in_words, number_in_words, plural
 from sweeps.reports.findings import AblationFindings
 from sweeps.reports.tables import mean_and_deviation
 from sweeps.results import StudyResult, TrialResult, best_result, comparable_results
@@ -67,18 +67,18 @@ def study_headline(study: StudyResult, confirmed: Sequence[TrackedRun], sweep: S
     """Return the best trial of a search, and what fresh seeds gave."""
     best, objective = study.best[0], metric_in_words(sweep.objective)
     count = sum(trial.state == "COMPLETE" for trial in study.trials)
-    trials = _plural(count, "completed trial{s}")
-    among = f"{_plural(len(study.finalists), 'finalist{s}')}, of {trials}" if study.finalists else trials
-    mean = f", mean of {_plural(len(best.seeds), 'seed{s}')}" if study.finalists else ""
+    trials = plural(count, "completed trial{s}")
+    among = f"{plural(len(study.finalists), 'finalist{s}')}, of {trials}" if study.finalists else trials
+    mean = f", mean of {plural(len(best.seeds), 'seed{s}')}" if study.finalists else ""
     chosen = f"Trial {best.number} is the best of {among}: {objective} {number_in_words(best.values[0])}{mean}."
     if not confirmed:
         return f"{chosen} It was chosen by that value, which flatters it; no fresh seeds have confirmed it."
     again = [f"{metric_in_words(metric)} {_spread(metric, confirmed)}" for metric in tested(confirmed, sweep)]
-    return f"{chosen} Trained again on {_plural(len(confirmed), 'fresh seed{s}')}: {', '.join(again)}."
+    return f"{chosen} Trained again on {plural(len(confirmed), 'fresh seed{s}')}: {', '.join(again)}."
 
 
 def tested(confirmed: Sequence[TrackedRun], sweep: Sweep) -> list[str]:
-    """Return what a confirmation is told by: the objective, and the same on the test set."""
+    """Return the metrics that describe a confirmation: the objective, and the same on the test set."""
     quantity = sweep.objective.partition("/")[2]
     metrics = dict.fromkeys([sweep.objective, f"test/{quantity}"])
     return [metric for metric in metrics if all(metric in run.metrics for run in confirmed)]
@@ -110,10 +110,6 @@ def _seeds_in_words(findings: Sequence[Finding]) -> str:
         given = [it.outcome.n for it in findings if it.outcome and it.outcome.repeats == repeats]
         if given:
             least = f"{min(given)} to " if min(given) < max(given) else ""
-            words.append(f"{place} {least}{_plural(max(given), noun)}")
+            words.append(f"{place} {least}{plural(max(given), noun)}")
     is_decided = not any(finding.is_open for finding in findings)
     return ("decided " if is_decided else "") + " and ".join(words) if words else ""
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun.format(s='' if count == 1 else 's')}"

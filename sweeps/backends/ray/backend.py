@@ -31,7 +31,7 @@ from sweeps.backends.ray.datasets import SharedDatasets
 from sweeps.backends.ray.fitness import Fitness, last_line
 from sweeps.backends.ray.models import ModelLogging
 from sweeps.backends.ray.shipping import packed, without_addresses
-from sweeps.backends.ray.worker import Begun, Told, Unfit
+from sweeps.backends.ray.worker import Begun, Reply, Unfit
 from sweeps.backends.sharing import leaves_precision_open, runs_at_once, share_cores
 from sweeps.sweep import Sweep
 
@@ -187,19 +187,19 @@ class RayBackend:
         assert worker.job is not None
         key, job, kept = worker.job.key, worker.job, list[Message]()
         try:
-            told: Told = ray.get(worker.call)
+            reply: Reply = ray.get(worker.call)
             worker.call = None
             if worker.is_doubted:  # it is there; but what it has said meanwhile is lost
                 self.crew.dismiss(worker)
                 yield key, Failed(f"the connection to its worker broke ({worker.host})", died=True, uncounted=True)
                 return
-            if unfit := next((message for message in told.messages if isinstance(message, Unfit)), None):
+            if unfit := next((message for message in reply.messages if isinstance(message, Unfit)), None):
                 self.waiting.appendleft(job)
                 self.crew.refuse(worker, unfit.why)
                 return
-            if any(isinstance(message, Begun) for message in told.messages):
+            if any(isinstance(message, Begun) for message in reply.messages):
                 self.crew.begun(worker)
-            kept = unpack(job, (message for message in told.messages if not isinstance(message, Begun | Unfit)))
+            kept = unpack(job, (message for message in reply.messages if not isinstance(message, Begun | Unfit)))
         except ray.exceptions.ActorUnavailableError:
             worker.call, worker.is_doubted = None, True
             return
@@ -214,10 +214,10 @@ class RayBackend:
             if isinstance(message, Done | Failed):
                 worker.job = None
                 crashed = isinstance(message, Failed) and message.died
-                if crashed or told.memory > self.sweep.config.workers_max_memory:
+                if crashed or reply.memory > self.sweep.config.workers_max_memory:
                     self.crew.dismiss(worker)
             yield key, message
-        if worker.job is job and not isinstance(told.messages[-1], Epoch):
+        if worker.job is job and not isinstance(reply.messages[-1], Epoch):
             worker.call = worker.actor.talk.remote(None)
 
     def _lost(self, worker: Worker, error: Exception) -> Iterator[tuple[str, Message]]:

@@ -58,7 +58,7 @@ AnyMessage = Message | Saved | Removed | Begun | Unfit
 
 
 @dataclass(frozen=True)
-class Told:
+class Reply:
     """What a worker has said since it was asked last, and the GiB of memory that it has."""
 
     messages: list[AnyMessage]
@@ -145,7 +145,7 @@ class Worker:
         self.checked.add((builder, run.code_sha256))
         return ""
 
-    def talk(self, answer: bool | None) -> Told:
+    def talk(self, answer: bool | None) -> Reply:
         """Hand an answer on, if it is one; wait for what is said next, and return that and what else is there."""
         if answer is not None:
             self.channel.inbox.put(answer)
@@ -155,8 +155,8 @@ class Worker:
                 if not self.channel.has_worked:
                     raise RuntimeError(message.details)
                 reason = f"its worker crashed: {message.details.strip().splitlines()[-1]}"
-                return Told([Failed(reason, message.details, died=True)], _memory())
-        return Told(messages, _memory())
+                return Reply([Failed(reason, message.details, died=True)], _memory())
+        return Reply(messages, _memory())
 
 
 class Queues:

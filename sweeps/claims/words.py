@@ -27,8 +27,14 @@ def metric_in_words(metric: str) -> str:
 
 
 def number_in_words(value: float) -> str:
-    """Return a number with four decimals; whole from 1,000."""
-    return f"{value:,.{4 if abs(value) < 1000 else 0}f}"
+    """Return a number with four decimals below 1, else with four digits or all that stand before its point.
+
+    >>> number_in_words(0.9), number_in_words(3.6), number_in_words(900), number_in_words(2076672)
+    ('0.9000', '3.6', '900', '2,076,672')
+    """
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.4g}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -50,11 +50,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def complete(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser]) -> None:
     """Answer the shell, which asks by an environment variable what may stand at its cursor, and exit."""
     from argcomplete import autocomplete
+    from argcomplete.completers import ChoicesCompleter
 
+    completers = {"words": candidates, "overrides": candidates, "shells": ChoicesCompleter(SHELLS)}
     for command in commands.values():
         for action in command._actions:
-            if action.dest in ("words", "overrides"):
-                action.completer = candidates  # type: ignore[attr-defined]
+            if action.dest in completers:
+                action.completer = completers[action.dest]  # type: ignore[attr-defined]
     autocomplete(parser)
 
 

@@ -231,22 +231,26 @@ def compose_ablation(name: str, overrides: Sequence[str]) -> Ablation:
     for key, claim in config.ablation.claims.items():
         if claim.kind == "stops" and targets[claim.trial or ""] is None:
             raise ConfigError(f"the claim {key}: the trial {claim.trial} has no trainer.stop_at_accuracy")
-        _require_measured(key, claim, trials)
+        named = [(label, metric) for label in dict.fromkeys(claim.trials) for metric in claim_metrics(claim, label)]
+        _require_measured(f"the claim {key}", named, trials)
     sweep = replace(sweep, trials=trials, claimed=tuple(config.ablation.claimed))
     changed: tuple[str, ...] = ()
     if overrides:
         filed = compose(AblationSweepConfig, "ablation", [f"ablation={name}"])
         changed = _changed(sweep.identity, _identity(filed))
+    if not changed:
+        numbers = [(number.trial, number.metric) for number in config.ablation.published]
+        _require_measured("a published number", numbers, trials)
     return Ablation(config.ablation, config.timing, config.strict, sweep, changed)
 
 
-def _require_measured(key: str, claim: ClaimConfig, trials: Sequence[Trial]) -> None:
-    """Raise ConfigError where a trial of the claim has no metric that it is judged by."""
+def _require_measured(what: str, named: Iterable[tuple[str, str]], trials: Sequence[Trial]) -> None:
+    """Raise ConfigError where one of the named trials has no such metric, by which `what` is judged."""
     bases = {trial.label: trial.base for trial in trials}
-    for name in dict.fromkeys(claim.trials):
-        for label, metric in product(trials_of([name], bases), claim_metrics(claim, name)):
+    for name, metric in named:
+        for label in trials_of([name], bases):
             if why := why_missing(metric, bases[label]):
-                raise ConfigError(f"the claim {key}: {metric} of the trial {label} is not measured: {why}")
+                raise ConfigError(f"{what}: {metric} of the trial {label} is not measured: {why}")
 
 
 # Keys that documents leave open, or that only evaluate.

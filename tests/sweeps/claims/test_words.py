@@ -31,6 +31,8 @@ def test_metrics_have_names_in_words(metric: str, words: str) -> None:
         ((0.039, 0.032, 0.046), "0.0390 higher than b, between 0.0320 and 0.0460"),
         ((-0.039, -0.046, -0.032), "0.0390 lower than b, between 0.0320 and 0.0460"),
         ((-0.004, -0.01, 0.002), "0.0040 lower than b, between 0.0100 lower and 0.0020 higher"),
+        ((-3.6, -4.84171, -2.35829), "3.6 lower than b, between 2.358 and 4.842"),
+        ((900, 900, 900), "900 higher than b"),
         ((2256896, 2256000, 2257000), "2,256,896 higher than b, between 2,256,000 and 2,257,000"),
     ],
 )

@@ -260,7 +260,10 @@ def test_words_are_completed(prefix: str, command: str, expected: list[str]) -> 
     assert sorted(candidates(prefix, argparse.Namespace(command=command))) == sorted(expected)
 
 
-@pytest.mark.parametrize(("line", "told"), [("convsweep abl", "ablate "), ("convsweep ablate filt", "filter_count ")])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("convsweep abl", "ablate "), ("convsweep ablate filt", "filter_count "), ("convsweep completion f", "fish ")],
+)
 def test_a_shell_that_asks_is_answered(line: str, told: str, tmp_path: Path) -> None:
     asking = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE": "1"}
     asking |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "told")}

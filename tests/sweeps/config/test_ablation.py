@@ -216,6 +216,21 @@ def test_a_claim_about_a_class_needs_the_class(key: str, metric: str, message: s
             compose_ablation("demo", claims)
 
 
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        ("test/loss@9", "trainer.epochs=5 has no epoch 9"),
+        ("val/loss", "data.val_fraction=0 of 1,437 examples is none"),
+        ("prediction", "data=digits is no regression"),
+    ],
+)
+def test_a_published_number_needs_its_metric(metric: str, why: str) -> None:
+    number = f"ablation.trials.conv_64.published={{N22:{{{metric}:0.1}}}}"
+    with pytest.raises(ConfigError, match=f"a published number: {metric} of the trial conv_64 is not measured: {why}"):
+        compose_ablation("demo", [number])
+    assert compose_ablation("demo", [number, "optimizer.learning_rate=0.01"]).changed  # nor is any number judged
+
+
 @pytest.mark.parametrize("metric", ["test_shift_0.25/accuracy", "gap_shift_0.25/accuracy", "test_shift_0.25/loss"])
 def test_a_claim_about_changed_test_images_needs_the_change(metric: str) -> None:
     claim = f"ablation.claims={{it:{{says:x,kind:less,trial:conv_64,than:[conv_16],metric:{metric}}}}}"

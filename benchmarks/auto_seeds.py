@@ -1,85 +1,104 @@
-"""What seeds=auto has trained for the verdicts of a store, beside five seeds of every config.
+"""How many claims of a store seeds=auto leaves open, and after how much training, beside other plans of seeds.
 
 python benchmarks/auto_seeds.py STORE ABLATION...      # where `convsweep ablate ABLATION... store.root=STORE` has ended
 
-Nothing is trained. Seconds are those that the runs took. A run that an ablation shares with an earlier one counts for
-the first; of runs that go on from one another the longest counts, since it has the seconds of the others in it. "Open
-at 5" are the claims that five seeds leave undecided, judged once by them; what three seeds have decided counts as so.
+The ablations are those with seeds=auto. Nothing is trained: each plan is replayed, look by look, with the runs that are
+there. Seconds are those that the runs took; a run that is not there, since its claims were decided before, counts as
+its config's mean, and its claims as decided. A run that an ablation shares with an earlier one counts for the first; of
+runs that go on from one another the longest counts, since it has the seconds of the others in it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from statistics import fmean
 
 from timed import hardware, print_table
 
 import convsweep
 from pipeline.tracking.reader import TrackedRun
-from sweeps.claims.verdicts import INCONCLUSIVE
+from sweeps.claims.verdicts import Finding
 from sweeps.config.ablation import compose_ablation
-from sweeps.load import ablation_results
+from sweeps.execution.looks import first_look, next_look
 from sweeps.reports.findings import judge_ablation
-from sweeps.results import tracked_runs
+from sweeps.results import TrialResult
+from sweeps.search.proposers import Batch
 from sweeps.sweep_result import AblationResult
 
-SEEDS = 5
+PLANS = {"auto": [3, 5, 8, 13, 21], "looks=[3,5]": [3, 5], "five each": [5]}
 # What a run can have more of without being trained anew.
 ADDED = ("seed", "trainer.epochs", "trainer.test_shifts", "trainer.test_sizes")
 
+Config = tuple[tuple[str, str], ...]
 
-def config_of(run: TrackedRun) -> tuple[tuple[str, str], ...]:
+
+def config_of(run: TrackedRun) -> Config:
     """Return what is trained, but for its seed and number of epochs."""
     return tuple(sorted((key, value) for key, value in run.params.items() if key not in ADDED))
 
 
-def open_at_five(result: AblationResult, store: str) -> int:
-    """Return how many claims a single look at five seeds leaves open."""
-    overrides = [f"seeds={SEEDS}", f"statistics.looks=[{SEEDS}]", f"store.root={store}"]
-    ablation = compose_ablation(result.name, overrides)
-    runs, _ = tracked_runs(result.tracker, result.parent, ablation.sweep)
-    findings = judge_ablation(ablation, ablation_results(ablation, runs, result.tracker), result.timings)
-    judged = [finding for finding in findings.claims if finding.outcome and finding.outcome.n >= SEEDS]
-    return sum(finding.verdict == INCONCLUSIVE for finding in judged)
+def replayed(result: AblationResult, looks: list[int], store: str) -> tuple[list[Finding], dict[str, set[int]]]:
+    """Return what seeds=auto finds with these looks, and which seeds of each trial it trains."""
+    ablation = compose_ablation(
+        result.name, ["seeds=auto", f"statistics.looks={looks}".replace(" ", ""), f"store.root={store}"]
+    )
+    trained = defaultdict[str, set[int]](set)
+    look: Batch | None = first_look(ablation.sweep)
+    claims: list[Finding] = []
+    while look:
+        for trial in look.trials:
+            trained[trial.label] |= {*look.seeds}
+        results = [_only(each, trained[each.label]) for each in result.results]
+        claims = judge_ablation(ablation, results, result.timings).claims
+        look = next_look(look, ablation.sweep, claims)
+    return claims, trained
+
+
+def _only(result: TrialResult, seeds: set[int]) -> TrialResult:
+    """Return the result with these seeds alone."""
+    kept = [index for index, seed in enumerate(result.seeds) if seed in seeds]
+    return replace(
+        result,
+        seeds=[result.seeds[index] for index in kept],
+        runs=[result.runs[index] for index in kept],
+        curves=[result.curves[index] for index in kept if result.curves],
+    )
 
 
 def main() -> None:
     """Print a row per ablation, and their sum."""
     store, *names = sys.argv[1:]
+    taken: dict[str, dict[tuple[Config, int], float]] = {plan: {} for plan in PLANS}
     rows, total = [], Counter[str]()
-    taken: dict[tuple[tuple[str, str], ...], dict[str, float]] = defaultdict(dict)
-    before = (0.0, 0.0)
     for name in names:
         result = convsweep.load_results(name, [f"store.root={store}"])
         assert isinstance(result, AblationResult)
-        claims = Counter(finding.verdict for finding in result.findings.claims)
-        numbers = Counter(finding.verdict for finding in result.findings.published)
-        runs = [run for trial in result.results for run in trial.runs]
-        for run in runs:
-            by_seed = taken[config_of(run)]
-            by_seed[run.params["seed"]] = max(by_seed.get(run.params["seed"], 0.0), run.metrics["seconds"])
-        seeds = sorted(len(trial.runs) for trial in result.results)
-        now = (
-            sum(sum(each.values()) for each in taken.values()),
-            sum(SEEDS * fmean(each.values()) for each in taken.values()),
-        )
-        auto, fixed = (b - a for a, b in zip(before, now, strict=True))
-        before = now
-        given = {
-            "claims": sum(claims.values()),
-            "open": claims[INCONCLUSIVE],
-            "open at five": open_at_five(result, store),
-            "numbers": sum(numbers.values()),
-            "open numbers": numbers[INCONCLUSIVE],
-            "runs": len(runs),
-        }
-        total.update(given)
-        rows.append([name, *map(str, given.values()), f"{seeds[0]} to {seeds[-1]}", f"{auto:.0f}", f"{fixed:.0f}"])
-    rows.append(["all", *map(str, total.values()), "", *(f"{seconds:.0f}" for seconds in before)])
+        counts, ranges = Counter({"claims": len(result.findings.claims)}), []
+        for plan, looks in PLANS.items():
+            claims, trained = replayed(result, looks, store)
+            counts[f"{plan}, open"] = sum(finding.is_open and finding.outcome is not None for finding in claims)
+            before = sum(taken[plan].values())
+            for trial in result.results:
+                seconds = {seed: run.metrics["seconds"] for seed, run in zip(trial.seeds, trial.runs, strict=True)}
+                for seed in trained[trial.label]:
+                    run = config_of(trial.runs[0]), seed
+                    took = seconds.get(seed, fmean(seconds.values()))
+                    taken[plan][run] = max(taken[plan].get(run, 0.0), took)
+            counts[f"{plan}, seconds"] = round(sum(taken[plan].values()) - before)
+            sizes = [len(seeds) for seeds in trained.values()]
+            ranges.append(f"{min(sizes)} to {max(sizes)}")
+        total += counts
+        rows.append([name, *map(str, _in_order(counts)), ranges[0]])
     print(f"{hardware()}\n")
-    header = ["ablation", "claims", "open", f"open at {SEEDS}", "published numbers", "open", "runs", "seeds per config"]
-    print_table([*header, "seconds of training", f"of {SEEDS} seeds each"], rows)
+    header = ["claims", *(f"open, {plan}" for plan in PLANS), *(f"seconds, {plan}" for plan in PLANS)]
+    rows.append(["all", *map(str, _in_order(total)), ""])
+    print_table(["ablation", *header, "seeds per config, auto"], rows)
+
+
+def _in_order(counts: Counter[str]) -> list[int]:
+    return [counts["claims"], *(counts[f"{plan}, {what}"] for what in ("open", "seconds") for plan in PLANS)]
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def metric_in_words(metric: str) -> str:
 
 
 def number_in_words(value: float) -> str:
-    """Return a number with four decimals below 1, else with four digits or all that stand before its point.
+    """Return a number: below 1 with four decimals, from 1,000 whole, else with four digits.
 
     >>> number_in_words(0.9), number_in_words(3.6), number_in_words(900), number_in_words(2076672)
     ('0.9000', '3.6', '900', '2,076,672')

@@ -35,7 +35,7 @@ class TrialResult:
     """One trial: its finished runs in the order of the seeds, and published values by source and metric.
 
     Attributes:
-        label, tick: What the trial is called, in tables and on the axis.
+        label, tick: What the trial is called, in tables and in the chart.
         seeds, runs: One of each per finished run.
         published: Published values by source and metric.
         curves: Per run, each metric's values after epochs 1..E; may be empty.

@@ -81,8 +81,10 @@ def test_trials_of_a_study_without_runs_do_not_count(root: Path, which: str, mig
     lost = lost_trials(first.history.run_ids(), tracker(root), parent, again.sweep)
     assert len(lost) == (1 if which == "one run" else 4)
     reopened = History(open_study(again.sweep), again.sweep)
-    Sampler(again.sweep, reopened).propose_again(lost)
-    assert reopened.counts.complete == 4 - len(lost)
+    sampler = Sampler(again.sweep, reopened)
+    sampler.propose_again(lost)
+    assert reopened.counts.complete == sampler.ended["complete"] == 4 - len(lost)
+    assert sampler.total == 4
     second = Launched(again.sweep)
     assert len(second.backend.started) == len(lost)
     assert second.history.counts.complete == 4

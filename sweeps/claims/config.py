@@ -50,7 +50,7 @@ class ClaimConfig:
 def quantity_of(metric: str) -> str:
     """Return what a metric measures, in whatever part, class or epoch: accuracy, loss, epochs, ..."""
     part, _, quantity = metric.partition("@")[0].partition("/")
-    return quantity.partition("/")[0] or part
+    return part if part == "gradient_norm" else quantity.partition("/")[0] or part
 
 
 @dataclass(frozen=True)

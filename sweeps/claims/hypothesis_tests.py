@@ -193,7 +193,7 @@ def speed(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig, si
 
 
 def stops(claim: ClaimConfig, evidence: Evidence, settings: StatisticsConfig) -> Outcome:
-    """Test whether training accuracy reached its target before the last epoch allowed, with every seed or none."""
+    """Test whether training accuracy reached its target in the epochs allowed; vague where only some seeds did."""
     trial = claim.trial or ""
     epochs, accuracies = (list(evidence.values(trial, metric).values()) for metric in ("epochs", "train/accuracy"))
     limit, target = evidence.target(trial)

@@ -35,7 +35,7 @@ from sweeps.sweep import (
 
 @dataclass
 class TrialConfig:
-    """One listed config: its overrides, its tick on the axis, and published values by source and metric."""
+    """One listed config: its overrides, what the chart calls it, and published values by source and metric."""
 
     overrides: list[str]
     tick: str
@@ -141,12 +141,6 @@ class AblationConfig:
         over_seeds = [claim for claim in self.claims.values() if not KINDS[claim.kind].is_timed]
         return trials_of([name for claim in over_seeds for name in claim.trials], self.trials)
 
-    @property
-    def timed(self) -> list[str]:
-        """Trials whose seconds per epoch a claim compares."""
-        named = [label for claim in self.claims.values() if KINDS[claim.kind].is_timed for label in claim.trials]
-        return list(dict.fromkeys(named))
-
 
 MOST_TRIALS = 1_000  # of a grid
 
@@ -194,7 +188,9 @@ class Ablation:
     @property
     def timed_trials(self) -> list[Trial]:
         """The trials whose seconds per epoch a claim compares."""
-        return [trial for trial in self.sweep.trials or [] if trial.label in self.config.timed]
+        claims = self.config.claims.values()
+        named = {label for claim in claims if KINDS[claim.kind].is_timed for label in claim.trials}
+        return [trial for trial in self.sweep.trials or [] if trial.label in named]
 
     @property
     def statistics(self) -> StatisticsConfig:

@@ -156,7 +156,7 @@ def _grid(space: Space, fixed: list[str], given: dict[str, Any], description: st
             f"the grid has {size:,} points of {seeds:,} seeds each, {limits}; use an interval, which is sampled"
         )
     if "objectives" in given:
-        check_search(config, _study(given, description, {"pruner": "none"}))
+        check_search(config, _study(given, description, {"pruner": "none", "n_trials": MOST_LISTED}))
     objectives = dict(given.get("objectives") or grid_objectives(config))
     sweep = Sweep(
         name=given.get("name") or _name(space, config, objectives),

@@ -215,12 +215,9 @@ def _check_points(sweep: Sweep, space: Space) -> None:
     """Compose the ends of every dimension, and one point, so that a wrong type is found before the start."""
     point: dict[str, Any] = {}
     for parameter in space.parameters:
-        if all(c.holds(lambda key: point[key] if key in point else sweep.base_value(key)) for c in parameter.when):
-            values = parameter.values or tuple(
-                int(end) if parameter.whole else end for end in (parameter.low, parameter.high)
-            )
-            point[parameter.key] = values[0]
-            for value in values:
+        if parameter.exists(point, sweep.base_value):
+            point[parameter.key] = parameter.ends[0]
+            for value in parameter.ends:
                 _check_value(sweep, parameter.key, space.overrides(point | {parameter.key: value}))
     sweep.compose(space.overrides(point))
 

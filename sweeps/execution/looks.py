@@ -7,6 +7,7 @@ from statistics import fmean
 
 from sweeps.claims.kinds import KINDS
 from sweeps.claims.verdicts import Finding, count_verdicts
+from sweeps.claims.words import plural
 from sweeps.execution.plan import in_words, parallel
 from sweeps.results import TrialResult
 from sweeps.search.proposers import Batch
@@ -50,7 +51,7 @@ def promising_claims(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> li
 def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[str]:
     """Return lines that say what a look has found, and what is open."""
     counts = count_verdicts(finding.verdict for finding in claims) or "no claims"
-    lines = [f"after {len(look.seeds)} seeds: {counts}"]
+    lines = [f"after {plural(len(look.seeds), 'seed{s}')}: {counts}"]
     promising = promising_claims(look, sweep, claims)
     if promising:
         lines.append(f"  open: {_names(promising)}")
@@ -59,7 +60,7 @@ def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[
         finding
         for finding in claims
         if finding.is_open and finding not in promising and finding.outcome
-        if finding.outcome.repeats == "seeds" and finding.outcome.n < last
+        if finding.outcome.repeats == "seeds" and finding.outcome.n < last and not finding.outcome.vague
     ]
     if given_up:
         lines.append(f"  more seeds are unlikely to decide (statistics.give_up=0 adds them): {_names(given_up)}")

@@ -178,7 +178,8 @@ def _plan_search(sweep: Sweep, finished: int, times: _Times, resources: Resource
         listed = _listed(values) if values is not None else f"{parameter.low:g} to {parameter.high:g} {kind}"
         table.add_row(parameter.key, listed, " and ".join(f"{c.key}{c.op}{c.value}" for c in parameter.when))
     size = sweep.space.size(sweep.base_value)
-    points = "infinitely many" if size is None else f"{size:,}"
+    most = f"up to {sweep.space.most_points:,.0f}" if sweep.space.is_countable else "infinitely many"
+    points = most if size is None else f"{size:,}"
     objectives = " and ".join(f"{direction} {metric}" for metric, direction in sweep.objectives.items())
     lines = [f"{points} points; {objectives}; sampler {sweep.sampler}, pruner {sweep.pruner}"]
     if finished:

@@ -20,9 +20,9 @@ class Recorder:
     A run is trained, or copied, by who has claimed it: of all launches on the store one at a time.
     """
 
-    def __init__(self, sweep: Sweep, tracker: Tracker, parent: str, leases: NoLeases | None = None) -> None:
-        """Look up what the sweep has finished already; by `leases` this launch claims runs, None if it is alone."""
-        self.sweep, self.tracker, self.parent, self.leases = sweep, tracker, parent, leases or NoLeases()
+    def __init__(self, sweep: Sweep, tracker: Tracker, parent: str, leases: NoLeases) -> None:
+        """Look up what the sweep has finished already; by `leases` this launch claims runs."""
+        self.sweep, self.tracker, self.parent, self.leases = sweep, tracker, parent, leases
         self.claimed: set[str] = set()  # resume keys
         self.finished: dict[str, TrackedRun] = {}  # by signature
         self.own: dict[tuple[str, str | None], TrackedRun] = {}  # by signature and trial

@@ -80,9 +80,11 @@ class Session:
         history: What Optuna remembers of it.
         backend: Where it is trained.
         console: Shows what is done; quiet if nobody asks.
+        data_sha256: Hashes of the data that it is trained on.
         reporter: Makes what shows progress.
+        interruption: Whether the user wants it to end.
         address: MLflow's page of the sweep, while `convsweep ui` serves it.
-        membership: This launch among others of the sweep, and what it holds of the store; None where it is alone.
+        membership: This launch among others of the sweep, and what it holds of the store.
         runs: Runs of this launch by trial, those that were finished already included.
         errors: What failed beside the runs, a line each.
     """

@@ -67,7 +67,7 @@ class Trials:
             runs = [run for runs in self.runs.values() for run in runs]
             return len(runs), sum(run.is_done for run in runs)
         ended, seeds = sum(self.proposer.ended.values()), len(self.proposer.seeds)
-        return (ended + self.proposer.total) * seeds if self.proposer.total else 0, ended * seeds
+        return self.proposer.total * seeds, ended * seeds
 
     def summary(self) -> str:
         """Return best value and counts so far, in one line."""

@@ -225,12 +225,12 @@ def confirmation_metrics(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sw
     return means | {"selection_bias": sweep.sign * (best.values[0] - means[f"confirm/{sweep.objective}"])}
 
 
-def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
+def mean_and_deviation(values: Sequence[float]) -> str:
     """Return mean and sample standard deviation (n - 1) as text; the mean alone for one value, a dash for none."""
     if not values:
         return "-"
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{fmean(values):.{digits}f}{spread}"
+    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{fmean(values):.4f}{spread}"
 
 
 def _measured(results: Sequence[TrialResult]) -> list[str]:
@@ -266,10 +266,10 @@ def _faint(title: str, shown: Mapping[str, str], metrics: Sequence[str]) -> list
     return [Row([Cell(text) for text in (title, "", "", *texts)], faint=True)] if any(texts) else []
 
 
-def _mean(values: Sequence[float], settings: StatisticsConfig, digits: int = 4) -> Cell:
+def _mean(values: Sequence[float], settings: StatisticsConfig) -> Cell:
     ends = interval_of(values, settings.confidence)
-    beneath = f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
-    return Cell(mean_and_deviation(values, digits), beneath)
+    beneath = f"[{ends[0]:.4f}, {ends[1]:.4f}]" if ends else ""
+    return Cell(mean_and_deviation(values), beneath)
 
 
 def _number(value: float | None) -> str:

@@ -159,9 +159,9 @@ class Sampler(Proposer):
 
     @property
     def total(self) -> int:
-        """Number of trials that are left; 0 if only a time limits them."""
+        """Number of trials in all; 0 if only a time limits them."""
         limit = self.sweep.limits.n_trials
-        return max(0, limit - self.history.counts.finished) if limit else 0
+        return max(limit, self.history.counts.finished) if limit else 0
 
     def close_abandoned(self) -> None:
         """Queue what a process left RUNNING. No other process may run this sweep."""
@@ -175,6 +175,7 @@ class Sampler(Proposer):
             self.study.enqueue_trial(dict(trials[number].params), user_attrs={"retry_of": number})
         self.study.set_user_attr(LOST, sorted(self.history.lost.union(lost)))
         self.history.exclude(self.history.lost.union(lost))
+        self.ended |= vars(self.history.counts)
 
     def next(self) -> Trial | None:
         """Return the next point that the sampler proposes, RUNNING in Optuna; None if a limit is reached."""

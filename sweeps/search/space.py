@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | None
 Params = Mapping[str, Value]
 
+MOST_COUNTED = 100_000  # points of a space, which are counted one by one where some exist under a condition
+
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -70,6 +72,17 @@ class Parameter:
     log: bool = False
     ordered: bool = False
     when: tuple[Condition, ...] = ()
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """All values of a list, or both ends of an interval."""
+        if self.values is not None:
+            return self.values
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+
+    def exists(self, point: Params, base: Callable[[str], Any]) -> bool:
+        """Whether its conditions hold at a point, where `base(key)` is the value of a key that it does not set."""
+        return all(condition.holds(lambda key: point[key] if key in point else base(key)) for condition in self.when)
 
     def distribution(self) -> BaseDistribution:
         """Optuna's distribution with the same points."""
@@ -126,9 +139,8 @@ class Space:
         """A point of any space: first values of lists, low ends of intervals."""
         point: dict[str, Value] = {}
         for parameter in self.parameters:
-            if _exists(parameter, point, base):
-                low = int(parameter.low) if parameter.whole else parameter.low
-                point[parameter.key] = parameter.values[0] if parameter.values else low
+            if parameter.exists(point, base):
+                point[parameter.key] = parameter.ends[0]
         return point
 
     @property
@@ -137,12 +149,12 @@ class Space:
         sizes = [len(p.values) if p.values is not None else p.high - p.low + 1 for p in self.parameters]
         return prod(sizes) if self.is_countable else float("inf")
 
-    def size(self, base: Callable[[str], Any], most: int = 100_000) -> int | None:
-        """Number of points; None where there are infinitely many, or more than `most`."""
+    def size(self, base: Callable[[str], Any]) -> int | None:
+        """Number of points; None where there are infinitely many, or too many to make each."""
         if not self.is_countable:
             return None
-        count = sum(1 for _ in islice(self.points(base), most + 1))
-        return count if count <= most else None
+        count = sum(1 for _ in islice(self.points(base), MOST_COUNTED + 1))
+        return count if count <= MOST_COUNTED else None
 
     def suggest(self, trial: optuna.Trial, base: Callable[[str], Any]) -> dict[str, Value]:
         """The point that Optuna proposes for `trial`."""
@@ -150,7 +162,7 @@ class Space:
 
         point: dict[str, Value] = {}
         for parameter in self.parameters:
-            if not _exists(parameter, point, base):
+            if not parameter.exists(point, base):
                 continue
             match parameter.distribution():
                 case CategoricalDistribution(choices=choices):
@@ -174,7 +186,7 @@ class Space:
             yield dict(point)
             return
         first, *others = rest
-        if not _exists(first, point, base):
+        if not first.exists(point, base):
             yield from self._points(tuple(others), point, base)
             return
         for value in first.values or range(int(first.low), int(first.high) + 1):
@@ -188,7 +200,3 @@ def as_text(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def _exists(parameter: Parameter, point: Params, base: Callable[[str], Any]) -> bool:
-    return all(condition.holds(lambda key: point[key] if key in point else base(key)) for condition in parameter.when)

@@ -63,8 +63,3 @@ def options_of(demand: dict[str, float], refused: set[str]) -> dict[str, Any]:
     if refused:
         options["label_selector"] = {NODE: f"!in({','.join(sorted(refused))})"}
     return options
-
-
-def counted(number: int, noun: str) -> str:
-    """Return the number and the noun, in the plural unless it is one."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.backends.base import AnyJob, BackendError, Say
-from sweeps.backends.ray.cluster import Node, counted, living_nodes, options_of
+from sweeps.backends.ray.cluster import Node, living_nodes, options_of
 from sweeps.backends.ray.fitness import FAILED_STARTS, Fitness
 from sweeps.backends.ray.worker import Hello
+from sweeps.claims.words import plural
 
 LOOK_SECONDS = 1.0  # between looks at the cluster's nodes
 SILENT_SECONDS = 10.0  # without a worker, until it is said what is waited for
@@ -250,8 +251,8 @@ class Crew:
 
 def size_of(crew: Crew, threads: int) -> str:
     """Return how many nodes there are, and how many workers with as many threads, for a message."""
-    workers = counted(min(crew.room, crew.asked), "worker")
-    return f"{counted(len(crew.nodes), 'node')}, up to {workers} with {counted(threads, 'thread')} each"
+    workers = plural(min(crew.room, crew.asked), "worker{s}")
+    return f"{plural(len(crew.nodes), 'node{s}')}, up to {workers} with {plural(threads, 'thread{s}')} each"
 
 
 def count_placed(workers: list[Worker]) -> int:
@@ -266,7 +267,7 @@ def _what_is_waited_for(crew: Crew) -> str:
     nodes = sum(node.room(crew.demand) > 0 and node.id not in crew.fitness.refused for node in crew.nodes)
     return (
         f"waiting for workers on the cluster: {crew.asked} asked for, {count_placed(crew.workers) or 'none'} placed, "
-        f"none ready; {counted(nodes, 'node')} with room for {crew.room}"
+        f"none ready; {plural(nodes, 'node{s}')} with room for {crew.room}"
     )
 
 
@@ -274,8 +275,8 @@ def _why_none(placed: int) -> str:
     """Return why no worker is ready, where `placed` have a place on a node, and what to do."""
     if placed:
         return (
-            f"{counted(placed, 'worker')} found a place, but none became ready, on slow or busy machines: wait longer "
-            "with backend.start_timeout"
+            f"{plural(placed, 'worker{s}')} found a place, but none became ready, on slow or busy machines: "
+            "wait longer with backend.start_timeout"
         )
     return (
         "none found a place, as others use the cluster: ask for less with backend.workers or backend.cpus, or wait "

@@ -238,6 +238,7 @@ def test_speed_is_a_ratio_of_paired_rounds() -> None:
 def test_a_metric_says_what_it_measures() -> None:
     metrics = ("test/accuracy", "gap/accuracy", "train/loss@3", "test/accuracy/T-shirt_top", "epochs", "prediction")
     assert [quantity_of(metric) for metric in metrics] == ["accuracy", "accuracy", "loss", "accuracy", *metrics[-2:]]
+    assert quantity_of("gradient_norm/accuracy") == "gradient_norm", "of a layer that somebody calls so"
 
 
 @pytest.mark.parametrize(

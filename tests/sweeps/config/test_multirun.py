@@ -59,6 +59,12 @@ def test_a_hydra_search_has_one_identity_whatever_its_number_of_trials() -> None
     assert not sweep.config.trainer.evaluate_test
 
 
+def test_a_grid_with_objectives_needs_no_limit_as_a_search_does() -> None:
+    fixed = ["data.val_fraction=0.1", "trainer.evaluate_test=false", "model.filters=2,4"]
+    sweep = compose_multirun(fixed, {"objectives": {"val/accuracy": "maximize"}})
+    assert sweep.objectives == {"val/accuracy": "maximize"}
+
+
 def test_the_command_that_a_launch_tags_composes_the_same_sweep() -> None:
     settings = {"objectives": {"val/accuracy": "maximize", "parameters": "minimize"}, "name": "x", "timeout": 1.5}
     sweep = compose_multirun(["model.dropout=interval(0,0.5)", "data.val_fraction=0.1", "seed=0,1"], settings)

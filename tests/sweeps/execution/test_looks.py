@@ -12,7 +12,7 @@ from sweeps.claims.evidence import Outcome
 from sweeps.claims.verdicts import INCONCLUSIVE, REPRODUCED, Finding, Question
 from sweeps.cli.main import main
 from sweeps.config.ablation import compose_ablation
-from sweeps.execution.looks import first_look, next_look
+from sweeps.execution.looks import first_look, look_in_words, next_look
 from sweeps.sweep import Sweep
 from tests.conftest import DEMO
 from tests.sweeps.reports.test_publish import claims_of
@@ -45,6 +45,15 @@ def test_a_claim_that_seeds_would_hardly_decide_gets_none() -> None:
     first, claims = first_look(demo_sweep()), [finding("greater", ["conv_16"], 0.2)]
     assert next_look(first, demo_sweep(), claims) is None
     assert next_look(first, demo_sweep("statistics.give_up=0"), claims)
+
+
+def test_only_what_more_seeds_might_decide_is_said_to_be_given_up() -> None:
+    sweep, given_up = demo_sweep(), finding("greater", ["conv_16"], 0.2)
+    assert given_up.outcome
+    vague = replace(given_up, outcome=replace(given_up.outcome, vague="not every seed stopped"), chance=0)
+    told = look_in_words(first_look(sweep), sweep, [given_up])
+    assert told[-1].endswith("(statistics.give_up=0 adds them): it")
+    assert look_in_words(first_look(sweep), sweep, [vague]) == ["after 3 seeds: 1 INCONCLUSIVE"]
 
 
 def test_a_claim_whose_seeds_are_not_all_there_gets_no_more() -> None:

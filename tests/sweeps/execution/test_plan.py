@@ -37,6 +37,12 @@ def test_a_dry_run_of_a_sweep_shows_what_is_known_and_writes_nothing(
         optuna.load_study(study_name="smoke", storage=f"sqlite:///{root / 'optuna.db'}")
 
 
+def test_a_space_of_whole_numbers_has_a_number_of_points(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = ["model.filters=int(interval(1,1000))", "trainer.batch_size=int(interval(1,1000))", *VALIDATED]
+    assert main(["train", "-m", *numbers, *DIGITS, "--dry-run"]) == 0
+    assert "up to 1,000,000 points" in capsys.readouterr().out
+
+
 NOT_EXTENDED = "cosine: a run with another number of epochs is trained from the first, not extended"
 COSINE = ["optimizer.schedule=cosine", *DIGITS]
 VALIDATED = ["data.val_fraction=0.2", "hydra.sweeper.n_trials=3"]

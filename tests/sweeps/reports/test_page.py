@@ -84,10 +84,13 @@ def test_what_is_odd_in_a_document_is_told_beside_its_numbers(tmp_path: Path) ->
     assert lines["published (L13) [2]"] == ["", "0.9800"]
     assert lines["not judged (L13) [3]"] == ["0.0128", "0.9932"]
     assert len(table.rows) == 5
-    html, markdown = written(tmp_path, tables=[table, Table("Runs", [], [])], remarks=remarks)
+    tables = [Table("Effects", [], []), table, Table("Runs", [], [])]  # as of a grid
+    html, markdown = written(tmp_path, tables=tables, remarks=remarks)
     assert "<li>N22, conv: The code is another network&#39;s.</li>" in html
     assert "3. L13, conv: It contradicts the line above." in markdown
-    assert html.count("About the documents") == markdown.count("About the documents") == 1
+    for text in (html, markdown):
+        assert text.count("About the documents") == 1
+        assert text.index("Results") < text.index("About the documents") < text.index("Runs")
 
 
 def test_a_remark_names_a_trial_and_metrics_that_there_are() -> None:

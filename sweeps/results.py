@@ -124,8 +124,7 @@ def trial_results(sweep: Sweep, runs: Mapping[str, Mapping[int, TrackedRun]], tr
         given = runs.get(trial.label, {})
         by_seed = {seed: given[seed] for seed in sweep.seeds if seed in given}
         curves = [tracker.history(run.run_id) for run in by_seed.values()]
-        tick = trial.label.replace(" ", "\n")
-        results.append(TrialResult(trial.label, tick, [*by_seed], [*by_seed.values()], curves=curves))
+        results.append(TrialResult(trial.label, trial.label, [*by_seed], [*by_seed.values()], curves=curves))
     return results
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,7 +142,7 @@ def _row(
     marks = {metric: _marks(result, metric, settings) for metric in metrics if result.values(metric)}
     words = "; ".join(_in_words(metric, it) for metric, it in marks.items())
     value = mean_and_deviation(result.values(objective))
-    tick = "" if result.tick.split() == result.label.split() else re.sub(r",?\n", ", ", result.tick)
+    tick = "" if result.tick == result.label else result.tick
     return ChartRow(result.label, tick, [*marks.values()], words, value, is_best)
 
 

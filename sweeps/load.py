@@ -42,7 +42,7 @@ def load_results(name: str, overrides: Sequence[str] = ()) -> SweepResult:
     store, tracker = open_store(overrides)
     parent = tracker.find_sweep(name)
     if parent is None:
-        names = [sweep for sweep in tracker.sweeps() if tracker.find_sweep(sweep)]
+        names = tracker.sweeps()
         hint = f"There are: {', '.join(names)}" if names else "There is none"
         if tracker.is_deleted(name):
             hint = "It was deleted in MLflow's pages; restore it there, or launch it again, which restores it too"

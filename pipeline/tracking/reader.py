@@ -65,9 +65,13 @@ class RunReader:
         stored = self.find_experiment(experiment)
         return stored is not None and stored.lifecycle_stage == "deleted"
 
-    def sweeps(self) -> list[str]:
+    def experiments(self) -> list[str]:
         """Return the names of all experiments but MLflow's own."""
         return sorted(e.name for e in self.client.search_experiments() if e.name != "Default")
+
+    def sweeps(self) -> list[str]:
+        """Return the names of all sweeps."""
+        return [name for name in self.experiments() if self.find_sweep(name)]
 
     def find_sweep(self, sweep: str) -> TrackedRun | None:
         """Return the sweep's parent run, or None."""

@@ -50,7 +50,7 @@ def _copy(names: list[str], source: StoreConfig, target: StoreConfig, console: C
     from sweeps.search.copying import copy_study, study_names
 
     reader = RunReader(source)
-    there = reader.sweeps()
+    there = reader.experiments()
     for name in names:
         if name not in there:
             raise ConfigError(f"{source.folder} holds no {name}{did_you_mean(name, there)}. It has: {', '.join(there)}")

@@ -70,7 +70,7 @@ def rebuild_all(overrides: Sequence[str], console: Console) -> int:
     from sweeps.reports.index import publish_index
 
     store, tracker = open_store(overrides)
-    names = [name for name in tracker.sweeps() if tracker.find_sweep(name)]
+    names = tracker.sweeps()
     if not names:
         raise ConfigError(f"{store.place} holds no sweep; make one: convsweep ablate demo")
     code = DONE

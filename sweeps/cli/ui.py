@@ -125,7 +125,7 @@ def first_page(reader: RunReader, sweep: str | None) -> str:
         return EXPERIMENTS
     experiment = reader.find_experiment(sweep)
     if experiment is None:
-        names = reader.sweeps()
+        names = reader.experiments()
         raise ConfigError(f"there is no sweep {sweep}{did_you_mean(sweep, names)}. There are: {', '.join(names)}")
     if experiment.lifecycle_stage == "deleted":
         raise ConfigError(f"the sweep {sweep} was deleted in MLflow's pages; a launch of it restores it, with its runs")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean
 
@@ -27,7 +28,7 @@ from sweeps.results import TrialResult
 from sweeps.search.proposers import Batch
 from sweeps.sweep_result import AblationResult
 
-PLANS = {"auto": [3, 5, 8, 13, 21], "looks=[3,5]": [3, 5], "five each": [5]}
+PLANS = {"auto": [], "looks=[3,5]": ["statistics.looks=[3,5]"], "five each": ["statistics.looks=[5]"]}
 # What a run can have more of without being trained anew.
 ADDED = ("seed", "trainer.epochs", "trainer.test_shifts", "trainer.test_sizes")
 
@@ -39,11 +40,9 @@ def config_of(run: TrackedRun) -> Config:
     return tuple(sorted((key, value) for key, value in run.params.items() if key not in ADDED))
 
 
-def replayed(result: AblationResult, looks: list[int], store: str) -> tuple[list[Finding], dict[str, set[int]]]:
-    """Return what seeds=auto finds with these looks, and which seeds of each trial it trains."""
-    ablation = compose_ablation(
-        result.name, ["seeds=auto", f"statistics.looks={looks}".replace(" ", ""), f"store.root={store}"]
-    )
+def replayed(result: AblationResult, plan: list[str]) -> tuple[list[Finding], dict[str, set[int]]]:
+    """Return what seeds=auto finds with a plan's overrides, and which seeds of each trial it trains."""
+    ablation = compose_ablation(result.name, ["seeds=auto", *plan])
     trained = defaultdict[str, set[int]](set)
     look: Batch | None = first_look(ablation.sweep)
     claims: list[Finding] = []
@@ -67,6 +66,14 @@ def _only(result: TrialResult, seeds: set[int]) -> TrialResult:
     )
 
 
+def training(result: AblationResult, trained: dict[str, set[int]]) -> Iterator[tuple[tuple[Config, int], float]]:
+    """Yield config, seed and seconds of each run with these seeds of each trial."""
+    for trial in result.results:
+        seconds = trial.by_seed("seconds")
+        for seed in trained[trial.label]:
+            yield (config_of(trial.runs[0]), seed), seconds.get(seed, fmean(seconds.values()))
+
+
 def main() -> None:
     """Print a row per ablation, and their sum."""
     store, *names = sys.argv[1:]
@@ -76,16 +83,12 @@ def main() -> None:
         result = convsweep.load_results(name, [f"store.root={store}"])
         assert isinstance(result, AblationResult)
         counts, ranges = Counter({"claims": len(result.findings.claims)}), []
-        for plan, looks in PLANS.items():
-            claims, trained = replayed(result, looks, store)
+        for plan, overrides in PLANS.items():
+            claims, trained = replayed(result, overrides)
             counts[f"{plan}, open"] = sum(finding.is_open and finding.outcome is not None for finding in claims)
             before = sum(taken[plan].values())
-            for trial in result.results:
-                seconds = {seed: run.metrics["seconds"] for seed, run in zip(trial.seeds, trial.runs, strict=True)}
-                for seed in trained[trial.label]:
-                    run = config_of(trial.runs[0]), seed
-                    took = seconds.get(seed, fmean(seconds.values()))
-                    taken[plan][run] = max(taken[plan].get(run, 0.0), took)
+            for run, took in training(result, trained):
+                taken[plan][run] = max(taken[plan].get(run, 0.0), took)
             counts[f"{plan}, seconds"] = round(sum(taken[plan].values()) - before)
             sizes = [len(seeds) for seeds in trained.values()]
             ranges.append(f"{min(sizes)} to {max(sizes)}")

@@ -52,17 +52,9 @@ def look_in_words(look: Batch, sweep: Sweep, claims: Sequence[Finding]) -> list[
     """Return lines that say what a look has found, and what is open."""
     counts = count_verdicts(finding.verdict for finding in claims) or "no claims"
     lines = [f"after {plural(len(look.seeds), 'seed{s}')}: {counts}"]
-    promising = promising_claims(look, sweep, claims)
-    if promising:
+    if promising := promising_claims(look, sweep, claims):
         lines.append(f"  open: {_names(promising)}")
-    last = sweep.config.statistics.looks[-1]
-    given_up = [
-        finding
-        for finding in claims
-        if finding.is_open and finding not in promising and finding.outcome
-        if finding.outcome.repeats == "seeds" and finding.outcome.n < last and not finding.outcome.vague
-    ]
-    if given_up:
+    if given_up := [finding for finding in claims if finding.chance > 0 and finding not in promising]:
         lines.append(f"  more seeds are unlikely to decide (statistics.give_up=0 adds them): {_names(given_up)}")
     return lines
 

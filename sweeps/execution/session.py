@@ -154,11 +154,8 @@ class Session:
         else:
             total = self.sweep.limits.n_trials
             finished = self.history.counts.finished
-            of, seeds = (
-                f" of {total}" if total and total >= finished else "",
-                plural(len(engine.proposer.seeds), "seed{s}"),
-            )
-            line = f"{finished}{of} trials known, {seeds} each"
+            of = f" of {total}" if total and total >= finished else ""
+            line = f"{finished}{of} trials known, {plural(len(engine.proposer.seeds), 'seed{s}')} each"
         self.console.print(f"{self.sweep.name}: {line}", soft_wrap=True)
 
     @property

@@ -45,13 +45,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, for the terminal and for pages; `beneath` says what the small print is, which only pages show."""
+    """A table, for the terminal and for pages.
+
+    Only pages show `beneath`, which says what the small print is, and `remarks`, to which the rows' marks refer.
+    """
 
     title: str
     columns: list[str]
     rows: list[Row]
     caption: str = ""
     beneath: str = ""
+    remarks: Sequence[RemarkConfig] = ()
 
     @property
     def notes(self) -> str:
@@ -105,7 +109,7 @@ def results_table(
         caption += f" Published: one run each, seed unknown{f'; {legend}.' if numbers else ', not judged.'}"
     beneath = f"In brackets: {settings.confidence:.0%} interval of the mean."
     columns = ["config", "seeds", "parameters", *map(metric_in_words, metrics)]
-    return Table("Results", columns, rows, caption, beneath)
+    return Table("Results", columns, rows, caption, beneath, remarks)
 
 
 def runs_table(results: Sequence[TrialResult], sweep: Sweep, link: Link) -> Table:

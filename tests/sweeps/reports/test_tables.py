@@ -33,6 +33,7 @@ def test_mean_and_sample_deviation() -> None:
     assert mean_and_deviation([0.88, 0.90, 0.92]) == "0.9000 ± 0.0200"
     assert mean_and_deviation([0.91]) == "0.9100"
     assert mean_and_deviation([]) == "-"
+    assert mean_and_deviation([1.5, 2.5]) == "2.0000 ± 0.7071"
 
 
 def printed(width: int) -> str:

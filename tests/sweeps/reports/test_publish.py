@@ -83,9 +83,11 @@ def test_the_page_needs_nothing_from_elsewhere(demo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_report_is_rebuilt_without_training(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_rebuilt_without_training(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = demo / "reports" / "demo"
     before = {name: (written / name).read_bytes() for name in REPORT}
+    (day,) = re.findall(rb"^- written: (\S+) by", before["report.md"], re.MULTILINE)
+    monkeypatch.setattr("sweeps.reports.publish._today", lambda: day.decode())
     for path in written.iterdir():
         path.unlink()
     client, parent = parent_of(demo, "demo")

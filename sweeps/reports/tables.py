@@ -11,7 +11,7 @@ from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.config import StatisticsConfig
 from sweeps.claims.statistics import interval_of
 from sweeps.claims.verdicts import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Finding
-from sweeps.claims.words import metric_in_words
+from sweeps.claims.words import COUNTS, metric_in_words
 from sweeps.config.ablation import RemarkConfig
 from sweeps.results import StudyResult, StudyTrial, TrialResult, ranked
 from sweeps.sweep import Sweep
@@ -84,7 +84,9 @@ def results_table(
         parameters = f"{result.values('parameters')[0]:,.0f}" if result.runs else "-"
         cells = [Cell(result.label), Cell(f"n={len(result.runs)}"), Cell(parameters)]
         is_best = best is not None and result.label == best.label
-        rows.append(Row([*cells, *(_mean(result.values(metric), settings) for metric in metrics)], best=is_best))
+        rows.append(
+            Row([*cells, *(_mean(metric, result.values(metric), settings) for metric in metrics)], best=is_best)
+        )
         about = [(place, remark) for place, remark in enumerate(remarks, start=1) if remark.trial == result.label]
         for source, published in result.published.items():
             places = "".join(f" [{place}]" for place, it in about if it.source == source and not it.numbers)
@@ -229,12 +231,12 @@ def confirmation_metrics(best: StudyTrial, runs: Sequence[TrackedRun], sweep: Sw
     return means | {"selection_bias": sweep.sign * (best.values[0] - means[f"confirm/{sweep.objective}"])}
 
 
-def mean_and_deviation(values: Sequence[float]) -> str:
+def mean_and_deviation(values: Sequence[float], decimals: int = 4) -> str:
     """Return mean and sample standard deviation (n - 1) as text; the mean alone for one value, a dash for none."""
     if not values:
         return "-"
-    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{fmean(values):.4f}{spread}"
+    spread = f" ± {stdev(values):.{decimals}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{decimals}f}{spread}"
 
 
 def _measured(results: Sequence[TrialResult]) -> list[str]:
@@ -270,10 +272,14 @@ def _faint(title: str, shown: Mapping[str, str], metrics: Sequence[str]) -> list
     return [Row([Cell(text) for text in (title, "", "", *texts)], faint=True)] if any(texts) else []
 
 
-def _mean(values: Sequence[float], settings: StatisticsConfig) -> Cell:
+def _mean(metric: str, values: Sequence[float], settings: StatisticsConfig) -> Cell:
+    """Return mean, deviation and interval; a count that all seeds share stands alone."""
+    if metric in COUNTS and len({*values}) == 1:
+        return Cell(_number(values[0]))
+    decimals = 1 if metric in COUNTS else 4
     ends = interval_of(values, settings.confidence)
-    beneath = f"[{ends[0]:.4f}, {ends[1]:.4f}]" if ends else ""
-    return Cell(mean_and_deviation(values), beneath)
+    beneath = f"[{ends[0]:.{decimals}f}, {ends[1]:.{decimals}f}]" if ends else ""
+    return Cell(mean_and_deviation(values, decimals), beneath)
 
 
 def _number(value: float | None) -> str:

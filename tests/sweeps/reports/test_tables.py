@@ -36,6 +36,21 @@ def test_mean_and_sample_deviation() -> None:
     assert mean_and_deviation([1.5, 2.5]) == "2.0000 ± 0.7071"
 
 
+def test_counts_have_one_decimal_and_none_where_all_seeds_share_them() -> None:
+    epochs = {"stops": [5.0, 7.0, 8.0], "runs through": [20.0, 20.0]}
+    results = [
+        TrialResult(
+            label,
+            label,
+            [*range(len(each))],
+            [TrackedRun("id", "FINISHED", {"epochs": e, "parameters": 9.0}) for e in each],
+        )
+        for label, each in epochs.items()
+    ]
+    cells = [row.cells[-1] for row in results_table(results, at(3)).rows]
+    assert [(cell.text, cell.beneath) for cell in cells] == [("6.7 ± 1.5", "[2.9, 10.5]"), ("20", "")]
+
+
 def printed(width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     show_table(results_table(RESULTS, at(3), differences=True), console)

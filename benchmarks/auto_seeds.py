@@ -28,7 +28,7 @@ from sweeps.results import TrialResult
 from sweeps.search.proposers import Batch
 from sweeps.sweep_result import AblationResult
 
-PLANS = {"auto": [], "looks=[3,5]": ["statistics.looks=[3,5]"], "five each": ["statistics.looks=[5]"]}
+PLANS = {"auto": [], "looks=[3,5,8]": ["statistics.looks=[3,5,8]"], "five each": ["statistics.looks=[5]"]}
 # What a run can have more of without being trained anew.
 ADDED = ("seed", "trainer.epochs", "trainer.test_shifts", "trainer.test_sizes")
 

@@ -72,6 +72,7 @@ def power(repeats: int) -> None:
     plans = {
         "looks": at(*LOOKS),
         "looks, none given up": replace(at(*LOOKS), give_up=0.0),
+        "looks at 3, 5 and 8": at(3, 5, 8),
         **{f"{seeds} seeds": at(seeds) for seeds in (3, 5, 13, 21)},
     }
     rows = []

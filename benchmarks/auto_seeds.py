@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -20,10 +20,10 @@ from timed import hardware, print_table
 
 import convsweep
 from pipeline.tracking.reader import TrackedRun
-from sweeps.claims.verdicts import Finding
-from sweeps.config.ablation import compose_ablation
+from sweeps.claims.verdicts import Finding, judge
+from sweeps.config.ablation import Ablation, compose_ablation
+from sweeps.evidence import SweepEvidence
 from sweeps.execution.looks import first_look, next_look
-from sweeps.reports.findings import judge_ablation
 from sweeps.results import TrialResult
 from sweeps.search.proposers import Batch
 from sweeps.sweep_result import AblationResult
@@ -50,9 +50,20 @@ def replayed(result: AblationResult, plan: list[str]) -> tuple[list[Finding], di
         for trial in look.trials:
             trained[trial.label] |= {*look.seeds}
         results = [_only(each, trained[each.label]) for each in result.results]
-        claims = judge_ablation(ablation, results, result.timings).claims
+        claims = _judge(ablation, results, result.timings)
         look = next_look(look, ablation.sweep, claims)
     return claims, trained
+
+
+def _judge(ablation: Ablation, results: Sequence[TrialResult], timings: Mapping[str, list[float]]) -> list[Finding]:
+    """Return findings on the claims that have the runs; the others, decided with fewer, are corrected for no more."""
+    configs = {trial.label: trial.base for trial in ablation.sweep.trials or []}
+    evidence = SweepEvidence(ablation.sweep.seeds, results, configs, timings)
+    found = judge(ablation.config.claims, evidence, ablation.statistics)
+    known = {
+        finding.question.name: ablation.config.claims[finding.question.name] for finding in found if finding.outcome
+    }
+    return judge(known, evidence, ablation.statistics)
 
 
 def _only(result: TrialResult, seeds: set[int]) -> TrialResult:
@@ -85,7 +96,7 @@ def main() -> None:
         counts, ranges = Counter({"claims": len(result.findings.claims)}), []
         for plan, overrides in PLANS.items():
             claims, trained = replayed(result, overrides)
-            counts[f"{plan}, open"] = sum(finding.is_open and finding.outcome is not None for finding in claims)
+            counts[f"{plan}, open"] = sum(finding.is_open for finding in claims)
             before = sum(taken[plan].values())
             for run, took in training(result, trained):
                 taken[plan][run] = max(taken[plan].get(run, 0.0), took)

@@ -22,8 +22,8 @@ import convsweep
 from pipeline.tracking.reader import TrackedRun
 from sweeps.claims.verdicts import Finding, judge
 from sweeps.config.ablation import Ablation, compose_ablation
-from sweeps.evidence import SweepEvidence
 from sweeps.execution.looks import first_look, next_look
+from sweeps.reports.findings import evidence_of
 from sweeps.results import TrialResult
 from sweeps.search.proposers import Batch
 from sweeps.sweep_result import AblationResult
@@ -57,12 +57,9 @@ def replayed(result: AblationResult, plan: list[str]) -> tuple[list[Finding], di
 
 def _judge(ablation: Ablation, results: Sequence[TrialResult], timings: Mapping[str, list[float]]) -> list[Finding]:
     """Return findings on the claims that have the runs; the others, decided with fewer, are corrected for no more."""
-    configs = {trial.label: trial.base for trial in ablation.sweep.trials or []}
-    evidence = SweepEvidence(ablation.sweep.seeds, results, configs, timings)
-    found = judge(ablation.config.claims, evidence, ablation.statistics)
-    known = {
-        finding.question.name: ablation.config.claims[finding.question.name] for finding in found if finding.outcome
-    }
+    claims, evidence = ablation.config.claims, evidence_of(ablation, results, timings)
+    found = judge(claims, evidence, ablation.statistics)
+    known = {finding.question.name: claims[finding.question.name] for finding in found if finding.outcome}
     return judge(known, evidence, ablation.statistics)
 
 

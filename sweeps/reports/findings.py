@@ -36,13 +36,20 @@ def judge_ablation(
 
     `timings` are seconds per epoch, round by round, of trials whose speed a claim compares.
     """
-    configs = {trial.label: trial.base for trial in ablation.sweep.trials or []}
-    evidence = SweepEvidence(ablation.sweep.seeds, results, configs, timings)
+    evidence = evidence_of(ablation, results, timings)
     published = [] if ablation.changed else ablation.config.published
     return AblationFindings(
         judge(ablation.config.claims, evidence, ablation.statistics),
         judge_published(published, evidence, ablation.statistics),
     )
+
+
+def evidence_of(
+    ablation: Ablation, results: Sequence[TrialResult], timings: Mapping[str, list[float]]
+) -> SweepEvidence:
+    """Return what the runs of an ablation say to its claims; of `timings` see `judge_ablation`."""
+    configs = {trial.label: trial.base for trial in ablation.sweep.trials or []}
+    return SweepEvidence(ablation.sweep.seeds, results, configs, timings)
 
 
 def note(ablation: Ablation) -> str:

@@ -34,6 +34,7 @@ def test_mean_and_sample_deviation() -> None:
     assert mean_and_deviation([0.91]) == "0.9100"
     assert mean_and_deviation([]) == "-"
     assert mean_and_deviation([1.5, 2.5]) == "2.0000 ± 0.7071"
+    assert mean_and_deviation([1.5, 2.5], 2) == "2.00 ± 0.71"
 
 
 def test_counts_have_one_decimal_and_none_where_all_seeds_share_them() -> None:
